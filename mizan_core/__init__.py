@@ -1,0 +1,13 @@
+"""The Mizan protocol, framework-free.
+
+canonical   one text for each parameter value
+scopes      what a mutation invalidates, and its grammar on the wire
+keys, seal  under which key an entry lies, and the proof that we wrote it
+mwt         the token that names a signed-in user's partition
+manifest    what depends on what, as the origin exports it
+registry    `@client`: where an application declares it
+resolve     scopes as the origin spelled them -> scopes to purge
+store       entries, indexes, fences and purges in Redis, for sync and asyncio callers alike
+"""
+
+__version__ = "0.1.0"

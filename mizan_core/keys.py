@@ -1,0 +1,62 @@
+"""Keys of cache entries: HMAC-SHA256 over the RFC 8785 text of everything that tells two responses apart."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+
+import rfc8785
+
+from mizan_core.canonical import CanonicalError, canonical
+from mizan_core.errors import MizanError
+
+MIN_SECRET_BYTES = 32
+
+
+class SecretError(MizanError, ValueError):
+    """A secret that is too short to be one."""
+
+
+def secret_bytes(secret: str | bytes, *, name: str = "the cache secret") -> bytes:
+    """The secret's bytes. Raises SecretError, which names `name` and never the secret, when under 32 bytes."""
+    try:
+        data = secret.encode() if isinstance(secret, str) else secret
+    except UnicodeEncodeError:  # how Python shows an environment variable of other bytes
+        raise SecretError(f"{name} is not valid UTF-8") from None
+    if len(data) < MIN_SECRET_BYTES:
+        raise SecretError(
+            f"{name} has {len(data)} bytes and needs at least {MIN_SECRET_BYTES}: "
+            "make one with `python -c 'import secrets; print(secrets.token_urlsafe(32))'`"
+        )
+    return data
+
+
+def derive_cache_key(
+    secret: str | bytes,
+    context: str,
+    params: Mapping[str, object],
+    *,
+    partition: str,
+    rev: int = 0,
+    function: str | None = None,
+    variant: str | None = None,
+) -> str:
+    """The key of one entry: 64 lower-case hex digits.
+
+    `partition` is "public", "anon" or "user:<sub>:<pkey>"; `function` is None for a context endpoint, the name for a
+    call, the pattern for a view; `variant` is None or the text of `variant_text()`. Parameters that are None are
+    absent. Raises SecretError, CanonicalError.
+    """
+    values = {name: text for name, value in params.items() if (text := canonical(value)) is not None}
+    try:
+        message = rfc8785.dumps(
+            {"v": 1, "c": context, "f": function, "p": values, "r": rev, "u": partition, "x": variant}
+        )
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+        raise CanonicalError(f"no key can hold this: {error}") from None
+    return hmac.new(secret_bytes(secret), message, hashlib.sha256).hexdigest()
+
+
+def variant_text(selected: Mapping[str, str | None]) -> str:
+    """The text of a variant: field name (lower case) -> normalised value of the request, None where it has none."""
+    pairs: list[list[str | None]] = [[name, selected[name]] for name in sorted(selected)]
+    return rfc8785.dumps(pairs).decode()

@@ -1,0 +1,25 @@
+"""The one store, and the one door into it: entries, indexes, fences and purges in Redis.
+
+layout      how entries and scopes are spelled there
+operations  the operations without I/O: script, arguments, meaning of the reply
+lua/        a script for each operation
+client      runs them from blocking code; aioclient: from asyncio
+"""
+
+from mizan_core.store.aioclient import AsyncStore
+from mizan_core.store.client import Store
+from mizan_core.store.layout import Entry, EntryError, Fence
+from mizan_core.store.operations import Lookup, Namespace, Purged, StoreError, StoreUnusable
+
+__all__ = [
+    "AsyncStore",
+    "Entry",
+    "EntryError",
+    "Fence",
+    "Lookup",
+    "Namespace",
+    "Purged",
+    "Store",
+    "StoreError",
+    "StoreUnusable",
+]

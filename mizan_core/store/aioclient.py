@@ -1,0 +1,53 @@
+"""The store over redis-py's asyncio client: for the edge."""
+
+from typing import Any, TypeVar
+
+import redis
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+
+from mizan_core.store.connection import check_server, no_backoff, options, translate
+from mizan_core.store.operations import Namespace, Operation
+
+T = TypeVar("T")
+
+
+class AsyncStore:
+    """Runs operations on one Redis. Every failure is a StoreError; nothing is retried here."""
+
+    def __init__(self, url: str, namespace: Namespace, *, timeout_s: float) -> None:
+        self.namespace = namespace
+        self._redis = Redis.from_url(url, retry=Retry(no_backoff(), 0), **options(timeout_s))
+
+    async def run(self, operation: Operation[T]) -> T:
+        """The operation's result. Raises StoreError."""
+        script = operation.script
+        arguments: list[Any] = [*operation.keys, *operation.args]
+        try:
+            try:
+                reply = await self._redis.evalsha(script.sha, len(operation.keys), *arguments)
+            except redis.exceptions.NoScriptError:
+                reply = await self._redis.eval(script.text, len(operation.keys), *arguments)
+        except (redis.RedisError, OSError) as error:
+            raise translate(error) from error
+        return operation.parse(reply)
+
+    async def check(self) -> None:
+        """Raises StoreUnusable for a server that can never serve, StoreError for one that does not answer."""
+        try:
+            info = await self._redis.info()
+        except (redis.RedisError, OSError) as error:
+            raise translate(error) from error
+        check_server(info)
+
+    async def answers(self) -> bool:
+        """Whether Redis answers at all at the moment."""
+        try:
+            await self._redis.ping()
+        except (redis.RedisError, OSError):
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._redis.aclose()

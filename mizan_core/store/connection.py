@@ -1,0 +1,51 @@
+"""What both clients share: how they connect, what failures mean, and which servers can be used."""
+
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+
+from mizan_core.store.operations import StoreError, StoreUnusable
+
+MIN_VERSION = (6, 2)
+
+# What no waiting mends, as opposed to a server that is down, loading or failing over.
+_UNUSABLE = (
+    redis.exceptions.AuthenticationError,
+    redis.exceptions.InvalidResponse,
+    redis.exceptions.NoPermissionError,
+)
+
+
+def options(timeout_s: float) -> dict[str, Any]:
+    """Keyword arguments for redis-py, sync or asyncio; the retry policy differs in type and is the client's own."""
+    return {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "protocol": 2}
+
+
+def no_backoff() -> NoBackoff:
+    """For a retry policy of none: a client that retries in silence would hide a failure, and wait."""
+    return NoBackoff()
+
+
+def translate(error: Exception) -> StoreError:
+    """A failure of redis-py in this project's words."""
+    if isinstance(error, _UNUSABLE) or str(error).startswith("NOAUTH"):
+        return StoreUnusable(f"Redis refuses this client ({error}): correct the password or user in its URL")
+    return StoreError(f"Redis: {str(error) or type(error).__name__}")
+
+
+def check_server(info: dict[str, Any]) -> None:
+    """Raises StoreUnusable for a server that is too old, or that evicts indexes. `info` is the reply of INFO."""
+    version = str(info.get("redis_version", ""))
+    parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if len(parts) < 2:
+        raise StoreUnusable("the server at the Redis URL does not answer like Redis: check host and port")
+    if parts < MIN_VERSION:
+        wanted = ".".join(map(str, MIN_VERSION))
+        raise StoreUnusable(f"Redis {version} is too old: {wanted} or newer is needed")
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if policy.startswith("allkeys"):
+        raise StoreUnusable(
+            f"Redis evicts any key when memory is full (maxmemory-policy {policy}), indexes among them, and purges "
+            "would miss entries: set `maxmemory-policy volatile-lru`"
+        )

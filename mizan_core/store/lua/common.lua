@@ -1,0 +1,158 @@
+-- Put in front of every script of this folder. What the scripts share: the control record, entry headers, matching.
+--
+-- All keys of a namespace carry one hash tag, so each script is atomic and may touch keys that it finds out about
+-- (entries through indexes, indexes through an entry's header) on Redis Cluster as well.
+--
+--   {ns}:ctl       hash    inc: this incarnation's random id; run: the run_id of the server that it began on;
+--                          born: when, ms; seq: the last purge; epoch: entries fenced before it are dead;
+--                          floor: the highest seq that was trimmed from the log
+--   {ns}:e:KEY     string  one entry: 32 bytes of seal, 2 of header length, header, payload; the only kind with a TTL
+--   {ns}:i:NAME    zset    index: entry key -> end of its retention, ms. NAME is `context` or `context;param=value`
+--   {ns}:log       zset    scope -> seq of its last purge
+--   {ns}:bans      zset    scope -> seq: purged without visiting the entries, which reads must check and sweeps delete
+--   {ns}:contexts  set     names of contexts that have entries
+--   {ns}:shapes    hash    context -> digest of how its entries are indexed
+--
+-- A scope in an argument is its context and its parameters' texts, sorted, each on a line of its own; '' is everything.
+-- An entry's header is `inc seq` and then the names of its indexes, each on a line of its own, sorted. (inc, seq) is
+-- the fence token that its fill read before it asked the origin.
+
+local MAX_SUBSETS = 64 -- up to here looking scopes up one by one is cheaper than scanning
+local HEADER_GUESS = 1024
+
+local ctl = KEYS[1]
+local prefix = string.sub(ctl, 1, -4)
+local log_key, bans_key = prefix .. 'log', prefix .. 'bans'
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- The control record, begun anew where Redis has lost it or was restarted: then all older entries are dead, since a
+-- Redis that comes back with old data has forgotten purges.
+local function control(nonce)
+  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  local c = redis.call('HMGET', ctl, 'inc', 'run', 'seq', 'epoch', 'floor')
+  if not c[1] or c[2] ~= run then
+    -- Begins with DEL: when memory is full, a script whose first write is one may go on to write.
+    redis.call('DEL', ctl)
+    redis.call('UNLINK', log_key, bans_key, prefix .. 'shapes')
+    c = { nonce, run, c[3] or '0', '0', '0' }
+    redis.call('HSET', ctl, 'inc', c[1], 'run', run, 'seq', c[3], 'epoch', 0, 'floor', 0, 'born', now_ms())
+  end
+  return { inc = c[1], seq = tonumber(c[3]), epoch = tonumber(c[4]), floor = tonumber(c[5]) }
+end
+
+-- The header of an entry's first bytes, as {inc, seq, names, set}; nil where it does not read as one.
+local function parse_header(bytes)
+  if #bytes < 34 then return nil end
+  local size = string.byte(bytes, 33) * 256 + string.byte(bytes, 34)
+  if #bytes < 34 + size then return nil, 34 + size end
+  local header = string.sub(bytes, 35, 34 + size)
+  local inc, seq, rest = string.match(header, '^(%S+) (%d+)\n(.*)$')
+  if not inc then return nil end
+  local names, set = {}, {}
+  for name in string.gmatch(rest, '[^\n]+') do
+    names[#names + 1] = name
+    set[name] = true
+  end
+  return { inc = inc, seq = tonumber(seq), names = names, set = set }
+end
+
+-- The header of a stored entry; nil where there is none, or where it is not one of ours.
+local function read_header(entry_key)
+  local bytes = redis.pcall('GETRANGE', entry_key, 0, HEADER_GUESS - 1)
+  if type(bytes) ~= 'string' then return nil end
+  local header, size = parse_header(bytes)
+  if size and size > HEADER_GUESS then
+    header = parse_header(redis.call('GETRANGE', entry_key, 0, size - 1))
+  end
+  return header
+end
+
+-- The names of the indexes whose intersection holds what a scope purges.
+local function scope_names(scope)
+  local context, names = nil, {}
+  for part in string.gmatch(scope, '[^\n]+') do
+    if not context then context = part else names[#names + 1] = context .. part end
+  end
+  if #names == 0 then names[1] = context end
+  return names
+end
+
+local function matches(scope, set)
+  if scope == '' then return true end
+  for _, name in ipairs(scope_names(scope)) do
+    if not set[name] then return false end
+  end
+  return true
+end
+
+-- Every scope that matches an entry with these index names, or nil where they are too many.
+local function matching_scopes(names)
+  local terms, count = {}, 1
+  for _, name in ipairs(names) do
+    local context, term = string.match(name, '^([^;]+)(.*)$')
+    terms[context] = terms[context] or {}
+    if term ~= '' then table.insert(terms[context], term) end
+  end
+  local scopes = { '' }
+  for context, list in pairs(terms) do
+    count = count + 2 ^ #list
+    if count > MAX_SUBSETS then return nil end
+    local subsets = { context }
+    for _, term in ipairs(list) do
+      for i = 1, #subsets do subsets[#subsets + 1] = subsets[i] .. '\n' .. term end
+    end
+    for _, subset in ipairs(subsets) do scopes[#scopes + 1] = subset end
+  end
+  return scopes
+end
+
+-- Whether a scope in the zset `purges` that matches an entry with these names has a later seq than `seq`.
+local function overtaken(purges, header, seq)
+  local later = redis.call('ZCOUNT', purges, '(' .. seq, '+inf')
+  if later == 0 then return false end
+  local scopes = later > MAX_SUBSETS and matching_scopes(header.names)
+  if scopes then
+    for _, score in ipairs(redis.call('ZMSCORE', purges, unpack(scopes))) do
+      if score and tonumber(score) > seq then return true end
+    end
+    return false
+  end
+  for _, scope in ipairs(redis.call('ZRANGEBYSCORE', purges, '(' .. seq, '+inf')) do
+    if matches(scope, header.set) then return true end
+  end
+  return false
+end
+
+-- Unlinks an entry first and takes it out of its indexes afterwards: cut off in between, it must be gone, not lost.
+local function remove(key, header)
+  redis.call('UNLINK', prefix .. 'e:' .. key)
+  for _, name in ipairs(header.names) do
+    redis.pcall('ZREM', prefix .. 'i:' .. name, key) -- somebody may have put another type there
+  end
+end
+
+-- Drops a few members whose retention has ended from an index that a script passes by.
+local function trim(index, now)
+  local gone = redis.pcall('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, 20)
+  if #gone > 0 then redis.call('ZREM', index, unpack(gone)) end
+end
+
+-- Writes down that `scope` was purged at `seq`; with `ban`, that its entries are still there.
+local function record(scope, seq, ban)
+  redis.call('ZADD', log_key, seq, scope)
+  if ban then redis.call('ZADD', bans_key, seq, scope) end
+end
+
+-- Keeps the log to `cap` scopes. A fill whose fence is older than what was trimmed cannot be judged, and is refused.
+local function trim_log(cap)
+  local excess = redis.call('ZCARD', log_key) - cap
+  if excess <= 0 then return end
+  excess = math.min(excess + math.floor(cap / 10), 1000)
+  local last = redis.call('ZRANGE', log_key, excess - 1, excess - 1, 'WITHSCORES')
+  redis.call('HSET', ctl, 'floor', last[2])
+  redis.call('ZREMRANGEBYSCORE', log_key, '-inf', last[2])
+end

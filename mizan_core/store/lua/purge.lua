@@ -1,0 +1,73 @@
+-- Purges scopes, or everything. What is purged is gone for every reader when the script returns; a scope with more
+-- entries than may be visited in one script is banned, which costs the same for ten entries and ten million.
+--
+-- KEYS  1 {ns}:ctl  hash
+-- ARGV  1 a fresh random id, used if a new incarnation begins
+--       2 'purge', or 'dry' to count only
+--       3 how many entries the script may visit
+--       4 how many scopes the log keeps
+--       5.. scopes; '' is everything
+-- Returns {seq, entries, scopes that were banned}. For a banned scope `entries` counts its smallest index.
+
+-- A full memory refuses a script whose first write may allocate, but not one that has begun with a DEL.
+redis.call('DEL', prefix .. 'scratch')
+local c = control(ARGV[1])
+local dry, budget, cap = ARGV[2] == 'dry', tonumber(ARGV[3]), tonumber(ARGV[4])
+local now = now_ms()
+local seq, entries, banned = c.seq, 0, 0
+if not dry then seq = redis.call('HINCRBY', ctl, 'seq', 1) end
+
+-- The index of a scope with the fewest members, and their number; nil where one of them is not a zset.
+local function smallest(scope)
+  local best, least
+  for _, name in ipairs(scope_names(scope)) do
+    local index = prefix .. 'i:' .. name
+    if not dry then trim(index, now) end
+    local size = redis.pcall('ZCARD', index)
+    if type(size) ~= 'number' then return nil end
+    if not least or size < least then best, least = index, size end
+  end
+  return best, least
+end
+
+local function ban(scope, index)
+  banned = banned + 1
+  entries = entries + (index and redis.call('ZCOUNT', index, now, '+inf') or 0)
+  if not dry then record(scope, seq, true) end
+end
+
+local function visit(scope, index)
+  for _, key in ipairs(redis.call('ZRANGE', index, 0, -1)) do
+    budget = budget - 1
+    local header = read_header(prefix .. 'e:' .. key)
+    if not header then
+      if not dry then
+        -- Expired, evicted, or altered by another hand; in no case worth keeping.
+        redis.call('UNLINK', prefix .. 'e:' .. key)
+        redis.call('ZREM', index, key)
+      end
+    elseif matches(scope, header.set) then
+      if header.inc == c.inc and header.seq >= c.epoch then entries = entries + 1 end
+      if not dry then remove(key, header) end
+    end
+  end
+  if not dry then record(scope, seq, false) end
+end
+
+for i = 5, #ARGV do
+  local scope = ARGV[i]
+  if scope == '' then
+    for _, context in ipairs(redis.call('SMEMBERS', prefix .. 'contexts')) do
+      ban(context, prefix .. 'i:' .. context)
+    end
+    if not dry then
+      redis.call('HSET', ctl, 'epoch', seq)
+      record('', seq, false)
+    end
+  else
+    local index, size = smallest(scope)
+    if index and size <= budget then visit(scope, index) else ban(scope, index) end
+  end
+end
+if not dry then trim_log(cap) end
+return { seq, entries, banned }

@@ -1,0 +1,27 @@
+-- Reads entries, and the fence token of the fills that a miss begins.
+--
+-- KEYS  1 {ns}:ctl  hash
+--       2.. {ns}:e:KEY  string, the entries
+-- ARGV  1 a fresh random id, used if a new incarnation begins
+-- Returns {inc, seq, now in ms, value, value, ...}: a value is the entry's bytes, nil for a miss (nothing there, banned,
+-- of another incarnation) or 0 where something is there that is not an entry of ours.
+
+local c = control(ARGV[1])
+local banned = redis.call('ZCARD', bans_key) > 0
+local reply = { c.inc, c.seq, now_ms() }
+for i = 2, #KEYS do
+  local value = redis.pcall('GET', KEYS[i])
+  if value and type(value) ~= 'string' then
+    value = 0
+  elseif value then
+    local header = parse_header(value)
+    if not header then
+      value = 0
+    elseif header.inc ~= c.inc or header.seq < c.epoch
+      or (banned and overtaken(bans_key, header, header.seq)) then
+      value = false
+    end
+  end
+  reply[i + 2] = value
+end
+return reply

@@ -1,0 +1,43 @@
+-- Stores one entry, unless a purge has overtaken its fill.
+--
+-- KEYS  1 {ns}:ctl  hash
+--       2 {ns}:e:KEY  string, the entry
+-- ARGV  1 a fresh random id, used if a new incarnation begins
+--       2 KEY
+--       3 the entry's bytes; the fence token and the index names stand in its header
+--       4 its retention in ms
+--       5.. pairs: a context that it is indexed under, that context's shape
+-- Returns 'stored', or why not: 'incarnation' (the fence is of another one, or of the future), 'trimmed' (too old to be
+-- judged), 'overtaken' (by a matching purge), 'shape' (somebody indexes the context otherwise), 'malformed'.
+
+local c = control(ARGV[1])
+local key, value, retention = ARGV[2], ARGV[3], tonumber(ARGV[4])
+local header = parse_header(value)
+if not header then return 'malformed' end
+if header.inc ~= c.inc or header.seq > c.seq then return 'incarnation' end
+if header.seq < c.epoch then return 'overtaken' end
+if header.seq < c.floor then return 'trimmed' end
+if overtaken(log_key, header, header.seq) then return 'overtaken' end
+
+for i = 5, #ARGV, 2 do
+  local shape = redis.call('HGET', prefix .. 'shapes', ARGV[i])
+  if shape and shape ~= ARGV[i + 1] then return 'shape' end
+end
+for i = 5, #ARGV, 2 do
+  redis.call('HSET', prefix .. 'shapes', ARGV[i], ARGV[i + 1])
+  redis.call('SADD', prefix .. 'contexts', ARGV[i])
+end
+
+local old = read_header(KEYS[2])
+for _, name in ipairs(old and old.names or {}) do
+  if not header.set[name] then redis.call('ZREM', prefix .. 'i:' .. name, key) end
+end
+-- Indexed first: an entry that no purge could find must never exist.
+local now = now_ms()
+for _, name in ipairs(header.names) do
+  local index = prefix .. 'i:' .. name
+  redis.call('ZADD', index, now + retention, key)
+  trim(index, now)
+end
+redis.call('SET', KEYS[2], value, 'PX', retention)
+return 'stored'

@@ -1,0 +1,203 @@
+"""The store's operations without their I/O: which script with which arguments, and what its reply means.
+
+Both clients (`client`, `aioclient`) run exactly these, so a purge from a shell is the same purge as one from a header.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, Generic, Literal, TypeVar, cast
+
+from mizan_core.errors import MizanError
+from mizan_core.scopes import Scope
+from mizan_core.store.layout import Entry, Fence, decode_entry, encode_entry, index_names, scope_argument
+
+VISIT_LIMIT = 500
+"""Entries that one purge script may visit; beyond, the scope is banned and swept later."""
+LOG_LIMIT = 10_000
+"""Scopes that the log of purges keeps."""
+SWEEP_SLICE = 50
+
+T = TypeVar("T")
+
+StoreReply = Literal["stored", "incarnation", "trimmed", "overtaken", "shape", "malformed"]
+
+
+class StoreError(MizanError):
+    """Redis could not be asked, or did not confirm. What was asked may or may not have been done."""
+
+
+class StoreUnusable(StoreError):
+    """Redis answers, and is not one that this program can use: the text says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script and its SHA-1, under which Redis caches it."""
+
+    text: str
+    sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(Generic[T]):
+    """A script call, and how its reply reads."""
+
+    script: Script
+    keys: Sequence[str]
+    args: Sequence[str | bytes | int]
+    parse: Callable[[Any], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What a read found: for each key an entry or None, the fence for fills of what is missing, and Redis' clock."""
+
+    fence: Fence
+    now_ms: int
+    entries: tuple[Entry | None, ...]
+    corrupt: int
+    """How many keys held something whose seal does not hold; each counts as a miss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What a purge did: its place in the sequence, how many entries went, how many scopes were banned."""
+
+    seq: int
+    entries: int
+    banned: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """A purged scope (as scripts spell it) whose entries are dead but not yet deleted."""
+
+    scope: str
+    seq: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """How far a sweep has come."""
+
+    cursor: str = "0"
+    index: str = ""
+    deleted: int = 0
+
+
+@cache
+def _script(name: str) -> Script:
+    folder = files("mizan_core.store") / "lua"
+    text = (folder / "common.lua").read_text() + (folder / f"{name}.lua").read_text()
+    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """The names of one site's keys, and its operations. `sealing` is a key of `seal.sealing_key`."""
+
+    name: str
+    sealing: bytes
+
+    @property
+    def control(self) -> str:
+        return f"{{{self.name}}}:ctl"
+
+    def entry(self, key: str) -> str:
+        return f"{{{self.name}}}:e:{key}"
+
+    def read(self, keys: Sequence[str]) -> Operation[Lookup]:
+        """Entries by their keys, in order."""
+        return Operation(
+            _script("read"),
+            [self.control, *map(self.entry, keys)],
+            [_nonce()],
+            lambda reply: self._lookup(keys, reply),
+        )
+
+    def store(
+        self,
+        key: str,
+        payload: bytes,
+        *,
+        fence: Fence,
+        scopes: Sequence[Scope],
+        shapes: Mapping[str, str],
+        retention_ms: int,
+    ) -> Operation[StoreReply]:
+        """Stores a payload under `key`, indexed by the scopes it depends on, unless a purge has overtaken `fence`.
+
+        `shapes` has the shape of each context among the scopes. Raises EntryError where the scopes are too many.
+        """
+        value = encode_entry(self.sealing, key, Entry(fence, index_names(scopes), payload))
+        pairs = [text for context in sorted({s.context for s in scopes}) for text in (context, shapes.get(context, ""))]
+        return Operation(
+            _script("store"),
+            [self.control, self.entry(key)],
+            [_nonce(), key, value, retention_ms, *pairs],
+            lambda reply: cast(StoreReply, reply.decode()),
+        )
+
+    def purge(
+        self,
+        scopes: Iterable[Scope],
+        *,
+        everything: bool = False,
+        dry_run: bool = False,
+        visit: int = VISIT_LIMIT,
+    ) -> Operation[Purged]:
+        """Purges scopes, or everything; dry: counts what that would purge."""
+        texts = [""] if everything else [scope_argument(scope) for scope in scopes]
+        return Operation(
+            _script("purge"),
+            [self.control],
+            [_nonce(), "dry" if dry_run else "purge", visit, LOG_LIMIT, *texts],
+            lambda reply: Purged(*reply),
+        )
+
+    def bans(self) -> Operation[list[Ban]]:
+        """The bans that wait to be swept, oldest first."""
+        return Operation(
+            _script("bans"),
+            [self.control],
+            [_nonce()],
+            lambda reply: [Ban(s.decode(), q.decode()) for s, q in zip(reply[::2], reply[1::2], strict=True)],
+        )
+
+    def sweep(self, ban: Ban, done: Slice) -> Operation[Slice]:
+        """The slice after `done`; the sweep has ended when the cursor is "0" again."""
+        return Operation(
+            _script("sweep"),
+            [self.control],
+            [_nonce(), ban.scope, ban.seq, done.cursor, SWEEP_SLICE, done.index],
+            lambda reply: Slice(reply[0].decode(), reply[2].decode(), reply[1]),
+        )
+
+    def adopt(self, shapes: Mapping[str, str]) -> Operation[list[str]]:
+        """Takes over the shapes of a manifest; the reply names the contexts that had others and were purged."""
+        pairs = [text for context in sorted(shapes) for text in (context, shapes[context])]
+        return Operation(
+            _script("adopt"),
+            [self.control],
+            [_nonce(), *pairs],
+            lambda reply: [name.decode() for name in reply],
+        )
+
+    def _lookup(self, keys: Sequence[str], reply: Sequence[Any]) -> Lookup:
+        incarnation, seq, now_ms, *values = reply
+        # Redis cuts a reply at a trailing nil.
+        values += [None] * (len(keys) - len(values))
+        entries = tuple(
+            decode_entry(self.sealing, key, value) if isinstance(value, bytes) else None
+            for key, value in zip(keys, values, strict=True)
+        )
+        corrupt = sum(value is not None and entry is None for value, entry in zip(values, entries, strict=True))
+        return Lookup(Fence(incarnation.decode(), seq), now_ms, entries, corrupt)
+
+
+def _nonce() -> str:
+    return secrets.token_hex(8)

@@ -1,0 +1,3 @@
+from mizan_edge.cli import main
+
+main()

@@ -1,0 +1,243 @@
+"""The admin listener: purge, reload and probes. Never on the public listener."""
+
+import hmac
+import ipaddress
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mizan_core.errors import MizanError
+from mizan_core.manifest import ManifestError
+from mizan_core.resolve import Purge, strict
+from mizan_core.scopes import URL, Scope, ScopeError, widest
+from mizan_core.store import AsyncStore, Purged, StoreError
+from mizan_edge.counters import Counters
+from mizan_edge.errors import problem
+from mizan_edge.hold import Hold
+from mizan_edge.origin import Origin
+from mizan_edge.proxy import Proxy
+from mizan_edge.purge import Purger
+from mizan_edge.reload import Reloader
+from mizan_edge.routes import Uncacheable
+
+log = logging.getLogger(__name__)
+
+Role = Literal["read", "purge"]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_PROBES = ("/healthz", "/readyz")
+_MAX_BODY_BYTES = 1 << 20
+
+
+class Refused(MizanError):
+    """A request that the admin API does not serve; becomes a problem document."""
+
+    def __init__(self, status: int, detail: str, **extra: object) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.extra = extra
+
+
+class PurgeBody(BaseModel):
+    """The body of `POST /purge`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    scopes: list[str] = []
+    urls: list[str] = []
+    all: bool = False
+    soft: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may use the API: a token for each role, and the host names under which it may be addressed."""
+
+    purge_token: str
+    read_token: str | None
+    hosts: tuple[str, ...]
+
+    def role(self, authorization: str | None) -> Role | None:
+        """The role of a bearer token, compared in constant time."""
+        scheme, _, token = (authorization or "").partition(" ")
+        given = token.strip().encode() if scheme.lower() == "bearer" else b""
+        if hmac.compare_digest(given, self.purge_token.encode()):
+            return "purge"
+        if self.read_token is not None and hmac.compare_digest(given, self.read_token.encode()):
+            return "read"
+        return None
+
+    def serves(self, host: str) -> bool:
+        """Whether a Host field may name this listener: otherwise a page could reach it by rebinding its own name."""
+        name = host.lower()
+        if name.startswith("["):
+            name = name[1:].partition("]")[0]
+        elif name.count(":") == 1:
+            name = name.partition(":")[0]
+        if name == "localhost" or name in self.hosts:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """The handlers, over the parts that they speak to."""
+
+    proxy: Proxy
+    purger: Purger
+    reloader: Reloader
+    store: AsyncStore
+    origin: Origin
+    hold: Hold
+    counters: Counters
+    access: Access
+
+    def application(self) -> web.Application:
+        """The aiohttp application of the admin listener."""
+        app = web.Application(middlewares=[_problems, self._guard], client_max_size=_MAX_BODY_BYTES)
+        app.router.add_post("/purge", self._purge)
+        app.router.add_post("/reload", self._reload)
+        app.router.add_get("/stats", self._stats)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_route("PURGE", "/{path:.*}", self._purge_url)
+        return app
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path in _PROBES:
+            return await handler(request)
+        if not self.access.serves(request.headers.get("Host", "")):
+            raise Refused(421, "This listener is not served under that name: add it to admin_hosts if it should be.")
+        role = self.access.role(request.headers.get("Authorization"))
+        if role is None:
+            raise Refused(401, "A token is needed: Authorization: Bearer <token>")
+        if role == "read" and request.method not in ("GET", "HEAD"):
+            raise Refused(403, "This token may read only; purging and reloading need the other one.")
+        return await handler(request)
+
+    async def _purge(self, request: web.Request) -> web.Response:
+        if request.content_type != "application/json":
+            raise Refused(415, "Send JSON: Content-Type: application/json")
+        try:
+            body = PurgeBody.model_validate(orjson.loads(await request.read()))
+        except orjson.JSONDecodeError as error:
+            raise Refused(400, f"The body is not JSON: {error}") from None
+        except ValidationError as error:
+            raise Refused(422, "; ".join(_lines(error))) from None
+        return await self._answer(body)
+
+    async def _purge_url(self, request: web.Request) -> web.Response:
+        return await self._answer(PurgeBody(urls=[request.raw_path]))
+
+    async def _answer(self, body: PurgeBody) -> web.Response:
+        router = self.proxy.site.router
+        scopes: tuple[Scope, ...] = ()
+        urls: set[str] = set()
+        if not body.all:
+            try:
+                named = strict(body.scopes, self.proxy.site.manifest.contexts)
+            except ScopeError as error:
+                raise Refused(422, str(error)) from None
+            by_url = [self._scope_of(url) for url in body.urls]
+            scopes = widest([*named, *by_url])
+            urls = {url for scope in named for url in router.urls(scope)} | {dict(s.params)[URL] for s in by_url}
+            if not scopes:
+                raise Refused(422, 'Nothing is named: give "scopes", "urls", or "all": true.')
+        purged = await self._run(Purge(scopes, everything=body.all), dry_run=body.dry_run)
+        return _json(
+            {
+                "seq": purged.seq,
+                "entries": purged.entries,
+                "urls": sorted(urls),
+                "scopes": [str(scope) for scope in scopes],
+                "dry_run": body.dry_run,
+            }
+        )
+
+    def _scope_of(self, url: str) -> Scope:
+        path = url if url.startswith("/") else "/" + url
+        resource = self.proxy.site.router.match(path)
+        if isinstance(resource, Uncacheable):
+            why = "no declared view or endpoint" if resource.detail == "undeclared" else "no canonical spelling"
+            raise Refused(422, f"{url!r} is never cached: it is the URL of {why}.")
+        return Scope(resource.context, tuple(pair for pair in resource.scope.params if pair[0] == URL))
+
+    async def _run(self, purge: Purge, *, dry_run: bool) -> Purged:
+        if dry_run:
+            try:
+                return await self.purger.count(purge.scopes, everything=purge.everything)
+            except StoreError as error:
+                raise Refused(503, f"Redis cannot be asked now: {error}") from None
+        purged = await self.purger.purge(purge, "admin")
+        if purged is None:
+            raise Refused(
+                503,
+                "Redis has not confirmed the purge. It is repeated until it has; meanwhile this edge serves nothing "
+                "from the cache.",
+                journaled=False,
+            )
+        return purged
+
+    async def _reload(self, _request: web.Request) -> web.Response:
+        try:
+            found = await self.reloader.reload()
+        except ManifestError as error:
+            raise Refused(422, f"The manifest in use stays: {error}") from None
+        return _json(found.to_json())
+
+    async def _stats(self, _request: web.Request) -> web.Response:
+        return _json({"counters": self.counters.snapshot(), "hold": sorted(self.hold.reasons)})
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        return _json({"status": "alive"})
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        return _json(
+            {
+                "status": "ready",
+                "contexts": len(self.proxy.site.manifest.contexts),
+                "redis": "up" if await self.store.answers() else "down",
+                "origin": "up" if await self.origin.accepts() else "down",
+                "cache": "held: " + ", ".join(sorted(self.hold.reasons)) if self.hold.active() else "in use",
+            }
+        )
+
+
+@web.middleware
+async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turns every failure into a problem document."""
+    extra: dict[str, Any] = {}
+    try:
+        return await handler(request)
+    except Refused as error:
+        status, detail, extra = error.status, str(error), error.extra
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        status, detail = error.status, f"{request.method} {request.path}: {error.reason}"
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        status, detail = 500, "The request failed. The log has the reason."
+    response = web.Response(status=status, body=problem(status, detail, extra), content_type="application/problem+json")
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _lines(error: ValidationError) -> list[str]:
+    return [f"{'.'.join(map(str, problem['loc'])) or 'the body'}: {problem['msg']}" for problem in error.errors()]
+
+
+def _json(document: dict[str, Any]) -> web.Response:
+    return web.Response(body=orjson.dumps(document), content_type="application/json")

@@ -1,0 +1,41 @@
+"""The `Cache-Status` field (RFC 9211): what this cache did with a request, and why."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+NAME = "mizan-edge"
+
+Forward = Literal["bypass", "method", "uri-miss", "vary-miss", "stale", "request", "partial"]
+Detail = Literal["undeclared", "non-canonical", "credentials", "store", "disabled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """The request went to the origin."""
+
+    fwd: Forward
+    detail: Detail | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """The request was answered from the cache; `ttl_s` is negative where the entry was stale."""
+
+    ttl_s: int
+
+
+def hit(outcome: Hit) -> str:
+    """The member for a hit."""
+    return f"{NAME}; hit; ttl={outcome.ttl_s}"
+
+
+def forwarded(outcome: Forwarded, *, stored: bool = False, status: int | None = None) -> str:
+    """The member for a forwarded request. `status` is the origin's, None where it did not answer."""
+    text = f"{NAME}; fwd={outcome.fwd}"
+    if outcome.detail:
+        text += f"; detail={outcome.detail}"
+    if stored:
+        text += "; stored"
+    if status is not None and status >= 400:
+        text += f"; fwd-status={status}"
+    return text

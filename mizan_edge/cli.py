@@ -1,0 +1,103 @@
+"""The command line."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import uvloop
+
+from mizan_core.errors import MizanError
+from mizan_core.manifest import load_manifest
+from mizan_edge.config import PREFIX, SECRETS, Settings, load_settings
+from mizan_edge.edge import running
+
+log = logging.getLogger("mizan_edge")
+
+
+def main() -> None:
+    """The entry point: a failure is a line on stderr and exit status 1."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except MizanError as error:
+        for line in str(error).splitlines():
+            print(f"mizan-edge: {line}", file=sys.stderr)
+        sys.exit(1)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mizan-edge")
+def cli() -> None:
+    """An edge cache for Django that is never stale."""
+
+
+def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for name, field in reversed(Settings.model_fields.items()):
+        if name in SECRETS:
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        default = (
+            "" if field.is_required() or field.default_factory or not field.default else f" [{_shown(field.default)}]"
+        )
+        help_text = f"{field.description}{default}"
+        kind: dict[str, Any] = {"is_flag": True, "default": None} if field.annotation is bool else {"default": None}
+        command = click.option(flag, name, help=help_text, **kind)(command)
+    return command
+
+
+def _shown(default: object) -> str:
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
+@cli.command(
+    epilog=f"Each flag is also a key of the file and an environment variable {PREFIX}<FLAG>; secrets never are flags."
+)
+@_settings_options
+@click.option("--config", type=click.Path(path_type=Path), default=None, help="a TOML file of settings")
+def serve(config: Path | None, **flags: object) -> None:
+    """Serve a site: mizan-edge serve --origin http://127.0.0.1:8000 --manifest manifests/edge.json"""
+    settings = load_settings(flags, config)
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    received: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    async with running(settings) as edge:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, received.put_nowait, number)
+        log.info("serving %s on http://%s, admin on http://%s", settings.origin, edge.listen, edge.admin)
+        log.info("state, and the admin token where none is set, in %s", settings.state_dir)
+        while await received.get() == signal.SIGHUP:
+            try:
+                await edge.reloader.reload()
+            except MizanError as error:
+                log.error("the manifest in use stays: %s", error)
+        log.info("stopping: open requests are finished first")
+
+
+@cli.command()
+@click.argument("manifest", type=click.Path(path_type=Path))
+def check(manifest: Path) -> None:
+    """Check a manifest: exit status 1, and the place in the file, for one that cannot be used."""
+    loaded, warnings = load_manifest(manifest)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    functions = sum(len(context.functions) for context in loaded.contexts.values())
+    print(
+        f"{manifest}: {len(loaded.contexts)} contexts, {functions} functions, {len(loaded.mutations)} mutations: usable"
+    )

@@ -1,0 +1,258 @@
+"""Settings: flags over environment over file. Nothing else reads the environment."""
+
+import ipaddress
+import os
+import re
+import secrets as random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from mizan_core.errors import MizanError
+from mizan_core.keys import SecretError, secret_bytes
+from mizan_core.mwt import Keyring
+from mizan_edge.http import normal_name
+from mizan_edge.identity import IdentityRules
+from mizan_edge.site import Rules
+
+PREFIX = "MIZAN_EDGE_"
+SECRETS = ("cache_secret", "mwt_secret", "admin_token", "read_token")
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\s]+):([0-9]{1,5})")
+
+
+class ConfigError(MizanError):
+    """Settings that cannot be used; each line names the setting and what to do."""
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+def _state_dir() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "mizan-edge"
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default. A flag is the name with hyphens, an environment variable has the prefix."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", populate_by_name=True)
+
+    origin: str = Field(description="URL of the origin, like http://127.0.0.1:8000")
+    manifest: Path = Field(description="the edge manifest, as `manage.py export_edge_manifest` writes it")
+    listen: str = Field("127.0.0.1:8080", description="address of the public listener")
+    admin: str = Field("127.0.0.1:8081", description="address of the admin listener")
+    redis: str | None = Field(None, description="URL of Redis; without it, a redis-server is started")
+    namespace: str = Field("mizan", description="prefix of every Redis name, so that sites can share a server")
+    workers: int = Field(1, ge=1, description="worker processes")
+    state_dir: Path = Field(
+        default_factory=_state_dir, description="directory for tokens, secrets and the Redis socket"
+    )
+    allowed_hosts: Words = Field((), description="hosts that are served; none: any, and the host is part of every key")
+    trusted_proxies: Words = Field((), description="networks whose X-Forwarded-* fields are believed")
+    identity_cookies: Words = Field(("sessionid",), description="cookies that may stand beside a token")
+    ignored_cookies: Words = Field(
+        ("csrftoken", "_ga*", "_gid", "_gcl*"), description="cookies that say nothing about who is asking"
+    )
+    identity_headers: Words = Field(
+        (
+            "Remote-User",
+            "X-Remote-User",
+            "X-Forwarded-User",
+            "X-Forwarded-Email",
+            "X-Auth-Request-*",
+            "Cf-Access-*",
+            "X-Amzn-Oidc-*",
+            "X-Goog-Iap-*",
+            "X-Api-Key",
+        ),
+        description="request fields that tell an application who is asking",
+    )
+    admin_hosts: Words = Field((), description="names under which the admin listener may be addressed")
+    forward_mizan_headers: bool = Field(False, description="leave X-Mizan-* in responses, for a further edge")
+    max_entry_bytes: int = Field(8 << 20, ge=0, description="largest body that is stored")
+    redis_memory: int = Field(
+        256 << 20, ge=1 << 20, description="memory limit of a redis-server that is started, bytes"
+    )
+    redis_timeout: float = Field(0.05, gt=0, description="seconds that a read from Redis may take")
+    purge_timeout: float = Field(0.25, gt=0, description="seconds that one attempt at a purge may take")
+    origin_connect_timeout: float = Field(5, gt=0, description="seconds for a connection to the origin")
+    origin_timeout: float = Field(60, gt=0, description="seconds for which the origin may be silent")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
+    cache_secret: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("cache_secret", "MIZAN_CACHE_SECRET"),
+        description="signs keys and entries",
+    )
+    mwt_secret: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("mwt_secret", "MIZAN_MWT_SECRET"),
+        description="verifies user tokens",
+    )
+    admin_token: SecretStr | None = Field(None, description="admin token of the role `purge`")
+    read_token: SecretStr | None = Field(None, description="admin token of the role `read`")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @field_validator("origin")
+    @classmethod
+    def _origin(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://[^/?#\s]+/?", value):
+            raise ValueError(f"{value!r} is not the URL of a server: write it like http://127.0.0.1:8000")
+        return value
+
+    @field_validator("listen", "admin")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        match = _ADDRESS.fullmatch(value)
+        if not match or int(match[2]) > 65535:
+            raise ValueError(f"{value!r} is not an address: write it like 127.0.0.1:8080")
+        return value
+
+    @field_validator("redis")
+    @classmethod
+    def _redis(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"(rediss?|unix)://", value):
+            raise ValueError(
+                f"{value.partition('@')[2] or value!r} is not a Redis URL: write it like redis://127.0.0.1:6379/0"
+            )
+        return value
+
+    @field_validator("namespace")
+    @classmethod
+    def _namespace(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value):
+            raise ValueError(f"{value!r} is not a namespace: use letters, digits, dots, hyphens and underscores")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            ipaddress.ip_network(text, strict=False)
+        return value
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host (an IPv6 address without brackets) and port of a valid `listen` or `admin` setting."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def load_settings(flags: Mapping[str, Any], config: Path | None) -> Settings:
+    """The settings from flags, environment and file. Raises ConfigError with a line for each that is wrong."""
+    if config is not None and not config.is_file():
+        raise ConfigError(f"--config: there is no file {config}")
+
+    class _WithFile(Settings):
+        model_config = SettingsConfigDict(toml_file=config)
+
+    try:
+        return _WithFile(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        raise ConfigError("\n".join(_line(problem) for problem in error.errors())) from None
+    except ValueError as error:
+        raise ConfigError(f"{config}: {error}") from None
+
+
+def _line(problem: Any) -> str:
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        return f"{name}: missing: give --{_flag(name)} or set {PREFIX}{name.upper()}"
+    if problem["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting"
+    return f"{name}: {message}"
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def rules_of(settings: Settings, secret: bytes) -> Rules:
+    """The settings that decide about requests. Raises ConfigError for an MWT secret that is too short."""
+    keyring = None
+    if settings.mwt_secret is not None:
+        try:
+            keyring = Keyring.parse(settings.mwt_secret.get_secret_value())
+        except SecretError as error:
+            raise ConfigError(str(error)) from None
+    return Rules(
+        secret=secret,
+        identity=IdentityRules(
+            settings.identity_cookies,
+            settings.ignored_cookies,
+            tuple(normal_name(name) for name in settings.identity_headers),
+        ),
+        keyring=keyring,
+        allowed_hosts=tuple(host.lower() for host in settings.allowed_hosts),
+        trusted_proxies=tuple(ipaddress.ip_network(text, strict=False) for text in settings.trusted_proxies),
+        forward_mizan_headers=settings.forward_mizan_headers,
+        max_entry_bytes=settings.max_entry_bytes,
+        max_call_bytes=64 * 1024,
+    )
+
+
+def prepare_state_dir(path: Path) -> None:
+    """Makes the state directory, for its owner alone. Raises ConfigError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"state_dir: {path} cannot be made ({error.strerror}): choose another --state-dir") from None
+
+
+def cache_secret(settings: Settings) -> bytes:
+    """The cache secret: the setting, else the one kept in the state directory, made at the first start."""
+    if settings.cache_secret is not None:
+        try:
+            return secret_bytes(settings.cache_secret.get_secret_value(), name="MIZAN_CACHE_SECRET")
+        except SecretError as error:
+            raise ConfigError(str(error)) from None
+    return _kept(settings.state_dir / "cache.secret").encode()
+
+
+def admin_token(settings: Settings) -> str:
+    """The token of the role `purge`: the setting, else the one kept in the state directory, made at the first start."""
+    if settings.admin_token is not None:
+        return settings.admin_token.get_secret_value()
+    return _kept(settings.state_dir / "admin.token")
+
+
+def _kept(path: Path) -> str:
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(random.token_urlsafe(32) + "\n")
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise ConfigError(
+            f"state_dir: {path} cannot be written ({error.strerror}): choose another --state-dir"
+        ) from None
+    try:
+        value = path.read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"state_dir: {path} cannot be read ({error.strerror})") from None
+    if len(value) < 32:
+        raise ConfigError(f"{path} does not hold a secret: remove it, and a new one is made")
+    return value

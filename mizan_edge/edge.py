@@ -1,0 +1,142 @@
+"""The one place that composes: from settings to a running edge, and back."""
+
+import errno
+import fcntl
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from mizan_core.seal import sealing_key
+from mizan_core.store import AsyncStore, Namespace, StoreError, StoreUnusable
+from mizan_edge.admin import Access, Admin
+from mizan_edge.config import (
+    ConfigError,
+    Settings,
+    admin_token,
+    cache_secret,
+    prepare_state_dir,
+    rules_of,
+    split_address,
+)
+from mizan_edge.counters import Counters
+from mizan_edge.embedded import EmbeddedRedis
+from mizan_edge.hold import Hold
+from mizan_edge.listener import make_server
+from mizan_edge.origin import Origin
+from mizan_edge.proxy import Proxy
+from mizan_edge.purge import Purger
+from mizan_edge.reload import Reloader, read_manifest
+from mizan_edge.site import Site
+from mizan_edge.sweeper import sweep_forever
+from mizan_edge.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+# How long a purge that Redis does not confirm keeps its response waiting.
+PATIENCE_S = 2.2
+_SHUTDOWN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A running edge. The addresses are those that are really bound."""
+
+    listen: str
+    admin: str
+    redis_url: str
+    reloader: Reloader
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Edge]:
+    """Runs an edge until the block ends. Raises MizanError, with a line for people, for what keeps it from starting."""
+    manifest = read_manifest(settings.manifest)
+    prepare_state_dir(settings.state_dir)
+    secret = cache_secret(settings)
+    rules = rules_of(settings, secret)
+    access = Access(
+        admin_token(settings),
+        settings.read_token.get_secret_value() if settings.read_token else None,
+        tuple(host.lower() for host in settings.admin_hosts),
+    )
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_locked(settings.state_dir))
+        redis_url = settings.redis
+        if redis_url is None:
+            child = await stack.enter_async_context(EmbeddedRedis(settings.state_dir, maxmemory=settings.redis_memory))
+            redis_url = child.url
+        namespace = Namespace(settings.namespace, sealing_key(secret))
+        reads = AsyncStore(redis_url, namespace, timeout_s=settings.redis_timeout)
+        stack.push_async_callback(reads.close)
+        purges = AsyncStore(redis_url, namespace, timeout_s=settings.purge_timeout)
+        stack.push_async_callback(purges.close)
+        await _check(purges)
+        origin = await stack.enter_async_context(
+            Origin(
+                settings.origin,
+                connect_timeout_s=settings.origin_connect_timeout,
+                read_timeout_s=settings.origin_timeout,
+            )
+        )
+        tasks, counters, hold = Tasks(), Counters(), Hold()
+        stack.push_async_callback(tasks.stop)
+        purger = Purger(purges, hold=hold, counters=counters, tasks=tasks, patience_s=PATIENCE_S)
+        proxy = Proxy(
+            Site.of(manifest, rules),
+            rules,
+            store=reads,
+            origin=origin,
+            purger=purger,
+            hold=hold,
+            counters=counters,
+        )
+        reloader = Reloader(settings.manifest, rules, proxy=proxy, store=purges, hold=hold, tasks=tasks)
+        await reloader.adopt()
+        tasks.start(sweep_forever(purges, counters), "sweep")
+        admin = Admin(proxy, purger, reloader, reads, origin, hold, counters, access)
+        admin_at = await _listen(stack, web.AppRunner(admin.application(), access_log=None), "admin", settings.admin)
+        public_at = await _listen(stack, web.ServerRunner(make_server(proxy, rules)), "listen", settings.listen)
+        if rules.keyring is None:
+            log.warning("without MIZAN_MWT_SECRET, requests of signed-in users pass by the cache")
+        yield Edge(public_at, admin_at, redis_url, reloader)
+
+
+async def _check(store: AsyncStore) -> None:
+    try:
+        await store.check()
+    except StoreUnusable:
+        raise
+    except StoreError as error:
+        log.warning("Redis cannot be reached (%s): the edge is a plain proxy until it can", error)
+
+
+async def _listen(stack: AsyncExitStack, runner: web.BaseRunner, setting: str, address: str) -> str:
+    """Starts a listener; the address that it has in the end, with the port that the system chose for port 0."""
+    host, port = split_address(address)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, host, port, shutdown_timeout=_SHUTDOWN_S)
+    try:
+        await site.start()
+    except OSError as error:
+        why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+        raise ConfigError(f"{setting}: {address} {why}: choose another address with --{setting}") from None
+    bound = runner.addresses[0]
+    return f"[{host}]:{bound[1]}" if ":" in host else f"{host}:{bound[1]}"
+
+
+@contextmanager
+def _locked(state_dir: Path) -> Iterator[None]:
+    """Keeps a second edge out of the state directory: it would share a Redis socket and, later, a journal."""
+    with open(state_dir / "lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(
+                f"state_dir: {state_dir} is in use by another edge: give this one its own --state-dir"
+            ) from None
+        yield

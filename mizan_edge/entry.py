@@ -1,0 +1,68 @@
+"""Stored responses, and the bytes that stand for them in an entry."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import orjson
+
+from mizan_edge.freshness import Lifetime
+from mizan_edge.http import Response
+
+_LENGTH_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """A complete response, when it was made and how long it lives. Times are of Redis' clock, in ms."""
+
+    response: Response
+    body: bytes
+    stored_ms: int
+    initial_age_s: int
+    lifetime: Lifetime
+
+    def age_s(self, now_ms: int) -> int:
+        """RFC 9111 section 4.2.3. A clock that was set back makes nothing younger than it arrived."""
+        return self.initial_age_s + max(0, now_ms - self.stored_ms) // 1000
+
+    def ttl_s(self, now_ms: int) -> int:
+        """Seconds for which it is still fresh; negative once it is stale."""
+        return self.lifetime.ttl_s - self.age_s(now_ms)
+
+    def to_bytes(self) -> bytes:
+        head = orjson.dumps(
+            {
+                "status": self.response.status,
+                "reason": self.response.reason,
+                "fields": self.response.fields,
+                "stored_ms": self.stored_ms,
+                "initial_age_s": self.initial_age_s,
+                "lifetime": [self.lifetime.ttl_s, self.lifetime.swr_s, self.lifetime.sie_s],
+            }
+        )
+        return len(head).to_bytes(_LENGTH_BYTES) + head + self.body
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES])
+        head = orjson.loads(data[_LENGTH_BYTES:end])
+        response = Response(head["status"], tuple((n, v) for n, v in head["fields"]), head["reason"])
+        return cls(response, data[end:], head["stored_ms"], head["initial_age_s"], Lifetime(*head["lifetime"]))
+
+
+@dataclass(frozen=True, slots=True)
+class VaryRecord:
+    """What lies under a resource's own key where its responses vary: the names of the fields that select one."""
+
+    names: tuple[str, ...]
+
+    def to_bytes(self) -> bytes:
+        # No stored response begins like this: its head would be four gigabytes long.
+        return b"\xff\xff\xff\xff" + orjson.dumps(self.names)
+
+
+def decode_payload(data: bytes) -> StoredResponse | VaryRecord:
+    """What `to_bytes` wrote. The seal has been verified, so nothing else can stand there."""
+    if data.startswith(b"\xff\xff\xff\xff"):
+        return VaryRecord(tuple(orjson.loads(data[4:])))
+    return StoredResponse.from_bytes(data)

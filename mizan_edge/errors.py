@@ -1,0 +1,24 @@
+"""Errors that reach a client, as RFC 9457 problem documents."""
+
+from collections.abc import Mapping
+
+import orjson
+
+from mizan_core.errors import MizanError
+from mizan_edge.http import reason_phrase
+
+
+class OriginError(MizanError):
+    """The origin did not give a usable response. `status` is what the client gets; `unread` means that it answered and
+    that its head could not be read, so nobody knows what it would have invalidated."""
+
+    def __init__(self, status: int, detail: str, *, unread: bool = False) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.unread = unread
+
+
+def problem(status: int, detail: str, extra: Mapping[str, object] | None = None) -> bytes:
+    """The body of a problem document (application/problem+json)."""
+    title = reason_phrase(status)
+    return orjson.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail, **(extra or {})})

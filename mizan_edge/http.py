@@ -1,0 +1,107 @@
+"""HTTP messages as values: ordered fields, and the tables of RFC 9110 that a proxy needs."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import Self
+
+Fields = tuple[tuple[str, str], ...]
+"""Field lines in the order in which they came, names as they were spelled."""
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+
+# RFC 9110 section 7.6.1. `Connection` names further ones.
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+# RFC 9110 section 13.1, and Range, which depends on them.
+CONDITIONALS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"})
+# RFC 9110 section 15.4.5: what a 304 repeats of the 200 it stands for.
+IN_NOT_MODIFIED = frozenset({"cache-control", "content-location", "date", "etag", "expires", "vary", "last-modified"})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request's head. `target` is in origin form; `host` in lower case, without a default port."""
+
+    method: str
+    target: str
+    host: str
+    fields: Fields
+
+    def get(self, name: str) -> str | None:
+        return combined(self.fields, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response's head."""
+
+    status: int
+    fields: Fields
+    reason: str = ""
+
+    def get(self, name: str) -> str | None:
+        return combined(self.fields, name)
+
+    def with_fields(self, *added: tuple[str, str], without: Iterable[str] = ()) -> Self:
+        """The response with fields left out (names in lower case) and others put behind."""
+        return replace(self, fields=(*dropped(self.fields, without), *added))
+
+
+def normal_name(name: str) -> str:
+    """The name under which an application may see a field: servers fold case, and `_` into `-`."""
+    return name.lower().replace("_", "-")
+
+
+def values(fields: Fields, name: str) -> list[str]:
+    """The values of all lines of a field; `name` in lower case."""
+    return [value for field, value in fields if field.lower() == name]
+
+
+def combined(fields: Fields, name: str) -> str | None:
+    """A field's value, its lines joined as RFC 9110 section 5.3 says; None where there is no such line."""
+    lines = values(fields, name)
+    return ", ".join(lines) if lines else None
+
+
+def dropped(fields: Fields, names: Iterable[str]) -> Fields:
+    """The fields but for those with these names (lower case)."""
+    gone = frozenset(names)
+    return tuple(field for field in fields if field[0].lower() not in gone)
+
+
+def end_to_end(fields: Fields) -> Fields:
+    """The fields that concern more than one connection."""
+    named = {option.strip().lower() for line in values(fields, "connection") for option in line.split(",")}
+    return dropped(fields, HOP_BY_HOP | named)
+
+
+def members(value: str | None) -> Iterator[str]:
+    """The members of a simple comma-separated list, in lower case."""
+    for member in (value or "").split(","):
+        if text := member.strip().lower():
+            yield text
+
+
+def reason_phrase(status: int) -> str:
+    """The registered phrase of a status, or none."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def has_body(method: str, status: int) -> bool:
+    """Whether a response to `method` with this status has content. RFC 9110 section 6.4.1."""
+    return method != "HEAD" and status >= 200 and status not in (204, 304)

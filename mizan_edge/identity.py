@@ -1,0 +1,74 @@
+"""Who is asking: the partition that a request's credentials name, or none."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from mizan_core.mwt import COOKIES, Identity
+from mizan_edge.http import Fields, normal_name, values
+
+ANON = "anon"
+PUBLIC = "public"
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityRules:
+    """Which cookies and fields tell an application who is asking. Patterns as `_ga*`; field names in any case."""
+
+    identity_cookies: tuple[str, ...]
+    ignored_cookies: tuple[str, ...]
+    identity_headers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """For whom a response is made; `user` is the id of a signed-in user."""
+
+    name: str
+    user: str | None = None
+
+
+def partition(fields: Fields, rules: IdentityRules, verify: Callable[[str], Identity | None]) -> Partition | None:
+    """The partition of a request in a `user` context; None: the edge cannot know who the origin will see.
+
+    `verify` says whom a token proves, None for a bad one or where no secret is known.
+    """
+    if any(_matches(normal_name(name), rules.identity_headers) for name, _ in fields):
+        return None
+    cookies = _cookies(fields)
+    authorization = values(fields, "authorization")
+    if cookies is None or len(authorization) > 1:
+        return None
+    tokens = {value for name, value in cookies if name in COOKIES}
+    if authorization:
+        scheme, _, token = authorization[0].partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        tokens.add(token.strip())
+    others = [name for name, _ in cookies if name not in COOKIES and not _matches(name, rules.ignored_cookies)]
+    if not tokens:
+        return None if others else Partition(ANON)
+    if not all(_matches(name, rules.identity_cookies) for name in others):
+        return None
+    identities = {verify(token) for token in tokens}
+    names = {identity.partition if identity else None for identity in identities}
+    identity = identities.pop()
+    return Partition(identity.partition, identity.sub) if identity and len(names) == 1 else None
+
+
+def _cookies(fields: Fields) -> list[tuple[str, str]] | None:
+    """The cookies of a request, None where a part is no `name=value`."""
+    pairs = []
+    for line in values(fields, "cookie"):
+        for part in line.split(";"):
+            name, equals, value = part.strip().partition("=")
+            if not name and not equals:
+                continue
+            if not equals or not name:
+                return None
+            pairs.append((name.strip(), value.strip().strip('"')))
+    return pairs
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

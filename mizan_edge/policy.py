@@ -1,0 +1,225 @@
+"""What may be done with a request and with a response. Pure: every input is an argument.
+
+The driver (`proxy`) asks `plan` first. For a `Lookup` it reads the cache, and what it finds is judged by `usable`; what
+it has to fetch goes to the origin as `fill_request` says, and what comes back is judged by `storable`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mizan_core.canonical import Canonical
+from mizan_core.keys import derive_cache_key, variant_text
+from mizan_core.manifest import Context, Manifest
+from mizan_core.resolve import declared
+from mizan_core.scopes import USER, Scope, parse_scopes
+from mizan_edge.cache_control import delta_seconds, governing, parse
+from mizan_edge.cache_status import Forwarded
+from mizan_edge.entry import StoredResponse
+from mizan_edge.freshness import Lifetime, lifetime
+from mizan_edge.http import (
+    CONDITIONALS,
+    Fields,
+    Request,
+    Response,
+    combined,
+    dropped,
+    members,
+    normal_name,
+    values,
+)
+from mizan_edge.identity import Partition
+from mizan_edge.routes import Resource
+
+# Fields with which a browser-side library asks a view for something other than the page.
+_PARTIAL_PAGE = ("hx-", "x-requested-with", "turbo-frame")
+_METHOD_OVERRIDE = frozenset({"x-http-method-override", "x-http-method", "x-method-override"})
+# RFC 9111 section 3.5: what allows a response to a request with Authorization to be shared.
+_SHARES_AUTHORIZED = frozenset({"public", "s-maxage", "must-revalidate"})
+
+Refusal = Literal[
+    "directives",
+    "lifetime",
+    "status",
+    "vary",
+    "set-cookie",
+    "partition",
+    "scope",
+    "authorization",
+    "partial-page",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Forward, whatever the cache holds."""
+
+    why: Forwarded
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Answer from the cache if it can."""
+
+    resource: Resource
+    partition: Partition
+    store: bool = True
+    """Whether a response may be stored at all."""
+    forced: bool = False
+    """The client's own directives demand a fetch."""
+    only_if_cached: bool = False
+    partial_page: tuple[str, ...] = ()
+    """Fields of the request that a stored response must name in its Vary to be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInputs:
+    """What goes into every key of a site beyond the request: the secret, the release, whether hosts are told apart."""
+
+    secret: bytes
+    manifest: Manifest
+    many_hosts: bool
+
+
+def plan(request: Request, resource: Resource, partition: Partition | None) -> Pass | Lookup:
+    """What to do with a request for a declared resource."""
+    names = {normal_name(name) for name, _ in request.fields}
+    if names & _METHOD_OVERRIDE:
+        return Pass(Forwarded("bypass", "non-canonical"))
+    if partition is None:
+        return Pass(Forwarded("bypass", "credentials"))
+    directives = parse(request.get("cache-control") or "")
+    partial_page: tuple[str, ...] = ()
+    if resource.kind == "view":
+        partial_page = tuple(sorted(name for name in names if name.startswith(_PARTIAL_PAGE)))
+    return Lookup(
+        resource,
+        partition,
+        # HEAD and Range get what they ask for from the origin, which is not a whole response.
+        store="no-store" not in directives and request.method != "HEAD" and "range" not in names,
+        forced="no-cache" in directives or "no-store" in directives or _pragma(request, directives),
+        only_if_cached="only-if-cached" in directives,
+        partial_page=partial_page,
+    )
+
+
+def _pragma(request: Request, directives: object) -> bool:
+    # RFC 9111 section 5.4: Pragma counts where Cache-Control is not there.
+    return not directives and "no-cache" in members(request.get("pragma"))
+
+
+def entry_key(inputs: KeyInputs, request: Request, lookup: Lookup, variant: str | None = None) -> str:
+    """The key under which the answer to a request lies."""
+    resource = lookup.resource
+    context = inputs.manifest.contexts[resource.context]
+    params: dict[str, Canonical] = dict(resource.params)
+    if inputs.many_hosts:
+        params["*host"] = request.host
+    if resource.kind == "view" and inputs.manifest.release is not None:
+        params["*release"] = inputs.manifest.release
+    return derive_cache_key(
+        inputs.secret,
+        resource.context,
+        params,
+        partition=lookup.partition.name,
+        rev=context.rev,
+        function=resource.function,
+        variant=variant,
+    )
+
+
+def variant_of(request: Request, names: tuple[str, ...]) -> str | None:
+    """The text that selects among variants which differ by these fields; None without any."""
+    if not names:
+        return None
+    return variant_text({name: _normalised(combined(request.fields, name)) for name in names})
+
+
+def _normalised(value: str | None) -> str | None:
+    # RFC 9111 section 4.1: white space and the combination of lines do not matter.
+    return None if value is None else ", ".join(part.strip() for part in value.split(",") if part.strip())
+
+
+def usable(request: Request, stored: StoredResponse, lookup: Lookup, now_ms: int) -> bool:
+    """Whether a stored response may answer a request without asking the origin."""
+    if lookup.forced or stored.ttl_s(now_ms) <= 0:
+        return False
+    directives = parse(request.get("cache-control") or "")
+    max_age = delta_seconds(directives.get("max-age"))
+    min_fresh = delta_seconds(directives.get("min-fresh")) or 0
+    if max_age is not None and stored.age_s(now_ms) > max_age:
+        return False
+    return stored.ttl_s(now_ms) > min_fresh and may_show_page(lookup, tuple(members(stored.response.get("vary"))))
+
+
+def may_show_page(lookup: Lookup, vary: tuple[str, ...]) -> bool:
+    """Whether a response that varies by these fields can answer a request that may want only a part of the page."""
+    return all(name in vary for name in lookup.partial_page)
+
+
+def fill_request(request: Request, lookup: Lookup, context: Context) -> Request:
+    """The request that fetches what may be stored: without the client's conditionals, and in public without cookies."""
+    without = CONDITIONALS if lookup.store else frozenset()
+    if context.scope == "public":
+        without |= {"cookie"}
+    return Request(request.method, lookup.resource.target, request.host, dropped(request.fields, without))
+
+
+def vary_names(response: Response, scope: str) -> tuple[str, ...] | None:
+    """The fields that select among a resource's responses, sorted; None where nothing may be stored."""
+    names = set(members(response.get("vary")))
+    if scope == "user":
+        names -= {"cookie", "authorization"}  # the partition stands for them
+    allowed = response.get("access-control-allow-origin")
+    if allowed is not None and allowed.strip() != "*":
+        names.add("origin")
+    if names & {"*", "cookie", "authorization"}:
+        return None
+    return tuple(sorted(names))
+
+
+@dataclass(frozen=True, slots=True)
+class Storable:
+    """How a response may be stored."""
+
+    lifetime: Lifetime
+    vary: tuple[str, ...]
+    scopes: tuple[Scope, ...]
+
+
+def storable(request: Request, lookup: Lookup, response: Response, contexts: dict[str, Context]) -> Storable | Refusal:
+    """Whether the response to a fill may be stored, and as what. RFC 9111 section 3."""
+    context = contexts[lookup.resource.context]
+    if response.status in (206, 304):
+        return "status"
+    if values(response.fields, "set-cookie"):
+        return "set-cookie"
+    said = values(response.fields, "x-mizan-partition")
+    if context.scope == "user" and said and said != [lookup.partition.name]:
+        return "partition"
+    rules = governing(response.fields)
+    if rules.directives.keys() & {"no-store", "no-cache", "private"}:
+        return "directives"
+    authorized = context.scope == "public" and combined(request.fields, "authorization") is not None
+    if authorized and not rules.directives.keys() & _SHARES_AUTHORIZED:
+        return "authorization"
+    vary = vary_names(response, context.scope)
+    if vary is None:
+        return "vary"
+    if not may_show_page(lookup, vary):
+        return "partial-page"
+    life = lifetime(response, context, rules)
+    if life is None or life.ttl_s <= 0:
+        return "lifetime"
+    scopes = dependencies(lookup, response.fields, contexts)
+    return "scope" if scopes is None else Storable(life, vary, scopes)
+
+
+def dependencies(lookup: Lookup, fields: Fields, contexts: dict[str, Context]) -> tuple[Scope, ...] | None:
+    """The scopes that a response depends on: those of its URL, its user, and its own; None in doubt."""
+    said = declared(parse_scopes(combined(fields, "x-mizan-scope") or ""), contexts)
+    if said is None:
+        return None
+    scopes = [lookup.resource.scope, *said]
+    if lookup.partition.user is not None and contexts[lookup.resource.context].scope == "user":
+        scopes += [Scope(name, ((USER, lookup.partition.user),)) for name in {scope.context for scope in scopes}]
+    return tuple(scopes)

@@ -1,0 +1,131 @@
+"""One purge: from a header or a person to what Redis confirms.
+
+    # mutable state: `_unconfirmed`, the purges that Redis has not confirmed yet, oldest first.
+
+While there is one, a hold is set, and this edge serves nothing from the cache and stores nothing: what Redis still has
+may be exactly what was purged. The purges are repeated, in order, until Redis confirms; purging twice does no harm.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from mizan_core.manifest import Context
+from mizan_core.resolve import Purge, widen
+from mizan_core.scopes import Scope, format_scopes
+from mizan_core.store import AsyncStore, Purged, StoreError
+from mizan_edge.counters import Counters
+from mizan_edge.hold import Hold
+from mizan_edge.http import Fields, combined
+from mizan_edge.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+FIELD = "x-mizan-invalidate"
+MAX_FIELD_BYTES = 64 * 1024
+# Scopes in one script call: a thousand stay well under its time limit.
+_SCOPES_AT_ONCE = 1000
+_RETRY_S = 0.2
+
+Source = Literal["response", "admin"]
+
+
+@dataclass(eq=False, slots=True)
+class _Unconfirmed:
+    purge: Purge
+    confirmed: asyncio.Event
+    result: Purged | None = None
+
+
+class Purger:
+    """Purges what responses and people say, and remembers what Redis has not confirmed."""
+
+    def __init__(self, store: AsyncStore, *, hold: Hold, counters: Counters, tasks: Tasks, patience_s: float) -> None:
+        self._store = store
+        self._hold = hold
+        self._counters = counters
+        self._tasks = tasks
+        self._patience_s = patience_s
+        self._unconfirmed: list[_Unconfirmed] = []
+
+    async def obey(self, fields: Fields, contexts: Mapping[str, Context]) -> None:
+        """Purges what a response of the origin says. Returns when Redis has confirmed, or patience has ended."""
+        value = combined(fields, FIELD)
+        if value is None:
+            return
+        if len(value) > MAX_FIELD_BYTES:
+            purge = Purge(everything=True, faults=(f"a field of {len(value)} bytes is longer than {MAX_FIELD_BYTES}",))
+        else:
+            purge = widen(value, contexts)
+        if purge.faults:
+            self._counters.count("invalidation_faults", by=len(purge.faults))
+            log.warning("X-Mizan-Invalidate was widened: %s (field: %.200r)", "; ".join(purge.faults), value)
+        await self.purge(purge, "response")
+
+    async def purge(self, purge: Purge, source: Source) -> Purged | None:
+        """Purges; None where Redis has not confirmed within the time that an answer may wait. It will be repeated."""
+        if not purge.scopes and not purge.everything:
+            return Purged(0, 0, 0)
+        purged: Purged | None
+        try:
+            purged = await self._run(purge)
+        except StoreError as error:
+            purged = await self._confirmed_later(self._remember(purge, error))
+        if purged is not None:
+            self._counters.count("purges", source)
+            self._counters.count("purged_entries", by=purged.entries)
+            log.info("purged %s: %d entries, seq %d", _text(purge), purged.entries, purged.seq)
+        return purged
+
+    async def _confirmed_later(self, waiting: _Unconfirmed) -> Purged | None:
+        try:
+            await asyncio.wait_for(waiting.confirmed.wait(), self._patience_s)
+        except TimeoutError:
+            self._counters.count("purges_unconfirmed")
+        return waiting.result
+
+    async def count(self, scopes: Iterable[Scope], *, everything: bool) -> Purged:
+        """What purging these would do. Raises StoreError."""
+        return await self._store.run(self._store.namespace.purge(scopes, everything=everything, dry_run=True))
+
+    async def _run(self, purge: Purge) -> Purged:
+        if purge.everything:
+            return await self._store.run(self._store.namespace.purge([], everything=True))
+        entries = banned = seq = 0
+        for start in range(0, len(purge.scopes), _SCOPES_AT_ONCE):
+            part = purge.scopes[start : start + _SCOPES_AT_ONCE]
+            done = await self._store.run(self._store.namespace.purge(part))
+            seq, entries, banned = done.seq, entries + done.entries, banned + done.banned
+        return Purged(seq, entries, banned)
+
+    def _remember(self, purge: Purge, error: StoreError) -> _Unconfirmed:
+        log.error(
+            "a purge of %s is not confirmed (%s): nothing is served from the cache until it is",
+            _text(purge),
+            error,
+        )
+        self._hold.set("unconfirmed purges")
+        waiting = _Unconfirmed(purge, asyncio.Event())
+        if not self._unconfirmed:
+            self._tasks.start(self._repeat(), "repeat-purges")
+        self._unconfirmed.append(waiting)
+        return waiting
+
+    async def _repeat(self) -> None:
+        while self._unconfirmed:
+            first = self._unconfirmed[0]
+            try:
+                first.result = await self._run(first.purge)
+            except StoreError:
+                await asyncio.sleep(_RETRY_S)
+                continue
+            self._unconfirmed.remove(first)
+            first.confirmed.set()
+            log.warning("the purge of %s is confirmed now", _text(first.purge))
+        self._hold.lift("unconfirmed purges")
+
+
+def _text(purge: Purge) -> str:
+    return "everything" if purge.everything else format_scopes(purge.scopes)

@@ -1,0 +1,103 @@
+"""The manifest in use: loaded, swapped, and made known to the store.
+
+    # mutable state: `proxy.site`; the hold "manifest not adopted".
+
+Entries that were indexed under another manifest cannot be purged exactly under this one. So the store is told how each
+context is indexed now (`adopt`), which purges those that were indexed otherwise, and nothing is read before that is
+confirmed: at start, after a reload, and when Redis was away meanwhile.
+"""
+
+import asyncio
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mizan_core.manifest import Manifest, load_manifest
+from mizan_core.store import AsyncStore, StoreError
+from mizan_edge.hold import Hold
+from mizan_edge.proxy import Proxy
+from mizan_edge.site import Rules, Site
+from mizan_edge.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Names of contexts that one manifest has more, less, or otherwise than another."""
+
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+
+    def to_json(self) -> dict[str, list[str]]:
+        return asdict(self)
+
+
+def difference(old: Manifest, new: Manifest) -> Difference:
+    """What `new` has that `old` has not, the other way round, and otherwise."""
+    both = old.contexts.keys() & new.contexts.keys()
+    return Difference(
+        sorted(new.contexts.keys() - old.contexts.keys()),
+        sorted(old.contexts.keys() - new.contexts.keys()),
+        sorted(name for name in both if old.contexts[name] != new.contexts[name]),
+    )
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of a file, its warnings logged. Raises ManifestError."""
+    manifest, warnings = load_manifest(path)
+    for warning in warnings:
+        log.warning("%s", warning)
+    return manifest
+
+
+class Reloader:
+    """Swaps manifests, one at a time."""
+
+    def __init__(self, path: Path, rules: Rules, *, proxy: Proxy, store: AsyncStore, hold: Hold, tasks: Tasks) -> None:
+        self._path = path
+        self._rules = rules
+        self._proxy = proxy
+        self._store = store
+        self._hold = hold
+        self._tasks = tasks
+        self._lock = asyncio.Lock()
+
+    async def reload(self) -> Difference:
+        """Reads the file again and swaps. Raises ManifestError, and then the old manifest stays."""
+        async with self._lock:
+            manifest = read_manifest(self._path)
+            found = difference(self._proxy.site.manifest, manifest)
+            self._hold.set("manifest not adopted")
+            self._proxy.site = Site.of(manifest, self._rules)
+            await self.adopt()
+            log.info("manifest reloaded: %s", found)
+            return found
+
+    async def adopt(self) -> None:
+        """Makes the manifest known to the store; where Redis cannot be asked now, as soon as it can."""
+        self._hold.set("manifest not adopted")
+        if not await self._try_adopt(self._proxy.site):
+            self._tasks.start(self._keep_trying(), "adopt-manifest")
+
+    async def _try_adopt(self, site: Site) -> bool:
+        try:
+            changed = await self._store.run(self._store.namespace.adopt(site.manifest.shapes()))
+        except StoreError as error:
+            log.warning("nothing is served from the cache until Redis answers: %s", error)
+            return False
+        if changed:
+            log.warning("the parameters of %s have changed: their entries are purged", ", ".join(changed))
+        if site is self._proxy.site:
+            self._hold.lift("manifest not adopted")
+        return True
+
+    async def _keep_trying(self) -> None:
+        site = self._proxy.site
+        while site is self._proxy.site:
+            await asyncio.sleep(_RETRY_S)
+            if await self._try_adopt(site):
+                return

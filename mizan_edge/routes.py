@@ -1,0 +1,247 @@
+"""The manifest compiled to a matcher: from a request target to what it asks for, or to why that is never cached."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Literal
+from urllib.parse import quote
+
+from mizan_core.canonical import Canonical, as_declared, value_text
+from mizan_core.manifest import Context, Manifest
+from mizan_core.patterns import Pattern
+from mizan_core.scopes import URL, Scope
+
+Kind = Literal["endpoint", "view", "call"]
+
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
+# RFC 3986 section 3.4, less what separates and what form encoding gives a meaning of its own.
+_QUERY_SAFE = "!$'()*,;:@/?-._~"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What a request asks for, apart from who asks."""
+
+    context: str
+    kind: Kind
+    function: str | None
+    """None for a context endpoint, the pattern for a view, the function's name for a call."""
+    params: Mapping[str, Canonical]
+    """Everything of the request that tells responses apart: declared parameters, and all others."""
+    scope: Scope
+    """What a response depends on, as the request shows it."""
+    target: str
+    """The target to ask the origin for: the request's own, less what the key ignores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uncacheable:
+    """A request that is forwarded and never cached."""
+
+    detail: Literal["undeclared", "non-canonical"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    context: str
+    kind: Kind
+    pattern: Pattern
+
+
+@dataclass(slots=True)
+class _Node:
+    literals: dict[str, "_Node"] = field(default_factory=dict)
+    param: "_Node | None" = None
+    route: dict[bool, _Route] = field(default_factory=dict)
+    """By whether a slash ends the path."""
+
+
+class Router:
+    """Matches targets against a manifest's endpoints and views, and knows where calls go."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self._root = _Node()
+        self._calls = _Node()
+        for name, context in manifest.contexts.items():
+            for pattern in context.endpoint_patterns:
+                _insert(self._root, _Route(name, "endpoint", pattern))
+            for pattern in context.view_patterns:
+                _insert(self._root, _Route(name, "view", pattern))
+        for pattern in manifest.call_patterns:
+            _insert(self._calls, _Route("", "call", pattern))
+
+    def match(self, target: str) -> Resource | Uncacheable:
+        """What a GET of `target` asks for."""
+        path, _, query = target.partition("?")
+        found = _find(self._root, path)
+        if found is None:
+            return Uncacheable("undeclared")
+        route, texts = found
+        context = self.manifest.contexts[route.context]
+        values = _path_values(route.pattern, texts, context)
+        pairs = parse_query(query)
+        if values is None or pairs is None:
+            return Uncacheable("non-canonical")
+        kept = [(name, text) for name, text in pairs if not _ignored(name, context)]
+        if not _add_query(values, kept, context, route.pattern):
+            return Uncacheable("non-canonical")
+        url = canonical_url(route.pattern, values)
+        scope = Scope(route.context, tuple(sorted([*_declared(values, context), (URL, url)])))
+        function = route.pattern.text if route.kind == "view" else None
+        return Resource(route.context, route.kind, function, values, scope, _without_ignored(path, query, context))
+
+    def is_call(self, target: str) -> bool:
+        """Whether a POST to `target` is a call."""
+        return _find(self._calls, target) is not None
+
+    def urls(self, scope: Scope) -> list[str]:
+        """The URLs that a scope resolves to; a parameter that it leaves open stays as `:name`."""
+        context = self.manifest.contexts.get(scope.context)
+        if context is None:
+            return []
+        values: dict[str, Canonical] = {name: text for name, text in scope.params if name in context.types}
+        patterns = (*context.endpoint_patterns, *context.view_patterns)
+        return sorted(canonical_url(pattern, values) for pattern in patterns)
+
+
+def parse_query(query: str) -> list[tuple[str, str]] | None:
+    """The decoded pairs of a query string as form encoding has them; None where it does not decode cleanly."""
+    pairs = []
+    for part in query.split("&"):
+        if not part:
+            continue
+        name, _, value = part.replace("+", " ").partition("=")
+        decoded = decode(name), decode(value)
+        if decoded[0] is None or decoded[1] is None:
+            return None
+        pairs.append((decoded[0], decoded[1]))
+    return pairs
+
+
+def decode(text: str) -> str | None:
+    """`text` percent-decoded, once; None for a wrong escape, what is not UTF-8, or a NUL."""
+    if not text.isascii() or "\0" in text:
+        return None
+    if "%" not in text:
+        return text
+    data = text.encode()
+    if any(match[1] is None for match in _ESCAPE.finditer(data)):
+        return None
+    data = _ESCAPE.sub(lambda match: bytes.fromhex(match[1].decode()), data)
+    try:
+        decoded = data.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in decoded else decoded
+
+
+def canonical_url(pattern: Pattern, values: Mapping[str, Canonical]) -> str:
+    """The URL of a resource: the pattern's path, then every other parameter, sorted by name."""
+    texts = {name: value_text(value) for name, value in values.items()}
+    query = [
+        f"{quote(name, safe=_QUERY_SAFE)}={quote(text, safe=_QUERY_SAFE)}"
+        for name in sorted(values.keys() - set(pattern.params))
+        for text in _occurrences(values[name])
+    ]
+    path = pattern.path(texts)
+    return f"{path}?{'&'.join(query)}" if query else path
+
+
+def _insert(root: _Node, route: _Route) -> None:
+    node = root
+    for is_param, text in route.pattern.segments:
+        if is_param:
+            node.param = node.param or _Node()
+            node = node.param
+        else:
+            node = node.literals.setdefault(text, _Node())
+    node.route[route.pattern.slash] = route
+
+
+def _find(root: _Node, path: str) -> tuple[_Route, list[str | None]] | None:
+    """The route of a path and the decoded segments that its parameters take, None for one that does not decode."""
+    if not path.startswith("/"):
+        return None
+    slash = path.endswith("/")
+    inner = path[1:-1] if slash and len(path) > 1 else path[1:]
+    segments: list[str | None] = []
+    for raw in inner.split("/") if inner else []:
+        segment = decode(raw)
+        # Dot segments and encoded slashes mean other paths to other readers; an empty segment is lost by some.
+        if raw == "" or (segment is not None and (segment in (".", "..") or "/" in segment)) or "%00" in raw:
+            return None
+        segments.append(segment)
+    return _walk(root, segments, 0, slash, [])
+
+
+def _walk(
+    node: _Node, segments: list[str | None], index: int, slash: bool, taken: list[str | None]
+) -> tuple[_Route, list[str | None]] | None:
+    if index == len(segments):
+        route = node.route.get(slash)
+        return (route, taken) if route else None
+    segment = segments[index]
+    if segment is not None and (literal := node.literals.get(segment)):
+        found = _walk(literal, segments, index + 1, slash, taken)
+        if found:
+            return found
+    if node.param:
+        return _walk(node.param, segments, index + 1, slash, [*taken, segment])
+    return None
+
+
+def _path_values(pattern: Pattern, texts: list[str | None], context: Context) -> dict[str, Canonical] | None:
+    values: dict[str, Canonical] = {}
+    for name, text in zip(pattern.params, texts, strict=True):
+        value = None if text is None else as_declared([text], context.types[name])
+        if value is None:
+            return None
+        values[name] = value
+    return values
+
+
+def _add_query(
+    values: dict[str, Canonical], pairs: Iterable[tuple[str, str]], context: Context, pattern: Pattern
+) -> bool:
+    """Adds a query's parameters to a path's; whether the application can read them in one way only."""
+    texts: dict[str, list[str]] = {}
+    for name, text in pairs:
+        texts.setdefault(name, []).append(text)
+    for name, several in texts.items():
+        # A name with a star could be taken for one of the key's own.
+        if name in pattern.params or name.startswith("*"):
+            return False
+        if name in context.types:
+            value = as_declared(several, context.types[name])
+            if value is None:
+                return False
+            values[name] = value
+        else:
+            values[name] = several if len(several) > 1 else several[0]
+    return True
+
+
+def _declared(values: Mapping[str, Canonical], context: Context) -> list[tuple[str, str]]:
+    return [(name, value_text(value)) for name, value in values.items() if name in context.types]
+
+
+def _ignored(name: str, context: Context) -> bool:
+    return name not in context.types and any(fnmatchcase(name, pattern) for pattern in context.ignore_query)
+
+
+def _without_ignored(path: str, query: str, context: Context) -> str:
+    # What is not in the key must not reach the response that lies under it.
+    if not context.ignore_query:
+        return f"{path}?{query}" if query else path
+    kept = [
+        part
+        for part in query.split("&")
+        if part and not _ignored(decode(part.partition("=")[0].replace("+", " ")) or "", context)
+    ]
+    return f"{path}?{'&'.join(kept)}" if kept else path
+
+
+def _occurrences(value: Canonical) -> list[str]:
+    return [value] if isinstance(value, str) else value

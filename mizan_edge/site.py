@@ -1,0 +1,45 @@
+"""What one manifest makes of a site: swapped as a whole on reload, so that no request sees half of each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+
+from mizan_core.manifest import Manifest
+from mizan_core.mwt import Identity, Keyring, verify
+from mizan_edge.identity import IdentityRules
+from mizan_edge.policy import KeyInputs
+from mizan_edge.routes import Router
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings that decide about requests."""
+
+    secret: bytes
+    identity: IdentityRules
+    keyring: Keyring | None
+    allowed_hosts: tuple[str, ...]
+    """Empty: any."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    forward_mizan_headers: bool
+    max_entry_bytes: int
+    max_call_bytes: int
+
+    def verifier(self, now_s: float) -> Callable[[str], Identity | None]:
+        """Says whom a token proves at `now_s`."""
+        keyring = self.keyring
+        return lambda token: verify(keyring, token, now_s=now_s) if keyring else None
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A manifest, compiled."""
+
+    manifest: Manifest
+    router: Router
+    keys: KeyInputs
+
+    @classmethod
+    def of(cls, manifest: Manifest, rules: Rules) -> "Site":
+        keys = KeyInputs(rules.secret, manifest, many_hosts=len(rules.allowed_hosts) != 1)
+        return cls(manifest, Router(manifest), keys)
