@@ -1,9 +1,10 @@
 """The admin listener: purge, reload and probes. Never on the public listener."""
 
+import difflib
 import hmac
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -66,7 +67,7 @@ class Access:
     def role(self, authorization: str | None) -> Role | None:
         """The role of a bearer token, compared in constant time."""
         scheme, _, token = (authorization or "").partition(" ")
-        given = token.strip().encode() if scheme.lower() == "bearer" else b""
+        given = token.strip().encode(errors="surrogateescape") if scheme.lower() == "bearer" else b""
         if hmac.compare_digest(given, self.purge_token.encode()):
             return "purge"
         if self.read_token is not None and hmac.compare_digest(given, self.read_token.encode()):
@@ -110,12 +111,12 @@ class Admin:
         app.router.add_get("/stats", self._stats)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
-        app.router.add_route("PURGE", "/{path:.*}", self._purge_url)
+        app.router.add_route("PURGE", r"/{path:[\s\S]*}", self._purge_url)
         return app
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path in _PROBES:
+        if request.path in _PROBES and request.method in ("GET", "HEAD"):
             return await handler(request)
         if not self.access.serves(request.headers.get("Host", "")):
             raise Refused(421, "This listener is not served under that name: add it to admin_hosts if it should be.")
@@ -218,6 +219,7 @@ class Admin:
 async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turns every failure into a problem document."""
     extra: dict[str, Any] = {}
+    headers: dict[str, str] = {}
     try:
         return await handler(request)
     except Refused as error:
@@ -226,17 +228,34 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         if error.status < 400:
             raise
         status, detail = error.status, f"{request.method} {request.path}: {error.reason}"
+        if isinstance(error, web.HTTPMethodNotAllowed):
+            headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+            if error.allowed_methods == {"PURGE"}:  # which every path allows
+                status, detail = 404, f"There is nothing at {request.path} here."
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
         status, detail = 500, "The request failed. The log has the reason."
-    response = web.Response(status=status, body=problem(status, detail, extra), content_type="application/problem+json")
     if status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    return response
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.Response(
+        status=status,
+        body=problem(status, detail, extra),
+        headers=headers,
+        content_type="application/problem+json",
+    )
 
 
-def _lines(error: ValidationError) -> list[str]:
-    return [f"{'.'.join(map(str, problem['loc'])) or 'the body'}: {problem['msg']}" for problem in error.errors()]
+def _lines(error: ValidationError) -> Iterator[str]:
+    for problem_ in error.errors():
+        place = ".".join(map(str, problem_["loc"]))
+        match problem_["type"]:
+            case "extra_forbidden":
+                close = difflib.get_close_matches(place, PurgeBody.model_fields, n=1)
+                yield f"{place}: there is no such key" + (f"; the nearest is {close[0]!r}" if close else "")
+            case "model_type":
+                yield "the body: it should be a JSON object"
+            case _:
+                yield f"{place}: {problem_['msg']}"
 
 
 def _json(document: dict[str, Any]) -> web.Response:

@@ -15,6 +15,10 @@ Directives = Mapping[str, str | None]
 """Directive in lower case -> its argument, None without one."""
 
 _DIRECTIVE = re.compile(r'\s*([^\s=,;"]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^,;]*))?\s*(?:[,;]|$)')
+_QUOTED_ARGUMENT = re.compile(r'=\s*"(?:[^"\\]|\\.)*"')
+_BETWEEN_WORDS = re.compile(r'[\s,;="]+')
+# What keeps a response out of a shared cache.
+FORBIDDING = ("no-store", "no-cache", "private")
 _MAX_DELTA_S = 2**31 - 1
 
 
@@ -51,6 +55,11 @@ def parse(value: str) -> Directives:
             if argument.startswith('"') and argument.endswith('"') and len(argument) > 1:
                 argument = re.sub(r"\\(.)", r"\1", argument[1:-1])
         directives.setdefault(match[1].lower(), argument)
+    # A missing comma or an unbalanced quote must not hide what forbids storing.
+    words = {word.lower() for word in _BETWEEN_WORDS.split(_QUOTED_ARGUMENT.sub("", value))}
+    for name in FORBIDDING:
+        if name in words:
+            directives.setdefault(name, None)
     return directives
 
 

@@ -16,6 +16,9 @@ from mizan_core.manifest import Manifest
 from mizan_core.scopes import Scope
 from mizan_edge.routes import Resource, Uncacheable
 
+# Beyond, a float stands for many integers, and its ECMAScript text is not the one that a reader of integers gives.
+_MAX_EXACT_FLOAT = 2**53
+
 
 class _Refused(Exception):
     """The call could be read in several ways."""
@@ -76,6 +79,7 @@ def _argument(name: str, value: object, types: Mapping[str, ParamType | None]) -
     if any(not _fits(item, type_.item if isinstance(type_, ListOf) else type_) for item in items):
         raise _Refused
     try:
+        canonical(name)  # JSON can spell a lone surrogate, and no key can hold it
         text = canonical(value)
     except CanonicalError:
         raise _Refused from None
@@ -91,6 +95,8 @@ def _fits(value: object, type_: str | None) -> bool:
             return True
         case bool():
             return type_ == "boolean"  # elsewhere true may be read as 1
-        case int() | float():
+        case int():
             return type_ in ("integer", "number", None)
+        case float():
+            return type_ == "number" or (type_ in ("integer", None) and abs(value) < _MAX_EXACT_FLOAT)
     return False

@@ -13,7 +13,7 @@ import uvloop
 
 from mizan_core.errors import MizanError
 from mizan_core.manifest import load_manifest
-from mizan_edge.config import PREFIX, SECRETS, Settings, load_settings
+from mizan_edge.config import PREFIX, SECRETS, Settings, load_settings, variable
 from mizan_edge.edge import running
 
 log = logging.getLogger("mizan_edge")
@@ -49,8 +49,9 @@ def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "" if field.is_required() or field.default_factory or not field.default else f" [{_shown(field.default)}]"
         )
         help_text = f"{field.description}{default}"
-        kind: dict[str, Any] = {"is_flag": True, "default": None} if field.annotation is bool else {"default": None}
-        command = click.option(flag, name, help=help_text, **kind)(command)
+        if field.annotation is bool:
+            flag += f"/--no-{name.replace('_', '-')}"
+        command = click.option(flag, name, default=None, help=help_text)(command)
     return command
 
 
@@ -59,10 +60,17 @@ def _shown(default: object) -> str:
 
 
 @cli.command(
-    epilog=f"Each flag is also a key of the file and an environment variable {PREFIX}<FLAG>; secrets never are flags."
+    epilog=f"Each flag is also a key of the file (snake_case) and an environment variable {PREFIX}<FLAG>. Secrets are "
+    f"never flags: {', '.join(map(variable, SECRETS))}, or keys of the file."
 )
 @_settings_options
-@click.option("--config", type=click.Path(path_type=Path), default=None, help="a TOML file of settings")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=None,
+    envvar=f"{PREFIX}CONFIG",
+    help="a TOML file of settings, named as the flags with underscores",
+)
 def serve(config: Path | None, **flags: object) -> None:
     """Serve a site: mizan-edge serve --origin http://127.0.0.1:8000 --manifest manifests/edge.json"""
     settings = load_settings(flags, config)

@@ -3,8 +3,8 @@
 import hashlib
 import re
 from base64 import urlsafe_b64encode
-from email.utils import parsedate_to_datetime
 
+from mizan_edge.freshness import timestamp
 from mizan_edge.http import IN_NOT_MODIFIED, Request, Response, has_body
 
 _ENTITY_TAG = re.compile(r'\s*((?:W/)?"[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
@@ -34,13 +34,8 @@ def _not_modified(request: Request, response: Response) -> bool:
     if (wanted := request.get("if-none-match")) is not None:
         tag = response.get("etag")
         return tag is not None and (wanted.strip() == "*" or _weak(tag) in map(_weak, _ENTITY_TAG.findall(wanted)))
-    since, modified = request.get("if-modified-since"), response.get("last-modified")
-    if since is None or modified is None:
-        return False
-    try:
-        return parsedate_to_datetime(modified) <= parsedate_to_datetime(since)
-    except (ValueError, TypeError, IndexError):
-        return False
+    since, modified = timestamp(request.get("if-modified-since")), timestamp(response.get("last-modified"))
+    return since is not None and modified is not None and modified <= since
 
 
 def _weak(tag: str) -> str:

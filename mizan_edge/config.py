@@ -1,5 +1,6 @@
 """Settings: flags over environment over file. Nothing else reads the environment."""
 
+import difflib
 import ipaddress
 import os
 import re
@@ -7,8 +8,9 @@ import secrets as random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -26,6 +28,7 @@ from mizan_edge.site import Rules
 
 PREFIX = "MIZAN_EDGE_"
 SECRETS = ("cache_secret", "mwt_secret", "admin_token", "read_token")
+_REDIS_OPTIONS = ("db", "username", "password", "client_name")
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\s]+):([0-9]{1,5})")
 
 
@@ -37,11 +40,12 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 def _state_dir() -> Path:
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return Path(base) / "mizan-edge"
 
 
@@ -86,21 +90,15 @@ class Settings(BaseSettings):
     redis_memory: int = Field(
         256 << 20, ge=1 << 20, description="memory limit of a redis-server that is started, bytes"
     )
-    redis_timeout: float = Field(0.05, gt=0, description="seconds that a read from Redis may take")
-    purge_timeout: float = Field(0.25, gt=0, description="seconds that one attempt at a purge may take")
-    origin_connect_timeout: float = Field(5, gt=0, description="seconds for a connection to the origin")
-    origin_timeout: float = Field(60, gt=0, description="seconds for which the origin may be silent")
+    redis_timeout: Seconds = Field(0.05, description="seconds that a read from Redis may take")
+    purge_timeout: Seconds = Field(0.25, description="seconds that one attempt at a purge may take")
+    origin_connect_timeout: Seconds = Field(5, description="seconds for a connection to the origin")
+    origin_timeout: Seconds = Field(60, description="seconds for which the origin may be silent")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
     cache_secret: SecretStr | None = Field(
-        None,
-        validation_alias=AliasChoices("cache_secret", "MIZAN_CACHE_SECRET"),
-        description="signs keys and entries",
+        None, validation_alias="MIZAN_CACHE_SECRET", description="signs keys and entries"
     )
-    mwt_secret: SecretStr | None = Field(
-        None,
-        validation_alias=AliasChoices("mwt_secret", "MIZAN_MWT_SECRET"),
-        description="verifies user tokens",
-    )
+    mwt_secret: SecretStr | None = Field(None, validation_alias="MIZAN_MWT_SECRET", description="verifies user tokens")
     admin_token: SecretStr | None = Field(None, description="admin token of the role `purge`")
     read_token: SecretStr | None = Field(None, description="admin token of the role `read`")
 
@@ -118,8 +116,9 @@ class Settings(BaseSettings):
     @field_validator("origin")
     @classmethod
     def _origin(cls, value: str) -> str:
-        if not re.fullmatch(r"https?://[^/?#\s]+/?", value):
-            raise ValueError(f"{value!r} is not the URL of a server: write it like http://127.0.0.1:8000")
+        # The text may hold a password, so it is not repeated.
+        if not re.fullmatch(r"https?://[^/?#@\s]+/?", value) or not _has_server(value):
+            raise ValueError("not the URL of a server: write it like http://127.0.0.1:8000, without path or user")
         return value
 
     @field_validator("listen", "admin")
@@ -134,9 +133,11 @@ class Settings(BaseSettings):
     @classmethod
     def _redis(cls, value: str | None) -> str | None:
         if value is not None and not re.match(r"(rediss?|unix)://", value):
-            raise ValueError(
-                f"{value.partition('@')[2] or value!r} is not a Redis URL: write it like redis://127.0.0.1:6379/0"
-            )
+            raise ValueError("not a Redis URL: write it like redis://127.0.0.1:6379/0")
+        # The client's other options would undo what the edge needs of it: its timeouts, replies as bytes.
+        for name, _ in parse_qsl((value or "").partition("?")[2], keep_blank_values=True):
+            if name not in _REDIS_OPTIONS and not name.startswith("ssl_"):
+                raise ValueError(f"{name!r} is no option of this URL: leave it out; {', '.join(_REDIS_OPTIONS)} are")
         return value
 
     @field_validator("namespace")
@@ -150,14 +151,38 @@ class Settings(BaseSettings):
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
-            ipaddress.ip_network(text, strict=False)
+            try:
+                ipaddress.ip_network(text, strict=False)
+            except ValueError:
+                raise ValueError(f"{text!r} is not a network: write it like 10.0.0.0/8 or ::1") from None
         return value
+
+    @field_validator("admin_token", "read_token")
+    @classmethod
+    def _token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+            raise ValueError("not a token: use printable ASCII characters without spaces, at least one")
+        return value
+
+
+def _has_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def split_address(address: str) -> tuple[str, int]:
     """Host (an IPv6 address without brackets) and port of a valid `listen` or `admin` setting."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    alias = Settings.model_fields[name].validation_alias
+    return alias if isinstance(alias, str) else PREFIX + name.upper()
 
 
 def load_settings(flags: Mapping[str, Any], config: Path | None) -> Settings:
@@ -171,23 +196,21 @@ def load_settings(flags: Mapping[str, Any], config: Path | None) -> Settings:
     try:
         return _WithFile(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
-        raise ConfigError("\n".join(_line(problem) for problem in error.errors())) from None
-    except ValueError as error:
-        raise ConfigError(f"{config}: {error}") from None
+        lines = dict.fromkeys(_line(problem) for problem in error.errors())
+        raise ConfigError("\n".join(lines)) from None
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"--config: {config}: {error}") from None
 
 
 def _line(problem: Any) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else ""
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "missing":
-        return f"{name}: missing: give --{_flag(name)} or set {PREFIX}{name.upper()}"
+        return f"{name}: missing: give --{name.replace('_', '-')} or set {variable(name)}"
     if problem["type"] == "extra_forbidden":
-        return f"{name}: there is no such setting"
+        close = difflib.get_close_matches(name, Settings.model_fields, n=1)
+        return f"{name}: there is no such setting" + (f"; the nearest is {close[0]}" if close else "")
     return f"{name}: {message}"
-
-
-def _flag(name: str) -> str:
-    return name.replace("_", "-")
 
 
 def rules_of(settings: Settings, secret: bytes) -> Rules:
@@ -223,7 +246,10 @@ def prepare_state_dir(path: Path) -> None:
 
 
 def cache_secret(settings: Settings) -> bytes:
-    """The cache secret: the setting, else the one kept in the state directory, made at the first start."""
+    """The cache secret: the setting, else the one kept in the state directory, made at the first start.
+
+    For the edge that holds the directory's lock, like `admin_token`.
+    """
     if settings.cache_secret is not None:
         try:
             return secret_bytes(settings.cache_secret.get_secret_value(), name="MIZAN_CACHE_SECRET")
@@ -241,18 +267,16 @@ def admin_token(settings: Settings) -> str:
 
 def _kept(path: Path) -> str:
     try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(random.token_urlsafe(32) + "\n")
-    except FileExistsError:
-        pass
+        if not path.exists():
+            # Whole or not there: a file that a crash has left empty would keep the next start from working.
+            new = path.with_name(f"{path.name}.new")
+            new.unlink(missing_ok=True)
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(random.token_urlsafe(32) + "\n")
+            new.rename(path)
+        value = path.read_bytes().strip()
     except OSError as error:
-        raise ConfigError(
-            f"state_dir: {path} cannot be written ({error.strerror}): choose another --state-dir"
-        ) from None
-    try:
-        value = path.read_text().strip()
-    except OSError as error:
-        raise ConfigError(f"state_dir: {path} cannot be read ({error.strerror})") from None
-    if len(value) < 32:
+        raise ConfigError(f"state_dir: {path} cannot be used ({error.strerror}): choose another --state-dir") from None
+    if not re.fullmatch(rb"[!-~]{32,}", value):
         raise ConfigError(f"{path} does not hold a secret: remove it, and a new one is made")
-    return value
+    return value.decode()

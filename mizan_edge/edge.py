@@ -56,15 +56,15 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
     """Runs an edge until the block ends. Raises MizanError, with a line for people, for what keeps it from starting."""
     manifest = read_manifest(settings.manifest)
     prepare_state_dir(settings.state_dir)
-    secret = cache_secret(settings)
-    rules = rules_of(settings, secret)
-    access = Access(
-        admin_token(settings),
-        settings.read_token.get_secret_value() if settings.read_token else None,
-        tuple(host.lower() for host in settings.admin_hosts),
-    )
     async with AsyncExitStack() as stack:
         stack.enter_context(_locked(settings.state_dir))
+        secret = cache_secret(settings)
+        rules = rules_of(settings, secret)
+        access = Access(
+            admin_token(settings),
+            settings.read_token.get_secret_value() if settings.read_token else None,
+            tuple(host.lower() for host in settings.admin_hosts),
+        )
         redis_url = settings.redis
         if redis_url is None:
             child = await stack.enter_async_context(EmbeddedRedis(settings.state_dir, maxmemory=settings.redis_memory))
@@ -98,8 +98,15 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
         await reloader.adopt()
         tasks.start(sweep_forever(purges, counters), "sweep")
         admin = Admin(proxy, purger, reloader, reads, origin, hold, counters, access)
-        admin_at = await _listen(stack, web.AppRunner(admin.application(), access_log=None), "admin", settings.admin)
-        public_at = await _listen(stack, web.ServerRunner(make_server(proxy, rules)), "listen", settings.listen)
+        admin_at = await _listen(
+            stack,
+            web.AppRunner(admin.application(), access_log=None, shutdown_timeout=_SHUTDOWN_S),
+            "admin",
+            settings.admin,
+        )
+        public_at = await _listen(
+            stack, web.ServerRunner(make_server(proxy, rules), shutdown_timeout=_SHUTDOWN_S), "listen", settings.listen
+        )
         if rules.keyring is None:
             log.warning("without MIZAN_MWT_SECRET, requests of signed-in users pass by the cache")
         yield Edge(public_at, admin_at, redis_url, reloader)
@@ -119,7 +126,7 @@ async def _listen(stack: AsyncExitStack, runner: web.BaseRunner, setting: str, a
     host, port = split_address(address)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, host, port, shutdown_timeout=_SHUTDOWN_S)
+    site = web.TCPSite(runner, host, port)
     try:
         await site.start()
     except OSError as error:
@@ -132,7 +139,13 @@ async def _listen(stack: AsyncExitStack, runner: web.BaseRunner, setting: str, a
 @contextmanager
 def _locked(state_dir: Path) -> Iterator[None]:
     """Keeps a second edge out of the state directory: it would share a Redis socket and, later, a journal."""
-    with open(state_dir / "lock", "w") as file:
+    try:
+        file = open(state_dir / "lock", "w")  # noqa: SIM115 - the block below closes it
+    except OSError as error:
+        raise ConfigError(
+            f"state_dir: {state_dir} cannot be written ({error.strerror}): choose another --state-dir"
+        ) from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -1,13 +1,29 @@
 """What changes in a message on its way through: RFC 9110 section 7.6, and the fields that are ours alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from mizan_edge.http import Fields, Request, Response, end_to_end, normal_name, values
 
 VIA = "1.1 mizan-edge"
 _OURS = "x-mizan-"
-_FORWARDED = frozenset({"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"})
+# What tells an application about the client's own connection. Not `X-Forwarded-User` and the like: those say who is
+# asking, and whoever sends them passes by the cache.
+_FORWARDED = frozenset(
+    {
+        "forwarded",
+        "x-forwarded-by",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-prefix",
+        "x-forwarded-proto",
+        "x-forwarded-protocol",
+        "x-forwarded-scheme",
+        "x-forwarded-server",
+        "x-forwarded-ssl",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,21 +35,27 @@ class Peer:
 
 
 def to_origin(request: Request, peer: Peer, trusted: tuple[IPv4Network | IPv6Network, ...]) -> Request:
-    """The request as it leaves for the origin: no hop-by-hop fields, nothing that only we may say."""
+    """The request as it leaves for the origin: no hop-by-hop fields, nothing that only we may say.
+
+    Decide by this one: what the origin does not get must select nothing in the cache.
+    """
     is_trusted = _trusted(peer, trusted)
     fields = [
         (name, value)
         for name, value in end_to_end(request.fields)
         if not normal_name(name).startswith(_OURS)
-        and (is_trusted or not _is_forwarding(name))
+        and (is_trusted or normal_name(name) not in _FORWARDED)
         and name.lower() not in ("host", "expect", "x-forwarded-for")
     ]
-    return Request(
-        request.method,
-        request.target,
-        request.host,
-        (*_host(request), *fields, *_forwarding(request, peer, is_trusted), ("Via", VIA)),
-    )
+    return replace(request, fields=(*_host(request), *fields, *_forwarding(request, peer, is_trusted), ("Via", VIA)))
+
+
+def seen(request: Request, peer: Peer, trusted: tuple[IPv4Network | IPv6Network, ...]) -> Request:
+    """The request with the host and scheme that the client used, as a trusted peer tells them."""
+    if not _trusted(peer, trusted):
+        return request
+    host, scheme = (request.get(f"x-forwarded-{name}") for name in ("host", "proto"))
+    return replace(request, host=(host or request.host).lower(), scheme=(scheme or request.scheme).lower())
 
 
 def to_client(response: Response, *, forward_mizan_headers: bool) -> Response:
@@ -48,10 +70,6 @@ def _is_ours(name: str) -> bool:
     return name.lower().startswith(_OURS) or name.lower() == "mizan-cache-control"
 
 
-def _is_forwarding(name: str) -> bool:
-    return normal_name(name) in _FORWARDED or name.lower() == "forwarded"
-
-
 def _host(request: Request) -> Fields:
     return tuple(("Host", value) for value in values(request.fields, "host"))
 
@@ -62,7 +80,7 @@ def _forwarding(request: Request, peer: Peer, is_trusted: bool) -> Fields:
         chain = [*values(request.fields, "x-forwarded-for"), *chain]
     added = [("X-Forwarded-For", ", ".join(chain))] if chain else []
     for name, value in (("X-Forwarded-Proto", peer.scheme), ("X-Forwarded-Host", request.host)):
-        if not (is_trusted and values(request.fields, name.lower())):
+        if value and not (is_trusted and values(request.fields, name.lower())):
             added.append((name, value))
     return tuple(added)
 
@@ -71,4 +89,6 @@ def _trusted(peer: Peer, networks: tuple[IPv4Network | IPv6Network, ...]) -> boo
     if not peer.address:
         return False
     address = ip_address(peer.address.partition("%")[0])
+    # A socket for both families shows IPv4 like this.
+    address = getattr(address, "ipv4_mapped", None) or address
     return any(address.version == network.version and address in network for network in networks)

@@ -1,6 +1,7 @@
 """How long a response is fresh, and how old it is. RFC 9111 section 4.2."""
 
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from mizan_core.manifest import Context
@@ -55,13 +56,13 @@ def explicit_ttl(response: Response, governing: Governing) -> int | None:
             return delta_seconds(governing.directives[directive]) or 0
     if governing.targeted or not (expires := values(response.fields, "expires")):
         return None
-    end, begin = _timestamp(expires[0]), _timestamp(response.get("date"))
+    end, begin = timestamp(expires[0]), timestamp(response.get("date"))
     return max(0, int(end - begin)) if end is not None and begin is not None and len(expires) == 1 else 0
 
 
 def heuristic_ttl(response: Response) -> int:
     """A tenth of the time since the response was modified."""
-    modified, date = _timestamp(response.get("last-modified")), _timestamp(response.get("date"))
+    modified, date = timestamp(response.get("last-modified")), timestamp(response.get("date"))
     if modified is None or date is None:
         return 0
     return max(0, int((date - modified) * _HEURISTIC_FRACTION))
@@ -73,10 +74,13 @@ def initial_age_s(response: Response) -> int:
     return ages[0] or 0 if ages else 0
 
 
-def _timestamp(value: str | None) -> float | None:
+def timestamp(value: str | None) -> float | None:
+    """Seconds since the epoch of an HTTP date; None where it is none. RFC 9110 section 5.6.7."""
     if value is None:
         return None
     try:
-        return parsedate_to_datetime(value).timestamp()
+        moment = parsedate_to_datetime(value)
+        # RFC 9110 section 5.6.7: a date in one of the old formats is in UTC, although it does not say so.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None

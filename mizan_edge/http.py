@@ -32,12 +32,16 @@ IN_NOT_MODIFIED = frozenset({"cache-control", "content-location", "date", "etag"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request's head. `target` is in origin form; `host` in lower case, without a default port."""
+    """A request's head. `target` is in origin form; `host` in lower case, without a default port.
+
+    `host` and `scheme` are what the client used, as far as a trusted proxy in front tells.
+    """
 
     method: str
     target: str
     host: str
     fields: Fields
+    scheme: str = "http"
 
     def get(self, name: str) -> str | None:
         return combined(self.fields, name)

@@ -1,19 +1,21 @@
 """The public listener: aiohttp's connections in, `Proxy`'s answers out."""
 
 import logging
+import re
 from collections.abc import AsyncIterator
 
 from aiohttp import web
 
 from mizan_edge.errors import OriginError, problem
-from mizan_edge.forwarding import Peer
-from mizan_edge.http import Fields, Request, Response, combined, has_body, reason_phrase
+from mizan_edge.forwarding import Peer, seen
+from mizan_edge.http import Fields, Request, Response, combined, dropped, has_body, reason_phrase
 from mizan_edge.proxy import Answer, Body, Proxy
 from mizan_edge.site import Rules
 
 log = logging.getLogger(__name__)
 
 MAX_FIELD_BYTES = 64 * 1024
+_ABSOLUTE = re.compile(r"https?://([^/?#@]+)([/?#].*|)", re.IGNORECASE | re.DOTALL)
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -38,14 +40,18 @@ def make_server(proxy: Proxy, rules: Rules) -> web.Server:
         request = _request(raw)
         if request is None:
             return await _send(raw, _refusal(400, "The request target or the Host field is not usable."))
-        if rules.allowed_hosts and request.host not in rules.allowed_hosts:
+        request = seen(request, peer, rules.trusted_proxies)
+        if not rules.serves(request.host):
             return await _send(raw, _refusal(421, f"This site is not served here: {request.host}"))
         try:
             answer = await proxy.answer(request, _body(raw), peer)
         except Exception:
             log.exception("a request failed: %s %s", request.method, request.target.partition("?")[0])
             answer = _refusal(500, "The edge failed to answer. The log has the reason.")
-        return await _send(raw, answer)
+        try:
+            return await _send(raw, answer)
+        finally:
+            answer.close()
 
     return web.Server(
         handle,
@@ -59,14 +65,19 @@ def make_server(proxy: Proxy, rules: Rules) -> web.Server:
 
 def _request(raw: web.BaseRequest) -> Request | None:
     fields: Fields = tuple((name.decode("ascii", "replace"), _text(value)) for name, value in raw.raw_headers)
-    target = raw.raw_path
-    if not target.startswith("/"):
-        return None
-    hosts = [value for name, value in fields if name.lower() == "host"]
+    hosts = [value.strip() for name, value in fields if name.lower() == "host"]
     if len(hosts) != 1 and (hosts or raw.version >= (1, 1)):
         return None
-    host = hosts[0].strip().lower().removesuffix(_DEFAULT_PORTS.get(raw.scheme, "")) if hosts else ""
-    return Request(raw.method, target.partition("#")[0], host, fields)
+    target = raw.raw_path
+    if absolute := _ABSOLUTE.fullmatch(target):
+        # RFC 9112 section 3.2.2: such a target's host stands for the field's.
+        hosts, target = [absolute[1]], "/" + absolute[2].removeprefix("/")
+        fields = (("Host", absolute[1]), *dropped(fields, ["host"]))
+    # Other bytes than ASCII have no place in a target, and are no text that could be sent on.
+    if not target.startswith("/") or not target.isascii():
+        return None
+    host = hosts[0].lower().removesuffix(_DEFAULT_PORTS.get(raw.scheme, "")) if hosts else ""
+    return Request(raw.method, target.partition("#")[0], host, fields, raw.scheme)
 
 
 def _text(value: bytes) -> str:
@@ -101,26 +112,26 @@ async def _send(raw: web.BaseRequest, answer: Answer) -> web.StreamResponse:
     response = _Relayed(status=head.status, reason=head.reason or reason_phrase(head.status))
     for name, value in head.fields:
         response.headers.add(name, value)
-    if isinstance(answer.body, bytes):
-        if "Content-Length" not in response.headers and has_body(raw.method, head.status):
+    with_body = has_body(raw.method, head.status)
+    if with_body and combined(head.fields, "content-length") is None:
+        if isinstance(answer.body, bytes):
             response.headers["Content-Length"] = str(len(answer.body))
-        await response.prepare(raw)
-        if answer.body:
-            await response.write(answer.body)
-        await response.write_eof()
-        return response
-    if combined(head.fields, "content-length") is None and has_body(raw.method, head.status) and raw.version >= (1, 1):
-        response.enable_chunked_encoding()
-    await response.prepare(raw)
+        elif raw.version >= (1, 1):
+            response.enable_chunked_encoding()
     try:
-        async for chunk in answer.body:
-            if has_body(raw.method, head.status):
-                await response.write(chunk)
+        await response.prepare(raw)
+        if isinstance(answer.body, bytes):
+            await response.write(answer.body)
+        else:
+            async for chunk in answer.body:
+                if with_body:
+                    await response.write(chunk)
+        await response.write_eof()
     except OriginError as error:
         # The head is out: only a connection that breaks off tells the client that the body is not whole.
         log.error("a response broke off: %s", error)
         if raw.transport is not None:
             raw.transport.abort()
-        return response
-    await response.write_eof()
+    except ConnectionError:
+        log.debug("a client left before its response was out: %s", raw.remote)
     return response

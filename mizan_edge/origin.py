@@ -8,7 +8,7 @@ import aiohttp
 from yarl import URL
 
 from mizan_edge.errors import OriginError
-from mizan_edge.http import Fields, Request, Response
+from mizan_edge.http import SAFE_METHODS, Fields, Request, Response
 
 # Far more than any field that is read (64 KiB): what is longer must be seen to be too long.
 _MAX_FIELD_BYTES = 1 << 20
@@ -51,20 +51,32 @@ class Origin:
             max_field_size=_MAX_FIELD_BYTES,
             max_headers=1000,
         )
+        # aiohttp would repeat a DELETE whose answer was lost, and with it what that answer had to say of purges.
+        self._session._retry_connection = False
 
     async def send(self, request: Request, body: AsyncIterator[bytes] | bytes | None) -> Exchange:
         """Sends a request. Raises OriginError: 502 for no usable answer, 504 for none in time."""
         try:
-            response = await self._session.request(
+            try:
+                return await self._send(request, body)
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                # The origin may have closed an idle connection just as it was used again. RFC 9110 section 9.2.2
+                if request.method not in SAFE_METHODS or body or isinstance(error, aiohttp.ClientConnectorError):
+                    raise
+                return await self._send(request, None)
+        except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError) as error:
+            raise _translate(error) from error
+
+    async def _send(self, request: Request, body: AsyncIterator[bytes] | bytes | None) -> Exchange:
+        return Exchange(
+            await self._session.request(
                 request.method,
                 URL(self._base + request.target, encoded=True),
                 headers=[*request.fields],
                 data=body,
                 allow_redirects=False,
             )
-        except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError) as error:
-            raise _translate(error) from error
-        return Exchange(response)
+        )
 
     async def accepts(self) -> bool:
         """Whether the origin accepts a connection at the moment."""

@@ -4,7 +4,7 @@ The driver (`proxy`) asks `plan` first. For a `Lookup` it reads the cache, and w
 it has to fetch goes to the origin as `fill_request` says, and what comes back is judged by `storable`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mizan_core.canonical import Canonical
@@ -12,10 +12,10 @@ from mizan_core.keys import derive_cache_key, variant_text
 from mizan_core.manifest import Context, Manifest
 from mizan_core.resolve import declared
 from mizan_core.scopes import USER, Scope, parse_scopes
-from mizan_edge.cache_control import delta_seconds, governing, parse
+from mizan_edge.cache_control import FORBIDDING, Directives, delta_seconds, governing, parse
 from mizan_edge.cache_status import Forwarded
 from mizan_edge.entry import StoredResponse
-from mizan_edge.freshness import Lifetime, lifetime
+from mizan_edge.freshness import Lifetime, initial_age_s, lifetime
 from mizan_edge.http import (
     CONDITIONALS,
     Fields,
@@ -35,6 +35,7 @@ _PARTIAL_PAGE = ("hx-", "x-requested-with", "turbo-frame")
 _METHOD_OVERRIDE = frozenset({"x-http-method-override", "x-http-method", "x-method-override"})
 # RFC 9111 section 3.5: what allows a response to a request with Authorization to be shared.
 _SHARES_AUTHORIZED = frozenset({"public", "s-maxage", "must-revalidate"})
+_MAX_SCOPE_BYTES = 64 * 1024
 
 Refusal = Literal[
     "directives",
@@ -69,6 +70,8 @@ class Lookup:
     only_if_cached: bool = False
     partial_page: tuple[str, ...] = ()
     """Fields of the request that a stored response must name in its Vary to be used."""
+    misspelt: frozenset[str] = frozenset()
+    """Fields that came as `Accept_Language`: some servers read them under their name, others drop them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ class KeyInputs:
     secret: bytes
     manifest: Manifest
     many_hosts: bool
+    only_host: str | None = None
+    """The host that is served, where there is one: the same name with another port is another host."""
 
 
 def plan(request: Request, resource: Resource, partition: Partition | None) -> Pass | Lookup:
@@ -96,24 +101,31 @@ def plan(request: Request, resource: Resource, partition: Partition | None) -> P
         partition,
         # HEAD and Range get what they ask for from the origin, which is not a whole response.
         store="no-store" not in directives and request.method != "HEAD" and "range" not in names,
-        forced="no-cache" in directives or "no-store" in directives or _pragma(request, directives),
+        forced=_demands_fetch(request, directives),
         only_if_cached="only-if-cached" in directives,
         partial_page=partial_page,
+        misspelt=frozenset(normal_name(name) for name, _ in request.fields if "_" in name),
     )
 
 
-def _pragma(request: Request, directives: object) -> bool:
-    # RFC 9111 section 5.4: Pragma counts where Cache-Control is not there.
-    return not directives and "no-cache" in members(request.get("pragma"))
+def _demands_fetch(request: Request, directives: Directives) -> bool:
+    if not directives:
+        # RFC 9111 section 5.4: Pragma counts where Cache-Control is not there.
+        return "no-cache" in members(request.get("pragma"))
+    # An age is whole seconds, so a response of this very second would pass for one of age 0.
+    return bool(directives.keys() & {"no-cache", "no-store"}) or delta_seconds(directives.get("max-age")) == 0
 
 
 def entry_key(inputs: KeyInputs, request: Request, lookup: Lookup, variant: str | None = None) -> str:
-    """The key under which the answer to a request lies."""
+    """The key under which the answer to a request lies, as the request leaves for the origin."""
     resource = lookup.resource
     context = inputs.manifest.contexts[resource.context]
     params: dict[str, Canonical] = dict(resource.params)
-    if inputs.many_hosts:
+    if inputs.many_hosts or (inputs.only_host is not None and request.host != inputs.only_host):
         params["*host"] = request.host
+    if request.scheme != "http":
+        # Else a redirect from http to https would be served to those who followed it.
+        params["*scheme"] = request.scheme
     if resource.kind == "view" and inputs.manifest.release is not None:
         params["*release"] = inputs.manifest.release
     return derive_cache_key(
@@ -131,12 +143,14 @@ def variant_of(request: Request, names: tuple[str, ...]) -> str | None:
     """The text that selects among variants which differ by these fields; None without any."""
     if not names:
         return None
-    return variant_text({name: _normalised(combined(request.fields, name)) for name in names})
+    return variant_text({name: _normalised(name, request.get(name)) for name in names})
 
 
-def _normalised(value: str | None) -> str | None:
-    # RFC 9111 section 4.1: white space and the combination of lines do not matter.
-    return None if value is None else ", ".join(part.strip() for part in value.split(",") if part.strip())
+def _normalised(name: str, value: str | None) -> str | None:
+    # RFC 9111 section 4.1 allows what is known to change no meaning: space between the members of a known list.
+    if value is None or not name.startswith("accept") or '"' in value:
+        return value
+    return ", ".join(part.strip() for part in value.split(",") if part.strip())
 
 
 def usable(request: Request, stored: StoredResponse, lookup: Lookup, now_ms: int) -> bool:
@@ -148,20 +162,18 @@ def usable(request: Request, stored: StoredResponse, lookup: Lookup, now_ms: int
     min_fresh = delta_seconds(directives.get("min-fresh")) or 0
     if max_age is not None and stored.age_s(now_ms) > max_age:
         return False
-    return stored.ttl_s(now_ms) > min_fresh and may_show_page(lookup, tuple(members(stored.response.get("vary"))))
+    return stored.ttl_s(now_ms) >= min_fresh and may_answer(lookup, tuple(members(stored.response.get("vary"))))
 
 
-def may_show_page(lookup: Lookup, vary: tuple[str, ...]) -> bool:
-    """Whether a response that varies by these fields can answer a request that may want only a part of the page."""
-    return all(name in vary for name in lookup.partial_page)
+def may_answer(lookup: Lookup, vary: tuple[str, ...]) -> bool:
+    """Whether a response that varies by these fields can be the answer to a request that has the look-up's fields."""
+    return all(name in vary for name in lookup.partial_page) and lookup.misspelt.isdisjoint(vary)
 
 
 def fill_request(request: Request, lookup: Lookup, context: Context) -> Request:
     """The request that fetches what may be stored: without the client's conditionals, and in public without cookies."""
-    without = CONDITIONALS if lookup.store else frozenset()
-    if context.scope == "public":
-        without |= {"cookie"}
-    return Request(request.method, lookup.resource.target, request.host, dropped(request.fields, without))
+    without = CONDITIONALS | {"cookie"} if context.scope == "public" else CONDITIONALS
+    return replace(request, target=lookup.resource.target, fields=dropped(request.fields, without))
 
 
 def vary_names(response: Response, scope: str) -> tuple[str, ...] | None:
@@ -197,7 +209,7 @@ def storable(request: Request, lookup: Lookup, response: Response, contexts: dic
     if context.scope == "user" and said and said != [lookup.partition.name]:
         return "partition"
     rules = governing(response.fields)
-    if rules.directives.keys() & {"no-store", "no-cache", "private"}:
+    if not rules.directives.keys().isdisjoint(FORBIDDING):
         return "directives"
     authorized = context.scope == "public" and combined(request.fields, "authorization") is not None
     if authorized and not rules.directives.keys() & _SHARES_AUTHORIZED:
@@ -205,10 +217,10 @@ def storable(request: Request, lookup: Lookup, response: Response, contexts: dic
     vary = vary_names(response, context.scope)
     if vary is None:
         return "vary"
-    if not may_show_page(lookup, vary):
+    if not may_answer(lookup, vary):
         return "partial-page"
     life = lifetime(response, context, rules)
-    if life is None or life.ttl_s <= 0:
+    if life is None or life.ttl_s <= initial_age_s(response):
         return "lifetime"
     scopes = dependencies(lookup, response.fields, contexts)
     return "scope" if scopes is None else Storable(life, vary, scopes)
@@ -216,7 +228,8 @@ def storable(request: Request, lookup: Lookup, response: Response, contexts: dic
 
 def dependencies(lookup: Lookup, fields: Fields, contexts: dict[str, Context]) -> tuple[Scope, ...] | None:
     """The scopes that a response depends on: those of its URL, its user, and its own; None in doubt."""
-    said = declared(parse_scopes(combined(fields, "x-mizan-scope") or ""), contexts)
+    field = combined(fields, "x-mizan-scope") or ""
+    said = declared(parse_scopes(field), contexts) if len(field) <= _MAX_SCOPE_BYTES else None
     if said is None:
         return None
     scopes = [lookup.resource.scope, *said]

@@ -9,7 +9,7 @@ invalidates has been purged.
 
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -36,6 +36,13 @@ log = logging.getLogger(__name__)
 
 Body = AsyncIterator[bytes] | bytes | None
 
+# Refusals that somebody should look into: the field at fault, and what it means.
+_NOTEWORTHY = {
+    "vary": ("Vary", "the origin looked at who asked"),
+    "scope": ("X-Mizan-Scope", "what it depends on cannot be told exactly"),
+    "partition": ("X-Mizan-Partition", "the origin answered somebody else than the edge took the request for"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -43,21 +50,18 @@ class Answer:
 
     response: Response
     body: bytes | AsyncIterator[bytes]
+    close: Callable[[], None] = lambda: None
+    """Gives up whatever of the body has not been read. To be called in the end, in any case."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a look-up gave: a response or none, the key to store under, and the token for a fill."""
+    """What a look-up gave: a response or none, the token for a fill, and Redis' clock."""
 
     stored: StoredResponse | None
     fence: Fence
     now_ms: int
-    read_at_s: float
     vary: tuple[str, ...]
-
-    def redis_now_ms(self) -> int:
-        """Redis' clock now, as far as the time since the look-up tells."""
-        return self.now_ms + int((time.monotonic() - self.read_at_s) * 1000)
 
 
 class Proxy:
@@ -85,18 +89,20 @@ class Proxy:
     async def answer(self, request: Request, body: Body, peer: Peer) -> Answer:
         """The answer to a request. Every failure of the origin is an answer too."""
         site = self.site
+        request = forwarding.to_origin(request, peer, self._rules.trusted_proxies)
         planned, body = await self._plan(site, request, body)
         match planned:
             case Pass(why):
-                return await self._pass(site, request, body, peer, why)
+                return await self._pass(request, body, why)
             case Lookup():
-                return await self._read(site, request, body, peer, planned)
+                return await self._read(site, request, body, planned)
             case _ as never:
                 assert_never(never)
 
     async def _plan(self, site: Site, request: Request, body: Body) -> tuple[Pass | Lookup, Body]:
         if request.method in ("GET", "HEAD"):
-            resource = site.router.match(request.target)
+            # What an application makes of a GET's body is in no key. RFC 9110 section 9.3.1
+            resource = site.router.match(request.target) if body is None else Uncacheable("non-canonical")
         elif request.method == "POST" and site.router.is_call(request.target.partition("?")[0]):
             start, body = await _peek(body, self._rules.max_call_bytes)
             if start is None:
@@ -114,31 +120,23 @@ class Proxy:
             who = partition(request.fields, self._rules.identity, self._rules.verifier(time.time()))
         return policy.plan(request, resource, who), body
 
-    async def _pass(
-        self,
-        site: Site,
-        request: Request,
-        body: Body,
-        peer: Peer,
-        why: Forwarded,
-        fetch: Request | None = None,
-    ) -> Answer:
+    async def _pass(self, request: Request, body: Body, why: Forwarded) -> Answer:
         try:
-            exchange = await self._send(site, fetch or request, body, peer)
+            exchange = await self._send(request, body)
         except OriginError as error:
             return self._failed(error, why)
         self._count_outcome("pass", why.detail or why.fwd)
         return self._relay(exchange, forwarded(why, status=exchange.response.status))
 
-    async def _read(self, site: Site, request: Request, body: Body, peer: Peer, lookup: Lookup) -> Answer:
+    async def _read(self, site: Site, request: Request, body: Body, lookup: Lookup) -> Answer:
         if self._hold.active():
-            return await self._pass(site, request, body, peer, Forwarded("bypass", "store"))
+            return await self._pass(request, body, Forwarded("bypass", "store"))
         try:
             found = await self._look_up(site, request, lookup)
         except StoreError as error:
             self._counters.count("store_errors", "read")
             log.warning("the cache is passed by: %s", error)
-            return await self._pass(site, request, body, peer, Forwarded("bypass", "store"))
+            return await self._pass(request, body, Forwarded("bypass", "store"))
         stored = found.stored
         if stored and not self._hold.active() and policy.usable(request, stored, lookup, found.now_ms):
             self._count_outcome(lookup.resource.context, "hit")
@@ -146,7 +144,7 @@ class Proxy:
         if lookup.only_if_cached:
             # RFC 9111 section 5.2.1.7
             return self._problem(504, "Nothing usable is stored, and the request asks for nothing else.", "")
-        return await self._fill(site, request, body, peer, lookup, found)
+        return await self._fill(site, request, body, lookup, found)
 
     async def _look_up(self, site: Site, request: Request, lookup: Lookup) -> _Found:
         """Reads what is stored for a request, through the record of what its responses vary by. Raises StoreError."""
@@ -162,38 +160,40 @@ class Proxy:
                 vary = payload.names
                 continue
             stored = payload if isinstance(payload, StoredResponse) else None
-            return _Found(stored, reply.fence, reply.now_ms, time.monotonic(), vary)
+            return _Found(stored, reply.fence, reply.now_ms, vary)
 
-    async def _fill(
-        self, site: Site, request: Request, body: Body, peer: Peer, lookup: Lookup, found: _Found
-    ) -> Answer:
+    async def _fill(self, site: Site, request: Request, body: Body, lookup: Lookup, found: _Found) -> Answer:
         why = _why(lookup, found)
-        context = site.manifest.contexts[lookup.resource.context]
-        fetch = policy.fill_request(request, lookup, context)
         if not lookup.store:
-            return await self._pass(site, request, body, peer, why, fetch)
+            return await self._pass(request, body, why)
+        context = site.manifest.contexts[lookup.resource.context]
         try:
-            exchange = await self._send(site, fetch, body, peer)
+            exchange = await self._send(policy.fill_request(request, lookup, context), body)
         except OriginError as error:
             return self._failed(error, why)
         verdict = policy.storable(request, lookup, exchange.response, site.manifest.contexts)
         if not isinstance(verdict, Storable):
-            if verdict == "vary":
+            if verdict in _NOTEWORTHY:
+                name, meaning = _NOTEWORTHY[verdict]
                 log.warning(
-                    "context %s: a response with `Vary: %s` is not stored: the origin looked at who asked",
+                    "context %s: a response with `%s: %.200s` is not stored: %s",
                     lookup.resource.context,
-                    exchange.response.get("vary"),
+                    name,
+                    exchange.response.get(name.lower()),
+                    meaning,
                 )
             self._count_outcome(lookup.resource.context, f"unstorable-{verdict}")
             return self._relay(exchange, forwarded(why, status=exchange.response.status))
         try:
             whole, rest = await _gather(exchange, self._rules.max_entry_bytes)
         except OriginError as error:
+            exchange.close()
             return self._failed(error, why)
         if rest is not None:
             self._count_outcome(lookup.resource.context, "unstorable-size")
             return self._relay(exchange, forwarded(why, status=exchange.response.status), rest)
-        stored = _stored_response(exchange.response, whole, found.redis_now_ms(), verdict)
+        # RFC 9111 section 4.2.3: a response ages from when it was asked for.
+        stored = _stored_response(exchange.response, whole, found.now_ms, verdict)
         kept = await self._keep(site, request, lookup, found, stored, verdict)
         self._count_outcome(lookup.resource.context, "miss" if kept else "miss-unstored")
         status = forwarded(why, stored=kept, status=exchange.response.status)
@@ -209,9 +209,10 @@ class Proxy:
         how: Storable,
     ) -> bool:
         """Stores a response, and whatever record leads to it; whether it lies there now."""
-        if self._hold.active():
+        # What began under another manifest was judged by it.
+        if self._hold.active() or site is not self.site:
             return False
-        retention_ms = how.lifetime.retention_s * 1000
+        retention_ms = (how.lifetime.retention_s - stored.initial_age_s) * 1000
         shapes = {scope.context: site.manifest.contexts[scope.context].shape for scope in how.scopes}
         wanted: list[tuple[str | None, bytes]] = [(policy.variant_of(request, how.vary), stored.to_bytes())]
         if how.vary:
@@ -235,11 +236,10 @@ class Proxy:
             return False
         return True
 
-    async def _send(self, site: Site, request: Request, body: Body, peer: Peer) -> Exchange:
+    async def _send(self, request: Request, body: Body) -> Exchange:
         """Asks the origin, and purges what its answer says before anybody sees it. Raises OriginError."""
-        outgoing = forwarding.to_origin(request, peer, self._rules.trusted_proxies)
         try:
-            exchange = await self._origin.send(outgoing, body)
+            exchange = await self._origin.send(request, body)
         except OriginError as error:
             if error.unread:
                 await self._purger.purge(
@@ -247,14 +247,15 @@ class Proxy:
                 )
             raise
         if values(exchange.response.fields, FIELD):
-            await self._purger.obey(exchange.response.fields, site.manifest.contexts)
+            # By the manifest of now: what it does not know of the scopes would match nothing that it has stored.
+            await self._purger.obey(exchange.response.fields, self.site.manifest.contexts)
         return exchange
 
     def _relay(self, exchange: Exchange, status: str, body: AsyncIterator[bytes] | None = None) -> Answer:
         response = forwarding.to_client(
             exchange.response, forward_mizan_headers=self._rules.forward_mizan_headers
         ).with_fields(("Cache-Status", status))
-        return Answer(response, body or exchange.body())
+        return Answer(response, body or exchange.body(), exchange.close)
 
     def _from_entry(self, request: Request, stored: StoredResponse, now_ms: int | None, status: str) -> Answer:
         """Answers with a stored response; `now_ms` is None for one that has just come from the origin."""
@@ -284,7 +285,7 @@ def _why(lookup: Lookup, found: _Found) -> Forwarded:
         return Forwarded("request")
     if found.stored is None:
         return Forwarded("vary-miss" if found.vary else "uri-miss")
-    if not policy.may_show_page(lookup, found.vary):
+    if not policy.may_answer(lookup, found.vary):
         return Forwarded("bypass")
     return Forwarded("stale" if found.stored.ttl_s(found.now_ms) <= 0 else "request")
 

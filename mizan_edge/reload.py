@@ -1,6 +1,7 @@
 """The manifest in use: loaded, swapped, and made known to the store.
 
-    # mutable state: `proxy.site`; the hold "manifest not adopted".
+    # mutable state: `proxy.site`; the hold "manifest not adopted"; `_failure`, why Redis was not told, so that it is
+    # logged once.
 
 Entries that were indexed under another manifest cannot be purged exactly under this one. So the store is told how each
 context is indexed now (`adopt`), which purges those that were indexed otherwise, and nothing is read before that is
@@ -65,6 +66,7 @@ class Reloader:
         self._hold = hold
         self._tasks = tasks
         self._lock = asyncio.Lock()
+        self._failure = ""
 
     async def reload(self) -> Difference:
         """Reads the file again and swaps. Raises ManifestError, and then the old manifest stays."""
@@ -85,10 +87,15 @@ class Reloader:
 
     async def _try_adopt(self, site: Site) -> bool:
         try:
+            # Asked again each time: what was away at the start may come back as what cannot be used.
+            await self._store.check()
             changed = await self._store.run(self._store.namespace.adopt(site.manifest.shapes()))
         except StoreError as error:
-            log.warning("nothing is served from the cache until Redis answers: %s", error)
+            if str(error) != self._failure:
+                log.warning("nothing is served from the cache until Redis answers: %s", error)
+            self._failure = str(error)
             return False
+        self._failure = ""
         if changed:
             log.warning("the parameters of %s have changed: their entries are purged", ", ".join(changed))
         if site is self._proxy.site:
@@ -99,5 +106,7 @@ class Reloader:
         site = self._proxy.site
         while site is self._proxy.site:
             await asyncio.sleep(_RETRY_S)
-            if await self._try_adopt(site):
-                return
+            # Else a late answer for this manifest could undo what a reload has just made known.
+            async with self._lock:
+                if site is not self._proxy.site or await self._try_adopt(site):
+                    return

@@ -172,7 +172,8 @@ def _find(root: _Node, path: str) -> tuple[_Route, list[str | None]] | None:
         # Dot segments and encoded slashes mean other paths to other readers; an empty segment is lost by some.
         if raw == "" or (segment is not None and (segment in (".", "..") or "/" in segment)) or "%00" in raw:
             return None
-        segments.append(segment)
+        # In an old pattern `$` matches before a final newline as well, and the application never sees that newline.
+        segments.append(None if segment is not None and segment.endswith("\n") else segment)
     return _walk(root, segments, 0, slash, [])
 
 

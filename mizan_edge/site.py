@@ -25,6 +25,11 @@ class Rules:
     max_entry_bytes: int
     max_call_bytes: int
 
+    def serves(self, host: str) -> bool:
+        """Whether a host is one of `allowed_hosts`, which name a port or stand for every port."""
+        name = host if host.endswith("]") else host.rpartition(":")[0] or host
+        return not self.allowed_hosts or host in self.allowed_hosts or name in self.allowed_hosts
+
     def verifier(self, now_s: float) -> Callable[[str], Identity | None]:
         """Says whom a token proves at `now_s`."""
         keyring = self.keyring
@@ -41,5 +46,6 @@ class Site:
 
     @classmethod
     def of(cls, manifest: Manifest, rules: Rules) -> "Site":
-        keys = KeyInputs(rules.secret, manifest, many_hosts=len(rules.allowed_hosts) != 1)
+        only_host = rules.allowed_hosts[0] if len(rules.allowed_hosts) == 1 else None
+        keys = KeyInputs(rules.secret, manifest, many_hosts=only_host is None, only_host=only_host)
         return cls(manifest, Router(manifest), keys)

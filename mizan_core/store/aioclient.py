@@ -6,7 +6,7 @@ import redis
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 
-from mizan_core.store.connection import check_server, no_backoff, options, translate
+from mizan_core.store.connection import check_server, from_url, no_backoff, options, translate
 from mizan_core.store.operations import Namespace, Operation
 
 T = TypeVar("T")
@@ -16,8 +16,9 @@ class AsyncStore:
     """Runs operations on one Redis. Every failure is a StoreError; nothing is retried here."""
 
     def __init__(self, url: str, namespace: Namespace, *, timeout_s: float) -> None:
+        """Connects at the first operation. Raises StoreUnusable for a URL that is none of Redis."""
         self.namespace = namespace
-        self._redis = Redis.from_url(url, retry=Retry(no_backoff(), 0), **options(timeout_s))
+        self._redis = from_url(Redis.from_url, url, retry=Retry(no_backoff(), 0), **options(timeout_s))
 
     async def run(self, operation: Operation[T]) -> T:
         """The operation's result. Raises StoreError."""
@@ -36,7 +37,7 @@ class AsyncStore:
         """Raises StoreUnusable for a server that can never serve, StoreError for one that does not answer."""
         try:
             info = await self._redis.info()
-        except (redis.RedisError, OSError) as error:
+        except (redis.RedisError, OSError, AttributeError) as error:
             raise translate(error) from error
         check_server(info)
 

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 import redis
 from redis.retry import Retry
 
-from mizan_core.store.connection import check_server, no_backoff, options, translate
+from mizan_core.store.connection import check_server, from_url, no_backoff, options, translate
 from mizan_core.store.operations import Namespace, Operation
 
 T = TypeVar("T")
@@ -15,8 +15,9 @@ class Store:
     """Runs operations on one Redis. Every failure is a StoreError; nothing is retried here."""
 
     def __init__(self, url: str, namespace: Namespace, *, timeout_s: float) -> None:
+        """Connects at the first operation. Raises StoreUnusable for a URL that is none of Redis."""
         self.namespace = namespace
-        self._redis = redis.Redis.from_url(url, retry=Retry(no_backoff(), 0), **options(timeout_s))
+        self._redis = from_url(redis.Redis.from_url, url, retry=Retry(no_backoff(), 0), **options(timeout_s))
 
     def run(self, operation: Operation[T]) -> T:
         """The operation's result. Raises StoreError."""
@@ -35,7 +36,7 @@ class Store:
         """Raises StoreUnusable for a server that can never serve, StoreError for one that does not answer."""
         try:
             info = self._redis.info()
-        except (redis.RedisError, OSError) as error:
+        except (redis.RedisError, OSError, AttributeError) as error:
             raise translate(error) from error
         check_server(info)
 

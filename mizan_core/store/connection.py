@@ -1,18 +1,21 @@
 """What both clients share: how they connect, what failures mean, and which servers can be used."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import redis
 from redis.backoff import NoBackoff
 
 from mizan_core.store.operations import StoreError, StoreUnusable
 
+T = TypeVar("T")
+
 MIN_VERSION = (6, 2)
+NOT_REDIS = "the server at the Redis URL does not answer like Redis: check host and port"
 
 # What no waiting mends, as opposed to a server that is down, loading or failing over.
 _UNUSABLE = (
     redis.exceptions.AuthenticationError,
-    redis.exceptions.InvalidResponse,
     redis.exceptions.NoPermissionError,
 )
 
@@ -27,19 +30,37 @@ def no_backoff() -> NoBackoff:
     return NoBackoff()
 
 
+def from_url(connect: Callable[..., T], url: str, **settings: Any) -> T:
+    """`connect(url, ...)`, redis-py's from_url of either client. Raises StoreUnusable for what is no such URL."""
+    try:
+        return connect(url, **settings)
+    except ValueError:  # whose text may quote a part of the password
+        raise StoreUnusable(
+            "the Redis URL cannot be read: it starts with redis://, rediss:// or unix://, and special characters of "
+            "a password stand there percent-encoded"
+        ) from None
+
+
 def translate(error: Exception) -> StoreError:
     """A failure of redis-py in this project's words."""
+    # What goes wrong while connecting comes wrapped from the asyncio client.
+    if isinstance(error, redis.ConnectionError) and isinstance(error.__cause__, redis.RedisError):
+        return translate(error.__cause__)
+    # redis-py reads INFO's reply as text, whatever came.
+    if isinstance(error, (redis.exceptions.InvalidResponse, AttributeError)):
+        return StoreUnusable(NOT_REDIS)
     if isinstance(error, _UNUSABLE) or str(error).startswith("NOAUTH"):
         return StoreUnusable(f"Redis refuses this client ({error}): correct the password or user in its URL")
     return StoreError(f"Redis: {str(error) or type(error).__name__}")
 
 
 def check_server(info: dict[str, Any]) -> None:
-    """Raises StoreUnusable for a server that is too old, or that evicts indexes. `info` is the reply of INFO."""
+    """Raises StoreUnusable for a server that is too old, or that evicts indexes; StoreError for a replica, which may
+    yet be promoted. `info` is the reply of INFO."""
     version = str(info.get("redis_version", ""))
     parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if len(parts) < 2:
-        raise StoreUnusable("the server at the Redis URL does not answer like Redis: check host and port")
+        raise StoreUnusable(NOT_REDIS)
     if parts < MIN_VERSION:
         wanted = ".".join(map(str, MIN_VERSION))
         raise StoreUnusable(f"Redis {version} is too old: {wanted} or newer is needed")
@@ -49,3 +70,5 @@ def check_server(info: dict[str, Any]) -> None:
             f"Redis evicts any key when memory is full (maxmemory-policy {policy}), indexes among them, and purges "
             "would miss entries: set `maxmemory-policy volatile-lru`"
         )
+    if info.get("role", "master") != "master":
+        raise StoreError("Redis: the server at its URL is a replica, which cannot be written to: name the primary")

@@ -90,7 +90,7 @@ class Slice:
 
 
 @cache
-def _script(name: str) -> Script:
+def script(name: str) -> Script:
     folder = files("mizan_core.store") / "lua"
     text = (folder / "common.lua").read_text() + (folder / f"{name}.lua").read_text()
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
@@ -113,9 +113,9 @@ class Namespace:
     def read(self, keys: Sequence[str]) -> Operation[Lookup]:
         """Entries by their keys, in order."""
         return Operation(
-            _script("read"),
+            script("read"),
             [self.control, *map(self.entry, keys)],
-            [_nonce()],
+            [nonce()],
             lambda reply: self._lookup(keys, reply),
         )
 
@@ -136,9 +136,9 @@ class Namespace:
         value = encode_entry(self.sealing, key, Entry(fence, index_names(scopes), payload))
         pairs = [text for context in sorted({s.context for s in scopes}) for text in (context, shapes.get(context, ""))]
         return Operation(
-            _script("store"),
+            script("store"),
             [self.control, self.entry(key)],
-            [_nonce(), key, value, retention_ms, *pairs],
+            [nonce(), key, value, retention_ms, *pairs],
             lambda reply: cast(StoreReply, reply.decode()),
         )
 
@@ -153,27 +153,27 @@ class Namespace:
         """Purges scopes, or everything; dry: counts what that would purge."""
         texts = [""] if everything else [scope_argument(scope) for scope in scopes]
         return Operation(
-            _script("purge"),
+            script("purge"),
             [self.control],
-            [_nonce(), "dry" if dry_run else "purge", visit, LOG_LIMIT, *texts],
+            [nonce(), "dry" if dry_run else "purge", visit, LOG_LIMIT, *texts],
             lambda reply: Purged(*reply),
         )
 
     def bans(self) -> Operation[list[Ban]]:
         """The bans that wait to be swept, oldest first."""
         return Operation(
-            _script("bans"),
+            script("bans"),
             [self.control],
-            [_nonce()],
+            [nonce()],
             lambda reply: [Ban(s.decode(), q.decode()) for s, q in zip(reply[::2], reply[1::2], strict=True)],
         )
 
     def sweep(self, ban: Ban, done: Slice) -> Operation[Slice]:
         """The slice after `done`; the sweep has ended when the cursor is "0" again."""
         return Operation(
-            _script("sweep"),
+            script("sweep"),
             [self.control],
-            [_nonce(), ban.scope, ban.seq, done.cursor, SWEEP_SLICE, done.index],
+            [nonce(), ban.scope, ban.seq, done.cursor, SWEEP_SLICE, done.index],
             lambda reply: Slice(reply[0].decode(), reply[2].decode(), reply[1]),
         )
 
@@ -181,9 +181,9 @@ class Namespace:
         """Takes over the shapes of a manifest; the reply names the contexts that had others and were purged."""
         pairs = [text for context in sorted(shapes) for text in (context, shapes[context])]
         return Operation(
-            _script("adopt"),
+            script("adopt"),
             [self.control],
-            [_nonce(), *pairs],
+            [nonce(), *pairs],
             lambda reply: [name.decode() for name in reply],
         )
 
@@ -199,5 +199,5 @@ class Namespace:
         return Lookup(Fence(incarnation.decode(), seq), now_ms, entries, corrupt)
 
 
-def _nonce() -> str:
+def nonce() -> str:
     return secrets.token_hex(8)

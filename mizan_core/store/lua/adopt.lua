@@ -7,7 +7,7 @@
 -- Returns the contexts that were purged.
 
 redis.call('DEL', prefix .. 'scratch')
-local c = control(ARGV[1])
+mend(control(ARGV[1]), ARGV[1])
 local changed = {}
 for i = 2, #ARGV, 2 do
   local shape = redis.call('HGET', prefix .. 'shapes', ARGV[i])

@@ -29,19 +29,43 @@ local function now_ms()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
--- The control record, begun anew where Redis has lost it or was restarted: then all older entries are dead, since a
--- Redis that comes back with old data has forgotten purges.
+-- A new incarnation: whatever was stored or begun before is dead. It costs the whole cache, and forgets nothing.
+local function begin(nonce, seq)
+  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  -- Begins with DEL: when memory is full, a script whose first write is one may go on to write.
+  redis.call('DEL', ctl)
+  redis.call('UNLINK', log_key, bans_key, prefix .. 'shapes')
+  redis.call('HSET', ctl, 'inc', nonce, 'run', run, 'seq', seq, 'epoch', 0, 'floor', 0, 'born', now_ms())
+  return { inc = nonce, seq = seq, epoch = 0, floor = 0 }
+end
+
+-- The control record, begun anew where Redis has lost it or was restarted: a Redis that comes back with old data has
+-- forgotten purges.
 local function control(nonce)
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-  local c = redis.call('HMGET', ctl, 'inc', 'run', 'seq', 'epoch', 'floor')
-  if not c[1] or c[2] ~= run then
-    -- Begins with DEL: when memory is full, a script whose first write is one may go on to write.
-    redis.call('DEL', ctl)
-    redis.call('UNLINK', log_key, bans_key, prefix .. 'shapes')
-    c = { nonce, run, c[3] or '0', '0', '0' }
-    redis.call('HSET', ctl, 'inc', c[1], 'run', run, 'seq', c[3], 'epoch', 0, 'floor', 0, 'born', now_ms())
+  local c = redis.pcall('HMGET', ctl, 'inc', 'run', 'seq', 'epoch', 'floor')
+  local seq, epoch, floor = tonumber(c[3]), tonumber(c[4]), tonumber(c[5])
+  if not (c[1] and seq and epoch and floor) or c[2] ~= run then return begin(nonce, seq or 0) end
+  return { inc = c[1], seq = seq, epoch = epoch, floor = floor }
+end
+
+-- Whether a key is what it must be, or not there.
+local function has_type(key, wanted)
+  local found = redis.call('TYPE', key).ok
+  return found == wanted or found == 'none'
+end
+
+-- The control record `c`, begun anew where another hand has put something else under a name that purges write to. What
+-- stood there is lost; to fail instead would keep every later purge from being done.
+local function mend(c, nonce)
+  local whole = true
+  for name, wanted in pairs({ log = 'zset', bans = 'zset', shapes = 'hash', contexts = 'set' }) do
+    if not has_type(prefix .. name, wanted) then
+      redis.call('UNLINK', prefix .. name)
+      whole = false
+    end
   end
-  return { inc = c[1], seq = tonumber(c[3]), epoch = tonumber(c[4]), floor = tonumber(c[5]) }
+  return whole and c or begin(nonce, c.seq)
 end
 
 -- The header of an entry's first bytes, as {inc, seq, names, set}; nil where it does not read as one.
@@ -127,6 +151,12 @@ local function overtaken(purges, header, seq)
   return false
 end
 
+-- Whether readers get the entry with this header. `banned`: whether there are any bans.
+local function alive(c, header, banned)
+  if header.inc ~= c.inc or header.seq < c.epoch then return false end
+  return not (banned and overtaken(bans_key, header, header.seq))
+end
+
 -- Unlinks an entry first and takes it out of its indexes afterwards: cut off in between, it must be gone, not lost.
 local function remove(key, header)
   redis.call('UNLINK', prefix .. 'e:' .. key)
@@ -135,10 +165,15 @@ local function remove(key, header)
   end
 end
 
--- Drops a few members whose retention has ended from an index that a script passes by.
+-- Drops a few members whose retention has ended from an index that a script passes by. Unlinks them too: Redis deletes
+-- what has expired when it gets to it, and a clock set back would revive an entry that no purge can find.
 local function trim(index, now)
-  local gone = redis.pcall('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, 20)
-  if #gone > 0 then redis.call('ZREM', index, unpack(gone)) end
+  local gone = redis.pcall('ZRANGEBYSCORE', index, '-inf', '(' .. now, 'LIMIT', 0, 20)
+  if #gone == 0 then return end
+  local entries = {}
+  for i, key in ipairs(gone) do entries[i] = prefix .. 'e:' .. key end
+  redis.call('UNLINK', unpack(entries))
+  redis.call('ZREM', index, unpack(gone))
 end
 
 -- Writes down that `scope` was purged at `seq`; with `ban`, that its entries are still there.

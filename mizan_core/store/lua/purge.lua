@@ -13,18 +13,27 @@
 redis.call('DEL', prefix .. 'scratch')
 local c = control(ARGV[1])
 local dry, budget, cap = ARGV[2] == 'dry', tonumber(ARGV[3]), tonumber(ARGV[4])
+if not dry then c = mend(c, ARGV[1]) end
 local now = now_ms()
-local seq, entries, banned = c.seq, 0, 0
+local seq, entries, banned, counted = c.seq, 0, 0, {}
+local any_bans = redis.pcall('ZCARD', bans_key) ~= 0
 if not dry then seq = redis.call('HINCRBY', ctl, 'seq', 1) end
 
--- The index of a scope with the fewest members, and their number; nil where one of them is not a zset.
+-- The index of a scope with the fewest members, and their number.
 local function smallest(scope)
   local best, least
   for _, name in ipairs(scope_names(scope)) do
     local index = prefix .. 'i:' .. name
     if not dry then trim(index, now) end
     local size = redis.pcall('ZCARD', index)
-    if type(size) ~= 'number' then return nil end
+    if type(size) ~= 'number' then
+      -- Another hand has put something else there, so what was indexed by it can no longer be found.
+      size = 0
+      if not dry then
+        redis.call('UNLINK', index)
+        c = begin(ARGV[1], seq)
+      end
+    end
     if not least or size < least then best, least = index, size end
   end
   return best, least
@@ -32,12 +41,16 @@ end
 
 local function ban(scope, index)
   banned = banned + 1
-  entries = entries + (index and redis.call('ZCOUNT', index, now, '+inf') or 0)
-  if not dry then record(scope, seq, true) end
+  local size = redis.pcall('ZCOUNT', index, now, '+inf')
+  entries = entries + (type(size) == 'number' and size or 0)
+  if not dry then
+    record(scope, seq, true)
+    any_bans = true
+  end
 end
 
 local function visit(scope, index)
-  for _, key in ipairs(redis.call('ZRANGE', index, 0, -1)) do
+  for _, key in ipairs(redis.pcall('ZRANGE', index, 0, -1)) do
     budget = budget - 1
     local header = read_header(prefix .. 'e:' .. key)
     if not header then
@@ -47,7 +60,8 @@ local function visit(scope, index)
         redis.call('ZREM', index, key)
       end
     elseif matches(scope, header.set) then
-      if header.inc == c.inc and header.seq >= c.epoch then entries = entries + 1 end
+      if not counted[key] and alive(c, header, any_bans) then entries = entries + 1 end
+      counted[key] = true
       if not dry then remove(key, header) end
     end
   end
@@ -57,7 +71,7 @@ end
 for i = 5, #ARGV do
   local scope = ARGV[i]
   if scope == '' then
-    for _, context in ipairs(redis.call('SMEMBERS', prefix .. 'contexts')) do
+    for _, context in ipairs(redis.pcall('SMEMBERS', prefix .. 'contexts')) do
       ban(context, prefix .. 'i:' .. context)
     end
     if not dry then
@@ -66,7 +80,7 @@ for i = 5, #ARGV do
     end
   else
     local index, size = smallest(scope)
-    if index and size <= budget then visit(scope, index) else ban(scope, index) end
+    if size <= budget then visit(scope, index) else ban(scope, index) end
   end
 end
 if not dry then trim_log(cap) end

@@ -7,7 +7,8 @@
 -- of another incarnation) or 0 where something is there that is not an entry of ours.
 
 local c = control(ARGV[1])
-local banned = redis.call('ZCARD', bans_key) > 0
+local bans = redis.pcall('ZCARD', bans_key)
+if type(bans) ~= 'number' then c, bans = mend(c, ARGV[1]), 0 end
 local reply = { c.inc, c.seq, now_ms() }
 for i = 2, #KEYS do
   local value = redis.pcall('GET', KEYS[i])
@@ -17,8 +18,7 @@ for i = 2, #KEYS do
     local header = parse_header(value)
     if not header then
       value = 0
-    elseif header.inc ~= c.inc or header.seq < c.epoch
-      or (banned and overtaken(bans_key, header, header.seq)) then
+    elseif not alive(c, header, bans > 0) then
       value = false
     end
   end

@@ -23,21 +23,25 @@ for i = 5, #ARGV, 2 do
   local shape = redis.call('HGET', prefix .. 'shapes', ARGV[i])
   if shape and shape ~= ARGV[i + 1] then return 'shape' end
 end
+-- The first write, and one that a full memory refuses: then nothing has been done.
 for i = 5, #ARGV, 2 do
   redis.call('HSET', prefix .. 'shapes', ARGV[i], ARGV[i + 1])
   redis.call('SADD', prefix .. 'contexts', ARGV[i])
 end
 
 local old = read_header(KEYS[2])
-for _, name in ipairs(old and old.names or {}) do
-  if not header.set[name] then redis.call('ZREM', prefix .. 'i:' .. name, key) end
-end
+if old then remove(key, old) end
 -- Indexed first: an entry that no purge could find must never exist.
 local now = now_ms()
 for _, name in ipairs(header.names) do
   local index = prefix .. 'i:' .. name
-  redis.call('ZADD', index, now + retention, key)
   trim(index, now)
+  if type(redis.pcall('ZADD', index, now + retention, key)) ~= 'number' then
+    -- Another hand has put something else there, so what was indexed by it can no longer be purged by it.
+    redis.call('UNLINK', index)
+    begin(ARGV[1], c.seq)
+    return 'incarnation'
+  end
 end
-redis.call('SET', KEYS[2], value, 'PX', retention)
+redis.call('SET', KEYS[2], value, 'PXAT', now + retention) -- the very instant of its scores
 return 'stored'

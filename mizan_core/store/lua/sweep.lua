@@ -15,17 +15,25 @@ local scope, seq, cursor, index = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[6]
 if index == '' then
   local least
   for _, name in ipairs(scope_names(scope)) do
-    local size = redis.call('ZCARD', prefix .. 'i:' .. name)
+    local size = redis.pcall('ZCARD', prefix .. 'i:' .. name)
+    if type(size) ~= 'number' then size = -1 end
     if not least or size < least then index, least = prefix .. 'i:' .. name, size end
   end
 end
 
-local page = redis.call('ZSCAN', index, cursor, 'COUNT', ARGV[5])
+local page = redis.pcall('ZSCAN', index, cursor, 'COUNT', ARGV[5])
+if page.err then
+  -- Another hand has put something else there: what the ban made dead cannot be found, so all must be dead.
+  redis.call('UNLINK', index)
+  begin(ARGV[1], c.seq)
+  return { '0', 0, index }
+end
 local deleted = 0
 for i = 1, #page[2], 2 do
   local key = page[2][i]
   local header = read_header(prefix .. 'e:' .. key)
   if not header then
+    redis.call('UNLINK', prefix .. 'e:' .. key)
     redis.call('ZREM', index, key)
   elseif header.inc ~= c.inc or (header.seq < seq and matches(scope, header.set)) then
     -- Judged again here: what was stored since the ban must stay.

@@ -1,0 +1,194 @@
+"""From the registry to the manifest: what depends on what, for everybody who caches."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import reduce
+from typing import Any, Literal
+
+from mizan_core.canonical import ListOf, ParamType
+from mizan_core.manifest import DEFAULT_TTL_S, Manifest, ManifestError, dump_manifest, parse_manifest
+from mizan_core.registry import FunctionSpec, Registry, RegistryError
+from mizan_core.route import RouteError
+from mizan_core.scoping import Coverage, coverage
+
+BASE = "/api/mizan/"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How the responses of a context may be kept: what its functions say, merged. A function that says nothing says
+    the default."""
+
+    scope: Literal["user", "public"] = "user"
+    rev: int = 0
+    ttl: int | Literal["heuristic"] = DEFAULT_TTL_S
+    """Seconds, as are `swr`, `sie` and `hold`."""
+    swr: int = 0
+    sie: int = 0
+    hold: int = 0
+    purge: Literal["hard", "soft"] = "hard"
+    ignore_query: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The manifest as a document and as a model, what could not be expressed, and what scopes are made of."""
+
+    document: dict[str, Any]
+    manifest: Manifest
+    warnings: tuple[str, ...]
+    rules: Mapping[str, Rules]
+    coverage: Mapping[str, Coverage]
+    contexts: Mapping[str, tuple[FunctionSpec, ...]]
+    """The functions of each context, sorted by name."""
+
+
+@dataclass(slots=True)
+class _Warnings:
+    texts: list[str] = field(default_factory=list)
+
+
+def export(registry: Registry, *, base: str = BASE, release: str | None = None) -> Exported:
+    """The manifest of everything that is registered. `base` is where `mizan.urls` is mounted.
+
+    Raises RegistryError, which names the functions, for declarations that contradict each other.
+    """
+    base = "/" + base.strip("/") + "/" if base.strip("/") else "/"
+    contexts = registry.contexts()
+    rules = {name: _rules(specs) for name, specs in contexts.items()}
+    covered = {name: coverage(specs, _types(name, specs)) for name, specs in contexts.items()}
+    warnings = _Warnings()
+    document: dict[str, Any] = {
+        "version": 1,
+        "contexts": {
+            name: _context(name, specs, covered[name], rules[name], base, warnings) for name, specs in contexts.items()
+        },
+    }
+    if mutations := {spec.name: _mutation(spec, covered, warnings) for spec in registry if spec.is_mutation}:
+        document["mutations"] = mutations
+    if base != BASE:
+        document["calls"] = [f"{base}call/"]
+    if release:
+        document["release"] = release
+    try:
+        manifest, unknown = parse_manifest(dump_manifest(document), source="the declarations")
+    except ManifestError as error:
+        raise RegistryError(str(error)) from None
+    return Exported(document, manifest, (*warnings.texts, *unknown), rules, covered, contexts)
+
+
+def _types(context: str, specs: Iterable[FunctionSpec]) -> dict[str, ParamType | None]:
+    """Each parameter of a context with its type, sorted by name."""
+    said: dict[str, tuple[ParamType, FunctionSpec]] = {}
+    names: set[str] = set()
+    for spec in specs:
+        names |= spec.signature.names
+        for name, type_ in _own_types(spec).items():
+            if type_ is None:
+                continue
+            other = said.setdefault(name, (type_, spec))
+            if other[0] != type_:
+                raise RegistryError(
+                    f"in the context {context!r} the parameter {name!r} is {_type_text(other[0])} in "
+                    f"{other[1].name!r} and {_type_text(type_)} in {spec.name!r}: give both the same type"
+                )
+    return {name: said[name][0] if name in said else None for name in sorted(names)}
+
+
+def _own_types(spec: FunctionSpec) -> dict[str, ParamType | None]:
+    """A function's parameters. A type that its annotations leave open, its route's converter may say."""
+    by_route = spec.route.types if spec.route else {}
+    return {p.name: p.type or by_route.get(p.name) for p in spec.signature.parameters}
+
+
+def _rules(specs: tuple[FunctionSpec, ...]) -> Rules:
+    return Rules(
+        scope="public" if all(spec.scope == "public" for spec in specs) else "user",
+        rev=sum(spec.rev for spec in specs),
+        ttl=reduce(_least_ttl, map(_ttl, specs)),
+        swr=min(spec.swr or 0 for spec in specs),
+        sie=min(spec.sie or 0 for spec in specs),
+        hold=max(spec.hold or 0 for spec in specs),
+        purge="soft" if all(spec.purge == "soft" for spec in specs) else "hard",
+        ignore_query=tuple(sorted({pattern for spec in specs for pattern in spec.ignore_query})),
+    )
+
+
+def _ttl(spec: FunctionSpec) -> int | Literal["heuristic"]:
+    if spec.ttl is not None:
+        return spec.ttl
+    # No key can see what a callable looks at.
+    return 0 if callable(spec.auth) else DEFAULT_TTL_S
+
+
+def _least_ttl(a: int | Literal["heuristic"], b: int | Literal["heuristic"]) -> int | Literal["heuristic"]:
+    if a == "heuristic" or b == "heuristic":
+        # How long a heuristic lasts is not known here, except that it lasts longer than nothing.
+        return 0 if 0 in (a, b) else "heuristic"
+    return min(a, b)
+
+
+def _context(
+    name: str, specs: tuple[FunctionSpec, ...], covered: Coverage, rules: Rules, base: str, warnings: _Warnings
+) -> dict[str, Any]:
+    context: dict[str, Any] = {
+        "functions": [_function(spec) for spec in specs],
+        "endpoints": [f"{base}ctx/{name}/"] if any(spec.path == "rpc" for spec in specs) else [],
+        "params": list(covered.types),
+        "views": sorted(pattern for spec in specs if spec.cache for pattern in _patterns(spec, warnings)),
+    }
+    if types := {name: _document_type(type_) for name, type_ in covered.types.items() if type_}:
+        context["param_types"] = types
+    for key in ("scope", "rev", "ttl", "swr", "sie", "hold", "purge"):
+        if getattr(rules, key) != getattr(Rules(), key):
+            context[key] = getattr(rules, key)
+    if rules.ignore_query:
+        context["ignore_query"] = list(rules.ignore_query)
+    for pattern in rules.ignore_query:
+        if ignored := [param for param in covered.types if fnmatchcase(param, pattern)]:
+            raise RegistryError(f"ignore_query={pattern!r} would ignore {ignored[0]!r}, a parameter of {name!r}")
+    return context
+
+
+def _function(spec: FunctionSpec) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": spec.name, "path": spec.path}
+    if not (spec.call_cached if spec.path == "rpc" else spec.cache):
+        function["cache"] = False
+    return function
+
+
+def _patterns(spec: FunctionSpec, warnings: _Warnings) -> list[str]:
+    if spec.route is None:
+        return []
+    try:
+        return [spec.route.pattern]
+    except RouteError as error:
+        warnings.texts.append(f"the view of {spec.name!r} is left out, and never cached: {error}")
+        return []
+
+
+def _mutation(spec: FunctionSpec, covered: Mapping[str, Coverage], warnings: _Warnings) -> dict[str, Any]:
+    affects = []
+    for context in spec.targets:
+        if context not in covered:
+            raise RegistryError(f"{spec.name!r} affects {context!r}, and no function is in a context of that name")
+        reached = covered[context]
+        # Only arguments that mean the same before and after validation, as the edge sees them unvalidated.
+        said = {name for name, type_ in _own_types(spec).items() if type_ and type_ == reached.types.get(name)}
+        affects += [{"context": context, "params": sorted(names)} for names in reached.covering(said)]
+    mutation: dict[str, Any] = {
+        "path": spec.path,
+        "affects": sorted(affects, key=lambda affected: (affected["context"], affected["params"])),
+    }
+    if views := _patterns(spec, warnings):
+        mutation["views"] = views
+    return mutation
+
+
+def _document_type(type_: ParamType) -> Any:
+    return {"list": type_.item} if isinstance(type_, ListOf) else type_
+
+
+def _type_text(type_: ParamType) -> str:
+    return f"a list of {type_.item}" if isinstance(type_, ListOf) else f"of type {type_}"

@@ -1,0 +1,110 @@
+"""Which scopes a read depends on, and which a mutation purges.
+
+A scope removes only entries that carry all of its parameters, and a cached call carries only its own function's. So a
+mutation names, for everything of a context that may be cached, the parameters that this thing surely carries: with
+f1(user_id) and f2(user_id, locale), a mutation(user_id, locale) purges `user;user_id=5`, which covers the other.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from mizan_core.canonical import Canonical, CanonicalError, ListOf, ParamType, canonical, is_canonical, value_text
+from mizan_core.registry import FunctionSpec
+from mizan_core.scopes import Scope, widest
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What the cached responses of one context carry."""
+
+    types: Mapping[str, ParamType | None]
+    """Each parameter of the context."""
+    carried: tuple[frozenset[str], ...]
+    """For each cached thing (calls of a function, the bundle, a view) the parameters that it always carries."""
+
+    def covering(self, names: Iterable[str]) -> tuple[frozenset[str], ...]:
+        """The fewest subsets of `names` by which scopes reach all that is cached, sorted."""
+        available = frozenset(names) & frozenset(self.types)
+        subsets = {available & carried for carried in self.carried} or {frozenset[str]()}
+        minimal = [names for names in subsets if not any(other < names for other in subsets)]
+        return tuple(sorted(minimal, key=sorted))
+
+
+NOWHERE = Coverage({}, ())
+"""The coverage of a context that nobody declared: it is purged as a whole."""
+
+
+def coverage(functions: Iterable[FunctionSpec], types: Mapping[str, ParamType | None]) -> Coverage:
+    """The coverage of a context from its functions."""
+    specs = tuple(functions)
+    bundle = [_carried(spec) for spec in specs if spec.path == "rpc"]
+    single = [_carried(spec) for spec in specs if (spec.call_cached if spec.path == "rpc" else spec.cache)]
+    return Coverage(types, (*single, *([frozenset[str]().union(*bundle)] if bundle else [])))
+
+
+def _carried(spec: FunctionSpec) -> frozenset[str]:
+    # A parameter that is None is absent, and an entry without it is not reached by a scope that names it.
+    return frozenset(p.name for p in spec.signature.parameters if not p.absent)
+
+
+def invalidated(
+    spec: FunctionSpec, arguments: Mapping[str, object], contexts: Mapping[str, Coverage]
+) -> tuple[Scope, ...]:
+    """What a mutation with these (validated) arguments purges, sorted."""
+    scopes = []
+    for context in spec.targets:
+        reached = contexts.get(context, NOWHERE)
+        texts = {
+            name: text
+            for name in sorted(frozenset(arguments) & frozenset(reached.types))
+            if (text := _narrowing(arguments[name], reached.types[name])) is not None
+        }
+        for names in reached.covering(texts):
+            scopes.append(Scope(context, tuple((name, texts[name]) for name in sorted(names))))
+    return widest(scopes)
+
+
+def _narrowing(value: object, type_: ParamType | None) -> str | None:
+    """The text by which a value narrows a scope; None where it is absent or no value that entries could carry."""
+    try:
+        text = canonical(value)
+    except CanonicalError:
+        return None
+    if text is None or not _fits(text, type_):
+        return None
+    return value_text(text)
+
+
+def _fits(text: Canonical, type_: ParamType | None) -> bool:
+    if type_ is None or isinstance(type_, ListOf) is isinstance(text, list):
+        return type_ is None or is_canonical(text, type_)
+    return False
+
+
+def depends(
+    context: str, read: Iterable[tuple[FunctionSpec, Mapping[str, object]]], types: Mapping[str, ParamType | None]
+) -> tuple[Scope, ...] | None:
+    """The scopes of a response made by these functions of a context with these (validated) arguments.
+
+    None where an argument has no canonical text: a purge of its value could not find the response.
+    """
+    scopes = []
+    values: dict[str, set[str]] = {}
+    for _, arguments in read:
+        texts = {}
+        for name, value in arguments.items():
+            try:
+                text = canonical(value)
+            except CanonicalError:
+                return None
+            if text is None:
+                continue
+            if not _fits(text, types.get(name)):
+                return None
+            texts[name] = value_text(text)
+            values.setdefault(name, set()).add(texts[name])
+        scopes.append(Scope(context, tuple(sorted(texts.items()))))
+    if all(len(found) == 1 for found in values.values()):
+        return (Scope(context, tuple(sorted((name, found.pop()) for name, found in values.items()))),)
+    # Two functions with different defaults for one parameter: the response depends on both values.
+    return tuple(sorted(set(scopes)))

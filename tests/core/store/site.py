@@ -1,0 +1,183 @@
+"""One site's store as the tests see it: short verbs over both clients, and a look at the raw keys."""
+
+import asyncio
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import redis
+
+from mizan_core.scopes import Scope
+from mizan_core.store import AsyncStore, Entry, Fence, Lookup, Namespace, Purged, Store
+from mizan_core.store.operations import VISIT_LIMIT, Ban, Operation, Slice, StoreReply
+
+T = TypeVar("T")
+SEALING = hashlib.sha256(b"a sealing key for tests").digest()
+HOUR_MS = 3_600_000
+SHAPE = "one shape"
+
+
+def scope(context: str, **params: object) -> Scope:
+    """`user_` stands for `*user`, which is no Python identifier."""
+    return Scope.of(context, {"*user" if name == "user_" else name: value for name, value in params.items()})
+
+
+def key_of(name: str) -> str:
+    """A key as `derive_cache_key` makes them, for a readable name."""
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+class BlockingRunner:
+    """Runs operations with the blocking client."""
+
+    def __init__(self, url: str, namespace: Namespace, *, timeout_s: float = 5.0) -> None:
+        self._store = Store(url, namespace, timeout_s=timeout_s)
+
+    def run(self, operation: Operation[T]) -> T:
+        return self._store.run(operation)
+
+    def check(self) -> None:
+        self._store.check()
+
+    def close(self) -> None:
+        self._store.close()
+
+
+class AsyncioRunner:
+    """Runs operations with the asyncio client, on a loop of its own."""
+
+    def __init__(self, url: str, namespace: Namespace, *, timeout_s: float = 5.0) -> None:
+        self._loop = asyncio.Runner()
+        self._store = AsyncStore(url, namespace, timeout_s=timeout_s)
+
+    def run(self, operation: Operation[T]) -> T:
+        return self._loop.run(self._store.run(operation))
+
+    def check(self) -> None:
+        self._loop.run(self._store.check())
+
+    def close(self) -> None:
+        self._loop.run(self._store.close())
+        self._loop.close()
+
+
+Runner = BlockingRunner | AsyncioRunner
+RUNNERS: Mapping[str, type[BlockingRunner] | type[AsyncioRunner]] = {
+    "blocking": BlockingRunner,
+    "asyncio": AsyncioRunner,
+}
+
+
+class Site:
+    """A namespace on a real Redis. Names of entries are readable; `key_of` makes keys of them."""
+
+    def __init__(self, runner: Runner, namespace: Namespace, raw: "redis.Redis") -> None:
+        self.runner = runner
+        self.namespace = namespace
+        self.raw = raw
+
+    def read(self, *names: str) -> Lookup:
+        return self.runner.run(self.namespace.read([key_of(name) for name in names]))
+
+    def fence(self) -> Fence:
+        return self.read().fence
+
+    def store(
+        self,
+        name: str,
+        *scopes: Scope,
+        fence: Fence | None = None,
+        payload: bytes | None = None,
+        shape: str = SHAPE,
+        retention_ms: int = HOUR_MS,
+    ) -> StoreReply:
+        operation = self.namespace.store(
+            key_of(name),
+            payload if payload is not None else name.encode(),
+            fence=fence or self.fence(),
+            scopes=scopes,
+            shapes={s.context: shape for s in scopes},
+            retention_ms=retention_ms,
+        )
+        return self.runner.run(operation)
+
+    def fill(self, name: str, *scopes: Scope) -> None:
+        assert self.store(name, *scopes) == "stored"
+
+    def purge(self, *scopes: Scope, dry_run: bool = False, visit: int = VISIT_LIMIT) -> Purged:
+        return self.runner.run(self.namespace.purge(scopes, dry_run=dry_run, visit=visit))
+
+    def purge_everything(self) -> Purged:
+        return self.runner.run(self.namespace.purge([], everything=True))
+
+    def bans(self) -> list[Ban]:
+        return self.runner.run(self.namespace.bans())
+
+    def sweep(self, ban: Ban) -> int:
+        """Sweeps one ban to its end; how many entries went."""
+        return sum(done.deleted for done in self.slices(ban))
+
+    def slices(self, ban: Ban) -> Iterator[Slice]:
+        done = Slice()
+        while True:
+            done = self.runner.run(self.namespace.sweep(ban, done))
+            yield done
+            if done.cursor == "0":
+                return
+
+    def adopt(self, shapes: Mapping[str, str]) -> list[str]:
+        return self.runner.run(self.namespace.adopt(shapes))
+
+    def served(self, *names: str) -> set[str]:
+        """Those of the entries that a reader gets, with the payload that `fill` gave them."""
+        entries: Sequence[Entry | None] = self.read(*names).entries
+        found = {name for name, entry in zip(names, entries, strict=True) if entry}
+        assert all(e is None or e.payload == n.encode() for n, e in zip(names, entries, strict=True))
+        return found
+
+    def entry_key(self, name: str) -> str:
+        return self.namespace.entry(key_of(name))
+
+    def named(self, suffix: str) -> str:
+        """A Redis key of the namespace: `ctl`, `i:user`, ..."""
+        return f"{{{self.namespace.name}}}:{suffix}"
+
+    def dump(self) -> dict[str, Any]:
+        """Everything that stands in the namespace, by Redis key."""
+        return {key: self._value(key) for key in sorted(self._keys())}
+
+    def index_members(self) -> set[str]:
+        """The keys of all entries that stand in any index."""
+        indexes = [key for key in self._keys() if key.startswith(self.named("i:"))]
+        return {member.decode() for index in indexes for member in self._list("zrange", index, 0, -1)}
+
+    def _keys(self) -> Iterable[str]:
+        return [key.decode() for key in self.raw.scan_iter(match=f"{{{self.namespace.name}}}:*", count=10_000)]
+
+    def _value(self, key: str) -> Any:
+        match self.raw.type(key):
+            case b"string":
+                return self.raw.get(key)
+            case b"hash":
+                return self.raw.hgetall(key)
+            case b"zset":
+                return self._list("zrange", key, 0, -1, withscores=True)
+            case b"set":
+                return self.raw.smembers(key)
+        raise AssertionError(f"{key} has a type that the store does not use")
+
+    def _list(self, command: str, *args: Any, **kwargs: Any) -> list[Any]:
+        return list(getattr(self.raw, command)(*args, **kwargs))
+
+
+@contextmanager
+def open_site(url: str, name: str, client: str = "blocking") -> Iterator[Site]:
+    """A site on the Redis at `url`, through the client that RUNNERS names."""
+    namespace = Namespace(name, SEALING)
+    runner = RUNNERS[client](url, namespace)
+    try:
+        with redis.Redis.from_url(url) as raw:
+            yield Site(runner, namespace, raw)
+    finally:
+        runner.close()

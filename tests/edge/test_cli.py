@@ -1,0 +1,246 @@
+"""The command line, as processes: what it says, how it starts, and how it ends."""
+
+import asyncio
+import os
+import re
+import signal
+import stat
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+import pytest
+
+from mizan_edge.config import SECRETS, Settings, variable
+from tests.edge.conftest import MANIFEST, MWT_SECRET, SECRET
+from tests.support import wire
+from tests.support.origin import Asked, Origin, Says, until
+from tests.support.processes import alive
+
+ROOT = Path(__file__).parents[2]
+SERVING = re.compile(r"serving .* on http://(\S+), admin on http://(\S+)")
+
+
+@dataclass
+class Served:
+    """A `mizan-edge serve` process."""
+
+    process: Process
+    listen: str = ""
+    admin: str = ""
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def log(self) -> str:
+        return "".join(self.said)
+
+    async def read_until(self, pattern: re.Pattern[str]) -> re.Match[str]:
+        """Reads the log up to a line that matches."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(20):
+            while line := (await self.process.stderr.readline()).decode():
+                self.said.append(line)
+                if match := pattern.search(line):
+                    return match
+        raise AssertionError(f"it ended without {pattern.pattern!r}: {self.log}")
+
+    async def end(self) -> int:
+        """Waits for its end; the exit status."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(20):
+            self.said.append((await self.process.stderr.read()).decode())
+            return await self.process.wait()
+
+
+async def spawn(*arguments: str | Path, **environment: str) -> Process:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MIZAN")}
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "mizan_edge",
+        *map(str, arguments),
+        stdout=PIPE,
+        stderr=PIPE,
+        cwd=ROOT,
+        env=clean | environment,
+    )
+
+
+async def run(*arguments: str | Path, **environment: str) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of a command that ends."""
+    process = await spawn(*arguments, **environment)
+    out, error = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), error.decode()
+
+
+Serve = Callable[..., Awaitable[Served]]
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    path = tmp_path / "edge.json"
+    path.write_bytes(orjson.dumps(MANIFEST))
+    return path
+
+
+@pytest.fixture
+async def serve(origin: Origin, manifest: Path, tmp_path: Path) -> AsyncIterator[Serve]:
+    """Starts `mizan-edge serve`, with a Redis of its own unless told otherwise."""
+    started = []
+
+    async def start(*flags: str | Path, **environment: str) -> Served:
+        usual = ["--origin", origin.url, "--manifest", manifest, "--state-dir", tmp_path / "state"]
+        process = await spawn(
+            "serve", *usual, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", *flags, **environment
+        )
+        started.append(process)
+        served = Served(process)
+        match = await served.read_until(SERVING)
+        served.listen, served.admin = match[1], match[2]
+        return served
+
+    yield start
+    for process in started:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+        await process.communicate()
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+
+
+async def test_help_names_every_setting():
+    status, out, _ = await run("serve", "--help")
+    flags = set(re.findall(r"--[a-z][a-z-]*", out))
+    assert status == 0
+    assert {f"--{name.replace('_', '-')}" for name in Settings.model_fields if name not in SECRETS} <= flags
+    assert not {f"--{name.replace('_', '-')}" for name in SECRETS} & flags
+    # Help breaks lines where it likes.
+    assert all(variable(name) in re.sub(r"\s+", "", out) for name in SECRETS)
+
+
+async def test_what_is_wrong_is_a_line_and_an_exit_status_never_a_traceback_or_a_secret(tmp_path: Path, manifest: Path):
+    usual = ["serve", "--origin", "http://127.0.0.1:1", "--manifest", manifest]
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text('cache_secret = "hunter2"\nmwt_secrets = "hunter2"\n')
+    found = await asyncio.gather(
+        run("serve", "--manifest", manifest),
+        run(*usual, "--config", wrong),
+        run(*usual, "--state-dir", tmp_path / "s", MIZAN_CACHE_SECRET="hunter2"),
+        run(*usual, "--cache-secret", "hunter2" * 6),
+    )
+    says = ["origin: missing", "mwt_secrets: there is no such", "MIZAN_CACHE_SECRET has 7 bytes", "--cache-secret"]
+    for (status, out, error), expected in zip(found, says, strict=True):
+        assert status in (1, 2) and expected in error and not out
+        assert "Traceback" not in error and "hunter2" not in error
+
+
+async def test_check_says_whether_a_manifest_can_be_used_and_where_not(tmp_path: Path, manifest: Path):
+    odd, bad = tmp_path / "odd.json", tmp_path / "bad.json"
+    odd.write_text('{"contexts": {"a": {"tll": 5}}}')
+    bad.write_text('{"contexts": {"a": {"ttl": -5, "params": "x"}}}')
+    none = tmp_path / "none.json"
+    good, unknown, wrong, missing = await asyncio.gather(*(run("check", path) for path in (manifest, odd, bad, none)))
+    assert good[0] == 0 and "2 contexts" in good[1] and not good[2]
+    assert unknown[0] == 0 and "contexts.a.tll" in unknown[2]
+    assert missing[0] == 1 and f"{none}: cannot be read" in missing[2] and "Traceback" not in missing[2]
+    assert wrong[0] == 1 and not wrong[1]
+    assert "contexts.a.ttl" in wrong[2] and "contexts.a.params" in wrong[2]
+
+
+@linux
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_drains_what_is_open_and_ends_with_status_0(
+    serve: Serve, origin: Origin, number: signal.Signals, tmp_path: Path
+):
+    go_on = asyncio.Event()
+
+    async def slow(asked: Asked) -> Says:
+        await go_on.wait()
+        return Says("whole")
+
+    origin.script = slow
+    served = await serve()
+    (redis,) = children(served.process.pid)
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(wire.request(served.listen, "GET", "/profile/5/"))
+        await until(lambda: origin.hits == 1)
+        served.process.send_signal(number)
+        await served.read_until(re.compile("stopping"))
+        assert served.process.returncode is None
+        go_on.set()
+    reply = asking.result()
+    assert (reply.status, reply.body) == (200, b"whole")
+    assert await served.end() == 0 and "Traceback" not in served.log
+    await until(lambda: not alive(redis))
+    assert stat.S_IMODE((tmp_path / "state" / "admin.token").stat().st_mode) == 0o600
+
+
+@linux
+async def test_its_redis_does_not_outlive_a_sigkill(serve: Serve):
+    served = await serve()
+    (redis,) = children(served.process.pid)
+    served.process.kill()
+    await served.end()
+    await until(lambda: not alive(redis))
+
+
+async def test_sighup_swaps_the_manifest_and_keeps_the_old_one_for_a_bad_one(
+    serve: Serve, redis_url: str, namespace: str, manifest: Path
+):
+    served = await serve("--redis", redis_url, "--namespace", namespace, MIZAN_CACHE_SECRET=SECRET)
+    assert (await wire.request(served.listen, "GET", "/new/")).cache == "fwd=bypass; detail=undeclared"
+    more = {"contexts": MANIFEST["contexts"] | {"new": {"views": ["/new/"]}}}
+    manifest.write_bytes(orjson.dumps(more))
+    served.process.send_signal(signal.SIGHUP)
+    await served.read_until(re.compile("manifest reloaded"))
+    assert (await wire.request(served.listen, "GET", "/new/")).cache == "fwd=uri-miss; stored"
+    manifest.write_text('{"contexts": 5}')
+    served.process.send_signal(signal.SIGHUP)
+    said = await served.read_until(re.compile("the manifest in use stays: (.*)"))
+    assert "contexts" in said[1]
+    assert (await wire.request(served.listen, "GET", "/new/")).hit
+    served.process.terminate()
+    assert await served.end() == 0
+
+
+async def test_the_environment_and_the_file_are_enough(
+    serve: Serve, redis_url: str, namespace: str, tmp_path: Path
+):
+    config = tmp_path / "edge.toml"
+    config.write_text(f'redis = "{redis_url}"\nnamespace = "other"\nadmin_token = "from-file"\n')
+    served = await serve(
+        MIZAN_EDGE_CONFIG=str(config),
+        MIZAN_EDGE_NAMESPACE=namespace,
+        MIZAN_CACHE_SECRET=SECRET,
+        MIZAN_MWT_SECRET=MWT_SECRET,
+    )
+    assert "MIZAN_MWT_SECRET" not in served.log
+    body, headers = b'{"all": true}', {"Authorization": "Bearer from-file", "Content-Type": "application/json"}
+    reply = await wire.request(served.admin, "POST", "/purge", headers, body, host="localhost")
+    assert reply.status == 200
+    assert not list((tmp_path / "state").glob("*.token")) and SECRET not in served.log
+
+
+async def test_the_log_says_what_a_missing_mwt_secret_means(serve: Serve, redis_url: str, namespace: str):
+    served = await serve("--redis", redis_url, "--namespace", namespace)
+    assert "without MIZAN_MWT_SECRET" in served.log
+
+
+async def test_a_redis_that_is_away_at_the_start_is_a_loud_warning_and_the_edge_serves(serve: Serve, origin: Origin):
+    served = await serve("--redis", "redis://127.0.0.1:1")
+    assert "WARNING" in served.log and "Redis cannot be reached" in served.log
+    for _ in range(2):
+        reply = await wire.request(served.listen, "GET", "/profile/5/")
+        assert (reply.status, reply.cache) == (200, "fwd=bypass; detail=store")
+    assert origin.hits == 2

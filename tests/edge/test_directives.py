@@ -1,0 +1,342 @@
+"""Which responses are stored and for how long, what a request may demand of them, and what Cache-Status says."""
+
+from email.utils import formatdate
+
+import pytest
+
+from tests.edge.conftest import MANIFEST, EdgeFactory, RunningEdge
+from tests.support.origin import Origin, Says
+from tests.support.wire import Headers
+
+VIEW = "/profile/5/"
+ENDPOINT = "/api/mizan/ctx/user/?user_id=5"
+T0 = 1_700_000_000
+DAY = 86400
+
+
+def date(seconds: int = T0) -> str:
+    return formatdate(seconds, usegmt=True)
+
+
+async def ttl(edge: RunningEdge, origin: Origin, *headers: tuple[str, str], status: int = 200) -> int | None:
+    """The ttl that a hit on a response with these fields shows; None where it is not stored."""
+    origin.script = lambda asked: Says("x", status, list(headers))
+    first = await edge.get(VIEW)
+    second = await edge.get(VIEW)
+    assert first.status == second.status == status
+    assert second.hit == ("stored" in first.cache)
+    return int(second.cache.removeprefix("hit; ttl=")) if second.hit else None
+
+
+def near(seconds: int) -> tuple[int, ...]:
+    """What a slow machine may make of a ttl."""
+    return tuple(range(max(seconds - 5, 1), seconds + 1))
+
+
+@pytest.mark.parametrize("status", [200, 203, 204, 301, 308, 404, 410])
+async def test_the_manifests_ttl_is_for_the_statuses_that_are_cacheable_by_default(
+    edge: RunningEdge, origin: Origin, status: int
+):
+    assert await ttl(edge, origin, status=status) in near(DAY)
+
+
+@pytest.mark.parametrize(
+    "status", [201, 202, 206, 300, 302, 303, 304, 307, 400, 401, 403, 405, 422, 451, 500, 502, 503]
+)
+async def test_other_statuses_are_not_stored_by_themselves(edge: RunningEdge, origin: Origin, status: int):
+    assert await ttl(edge, origin, status=status) is None
+    assert origin.hits == 2
+
+
+@pytest.mark.parametrize("status", [201, 302, 307, 400, 403, 422, 500, 503])
+async def test_other_statuses_are_stored_when_they_say_for_how_long(edge: RunningEdge, origin: Origin, status: int):
+    assert await ttl(edge, origin, ("Cache-Control", "max-age=60"), status=status) in near(60)
+
+
+@pytest.mark.parametrize("status", [206, 304])
+async def test_parts_and_not_modified_are_never_stored(edge: RunningEdge, origin: Origin, status: int):
+    assert await ttl(edge, origin, ("Cache-Control", "max-age=60"), status=status) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "no-store",
+        "private",
+        "no-cache",
+        "NO-STORE",
+        'private="set-cookie"',
+        'no-cache="a, b"',
+        "max-age=60, no-store",
+        "no-store, max-age=60",
+        "public, private",
+        "max-age=60 no-store",
+        "no-store max-age=60",
+        "public no-cache, max-age=60",
+        'ext="a, no-store, max-age=60',
+        '"no-store", max-age=60',
+        "no-store=1",
+        "no-store;max-age=60",
+        "max-age=60;private",
+    ],
+)
+@pytest.mark.parametrize("target", [VIEW, ENDPOINT, "/catalog/shoes/"])
+async def test_what_must_not_be_shared_is_not_stored_however_it_is_spelled(
+    edge: RunningEdge, origin: Origin, value: str, target: str
+):
+    origin.headers = [("Cache-Control", value)]
+    assert [(await edge.get(target)).cache for _ in range(2)] == ["fwd=uri-miss"] * 2
+
+
+@pytest.mark.parametrize("field", ["Cache-Control", "CDN-Cache-Control", "Mizan-Cache-Control"])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("max-age=60", 60),
+        ("s-maxage=60, max-age=5", 60),
+        ("max-age=5, s-maxage=60", 60),
+        ("max-age=0", None),
+        ("s-maxage=0, max-age=60", None),
+        ("max-age=-1", None),
+        ("max-age=99999999999999", 2**31 - 1),
+        ("public", DAY),
+        ("must-revalidate", DAY),
+        ("no-store", None),
+        ("private", None),
+        ("no-cache", None),
+        ("x-private=1", DAY),
+    ],
+)
+async def test_each_field_of_directives_is_read(
+    edge: RunningEdge, origin: Origin, field: str, value: str, expected: int | None
+):
+    found = await ttl(edge, origin, (field, value))
+    assert found in near(expected) if expected else found is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        # The nearest field to us is the only one that counts.
+        ([("Mizan-Cache-Control", "max-age=60"), ("CDN-Cache-Control", "no-store"), ("Cache-Control", "private")], 60),
+        ([("CDN-Cache-Control", "max-age=60"), ("Cache-Control", "no-store")], 60),
+        ([("Mizan-Cache-Control", "no-store"), ("Cache-Control", "max-age=60")], None),
+        ([("Mizan-Cache-Control", "max-age=60"), ("Mizan-Cache-Control", "no-store")], None),
+        ([("Mizan-Cache-Control", "stale-if-error=5"), ("Cache-Control", "max-age=60, private")], DAY),
+        ([("Mizan-Cache-Control", "heuristic"), ("Expires", date(T0 - 60))], DAY),
+        # Malformed: ignored, and the manifest does not step in.
+        ([("Mizan-Cache-Control", "max-age=")], None),
+        ([("Mizan-Cache-Control", "max-age=60, ,no-store")], None),
+        ([("Mizan-Cache-Control", "max-age=1e3")], None),
+        ([("Mizan-Cache-Control", "MAX-AGE=60")], None),
+        ([("Mizan-Cache-Control", "{}")], None),
+        ([("CDN-Cache-Control", "=")], None),
+        ([("Mizan-Cache-Control", "{}"), ("CDN-Cache-Control", "max-age=60")], 60),
+        ([("Mizan-Cache-Control", "{}"), ("CDN-Cache-Control", "public")], None),
+        ([("Mizan-Cache-Control", "{}"), ("Cache-Control", "max-age=60")], 60),
+        ([("Mizan-Cache-Control", "{}"), ("Cache-Control", "no-store")], None),
+        ([("Mizan-Cache-Control", "{}"), ("Expires", date(T0 + 60)), ("Date", date())], 60),
+        # A wrong type is no malformed field, and invalid freshness is none.
+        ([("Mizan-Cache-Control", "max-age=abc")], None),
+        ([("Mizan-Cache-Control", "max-age=60.5")], None),
+    ],
+)
+async def test_targeted_fields_take_precedence(
+    edge: RunningEdge, origin: Origin, headers: list[tuple[str, str]], expected: int | None
+):
+    found = await ttl(edge, origin, *headers)
+    assert found in near(expected) if expected else found is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([("Expires", date(T0 + 100)), ("Date", date())], 100),
+        ([("Expires", date(T0 + 100)), ("Date", date(T0 + 100))], None),
+        ([("Expires", date(T0 - 100)), ("Date", date())], None),
+        ([("Expires", "0"), ("Date", date())], None),
+        ([("Expires", "never")], None),
+        ([("Expires", date(T0 + 100)), ("Expires", date(T0 + 9000)), ("Date", date())], None),
+        ([("Expires", date(T0 + 9000)), ("Date", date()), ("Cache-Control", "max-age=60")], 60),
+        ([("Expires", date(T0 + 9000)), ("Date", date()), ("Cache-Control", "max-age=x")], None),
+        # The formats of old are in UTC as well (RFC 9110 section 5.6.7).
+        ([("Expires", "Tue Nov 14 22:15:00 2023"), ("Date", "Tue, 14 Nov 2023 22:13:20 GMT")], 100),
+        ([("Expires", "Tuesday, 14-Nov-23 22:15:00 GMT"), ("Date", "Tue Nov 14 22:13:20 2023")], 100),
+    ],
+)
+async def test_expires_counts_where_no_directive_does(
+    edge: RunningEdge, origin: Origin, headers: list[tuple[str, str]], expected: int | None
+):
+    found = await ttl(edge, origin, *headers)
+    assert found in near(expected) if expected else found is None
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"),
+    [("40", 60), ("99", 1), ("100", None), ("500", None), ("0", 100), ("x", 100), ("40, 90", 60), ("-5", 100)],
+)
+async def test_an_age_is_taken_off_and_counted_on(edge: RunningEdge, origin: Origin, age: str, expected: int | None):
+    found = await ttl(edge, origin, ("Cache-Control", "max-age=100"), ("Age", age))
+    if age == "99":  # a slow machine may be past it
+        assert found in (1, None)
+    else:
+        assert found in near(expected) if expected else found is None
+    if expected and expected > 1:
+        assert int((await edge.get(VIEW))["Age"] or "-1") in range(100 - expected, 100 - expected + 6)
+
+
+def with_context(**rules: object) -> dict[str, object]:
+    return {"contexts": {"user": {**MANIFEST["contexts"]["user"], **rules}}}
+
+
+@pytest.mark.parametrize(
+    ("rules", "headers", "expected"),
+    [
+        ({"ttl": 0}, [], None),
+        ({"ttl": 0}, [("Cache-Control", "max-age=60")], 60),
+        ({"ttl": 0}, [("Mizan-Cache-Control", "public")], None),
+        ({"ttl": 50}, [], 50),
+        ({"ttl": 50}, [("Age", "20")], 30),
+        ({"ttl": 50}, [("Cache-Control", "max-age=60")], 60),
+        ({"ttl": "heuristic"}, [], None),
+        ({"ttl": "heuristic"}, [("Last-Modified", date(T0 - 1000)), ("Date", date())], 100),
+        ({"ttl": "heuristic"}, [("Last-Modified", date(T0 + 1000)), ("Date", date())], None),
+        ({"ttl": "heuristic"}, [("Last-Modified", "x"), ("Date", date())], None),
+        ({"ttl": "heuristic"}, [("Last-Modified", date(T0 - 1000)), ("Date", date()), ("Expires", "0")], None),
+    ],
+)
+async def test_the_manifest_decides_where_the_response_says_nothing(
+    make_edge: EdgeFactory,
+    origin: Origin,
+    rules: dict[str, object],
+    headers: list[tuple[str, str]],
+    expected: int | None,
+):
+    found = await ttl(await make_edge(with_context(**rules)), origin, *headers)
+    assert found in near(expected) if expected else found is None
+
+
+# What a request may demand.
+
+
+@pytest.mark.parametrize(
+    ("headers", "cache"),
+    [
+        ([("Cache-Control", "no-cache")], "fwd=request; stored"),
+        ([("Cache-Control", "no-store")], "fwd=request"),
+        ([("Cache-Control", "max-age=0")], "fwd=request; stored"),
+        ([("Cache-Control", "max-age=30")], "fwd=request; stored"),
+        ([("Cache-Control", "max-age=50")], "hit"),
+        ([("Cache-Control", "max-age=x")], "hit"),
+        ([("Cache-Control", "min-fresh=30")], "hit"),
+        ([("Cache-Control", "min-fresh=70")], "fwd=request; stored"),
+        ([("Cache-Control", "max-stale")], "hit"),
+        ([("Cache-Control", "only-if-cached")], "hit"),
+        ([("Pragma", "no-cache")], "fwd=request; stored"),
+        ([("Pragma", "no-cache"), ("Cache-Control", "max-age=50")], "hit"),
+        ([("Cache-Control", "no-transform")], "hit"),
+    ],
+)
+async def test_a_request_may_demand_a_fetch(edge: RunningEdge, origin: Origin, headers: Headers, cache: str):
+    origin.headers = [("Cache-Control", "max-age=100"), ("Age", "40")]
+    await edge.get(VIEW)
+    reply = await edge.get(VIEW, headers)
+    assert reply.cache.partition("; ttl")[0] == cache
+    assert origin.hits == (1 if cache == "hit" else 2)
+    # What was fetched for one is there for all, unless it asked not to be stored.
+    expected = b"GET /profile/5/ #2" if cache.endswith("stored") else b"GET /profile/5/ #1"
+    assert (await edge.get(VIEW)).body == expected
+
+
+@pytest.mark.parametrize("cache_control", ["only-if-cached", "only-if-cached, no-cache", "only-if-cached, max-age=10"])
+async def test_only_if_cached_is_answered_without_the_origin(edge: RunningEdge, origin: Origin, cache_control: str):
+    headers = [("Cache-Control", cache_control)]
+    assert (await edge.get(VIEW, headers)).status == 504
+    assert origin.hits == 0
+    origin.headers = [("Cache-Control", "max-age=100"), ("Age", "40")]
+    await edge.get(VIEW)
+    status = 200 if cache_control == "only-if-cached" else 504
+    assert (await edge.get(VIEW, headers)).status == status
+    assert origin.hits == 1
+
+
+async def test_a_request_for_no_store_leaves_nothing(edge: RunningEdge, origin: Origin):
+    assert (await edge.get(VIEW, [("Cache-Control", "no-store")])).cache == "fwd=request"
+    assert (await edge.get(VIEW)).cache == "fwd=uri-miss; stored"
+
+
+# What Cache-Status says otherwise.
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "cache"),
+    [
+        ("POST", VIEW, "fwd=method"),
+        ("PUT", VIEW, "fwd=method"),
+        ("DELETE", VIEW, "fwd=method"),
+        ("PATCH", "/x", "fwd=method"),
+        ("OPTIONS", VIEW, "fwd=method"),
+        ("QUERY", VIEW, "fwd=method"),
+        ("GET", "/x", "fwd=bypass; detail=undeclared"),
+        ("HEAD", "/x", "fwd=bypass; detail=undeclared"),
+        ("GET", "/api/mizan/call/", "fwd=bypass; detail=undeclared"),
+        ("GET", "/profile/05/", "fwd=bypass; detail=non-canonical"),
+        ("HEAD", VIEW, "fwd=uri-miss"),
+    ],
+)
+async def test_cache_status_says_why_a_request_was_forwarded(
+    edge: RunningEdge, origin: Origin, method: str, target: str, cache: str
+):
+    body = b"x" if method in ("POST", "PUT", "PATCH", "QUERY") else None
+    for _ in range(2):
+        assert (await edge.request(method, target, (), body))["Cache-Status"] == f"mizan-edge; {cache}"
+    assert origin.hits == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "cache"),
+    [
+        (500, [], "fwd=uri-miss; fwd-status=500"),
+        (404, [], "fwd=uri-miss; stored; fwd-status=404"),
+        (500, [("Cache-Control", "max-age=9")], "fwd=uri-miss; stored; fwd-status=500"),
+        (302, [], "fwd=uri-miss"),
+    ],
+)
+async def test_cache_status_gives_the_status_of_an_error(
+    edge: RunningEdge, origin: Origin, status: int, headers: list[tuple[str, str]], cache: str
+):
+    origin.script = lambda asked: Says("x", status, headers)
+    assert (await edge.get(VIEW))["Cache-Status"] == f"mizan-edge; {cache}"
+
+
+async def test_an_earlier_caches_status_stays_in_front(edge: RunningEdge, origin: Origin):
+    origin.headers = [("Cache-Status", "inner; hit")]
+    assert (await edge.get(VIEW))["Cache-Status"] == "inner; hit, mizan-edge; fwd=uri-miss; stored"
+    assert ((await edge.get(VIEW))["Cache-Status"] or "").startswith("inner; hit, mizan-edge; hit; ttl=")
+
+
+async def test_a_hit_never_shows_what_is_between_the_edge_and_the_origin(edge: RunningEdge, origin: Origin):
+    origin.headers = [
+        ("X-Mizan-Scope", "user;user_id=5"),
+        ("X-Mizan-Partition", "anon"),
+        ("Mizan-Cache-Control", "max-age=60"),
+        ("Connection", "X-Hop"),
+        ("X-Hop", "1"),
+    ]
+    for _ in range(2):
+        reply = await edge.get(VIEW)
+        assert not [name for name, _ in reply.fields if "mizan" in name.lower() or name == "X-Hop"]
+
+
+@pytest.mark.parametrize("size", [99, 100, 101, 300_000])
+async def test_a_body_that_is_too_large_streams_through_byte_for_byte(
+    make_edge: EdgeFactory, origin: Origin, size: int
+):
+    edge = await make_edge(max_entry_bytes=100)
+    body = bytes(n * 7 % 251 for n in range(size))
+    origin.script = lambda asked: Says(body)
+    replies = [await edge.get(VIEW) for _ in range(2)]
+    assert [reply.body for reply in replies] == [body] * 2
+    assert [reply["Content-Length"] for reply in replies] == [str(size)] * 2
+    fits = size <= 100
+    assert [replies[0].cache, replies[1].hit] == ["fwd=uri-miss; stored" if fits else "fwd=uri-miss", fits]

@@ -1,0 +1,337 @@
+"""Settings: flags over environment over file; whatever is wrong is one line that names it."""
+
+import asyncio
+import json
+import os
+import socket
+import stat
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from mizan_core.errors import MizanError
+from mizan_edge.config import SECRETS, ConfigError, Settings, load_settings, variable
+from mizan_edge.edge import running
+from mizan_edge.embedded import find_server
+from tests.edge.conftest import MANIFEST, SECRET
+from tests.support.redis_server import running as running_redis
+
+LISTS = ("allowed_hosts", "trusted_proxies", "identity_cookies", "ignored_cookies", "identity_headers", "admin_hosts")
+NEEDED = {"origin": "http://127.0.0.1:1", "manifest": "edge.json"}
+LONG = "x" * 32
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch):
+    for name in os.environ:
+        if name.startswith("MIZAN"):
+            monkeypatch.delenv(name)
+
+
+def toml(folder: Path, text: str) -> Path:
+    path = folder / "edge.toml"
+    path.write_text(text)
+    return path
+
+
+def lines_of(flags: dict[str, Any], config: Path | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(flags, config)
+    return str(caught.value).splitlines()
+
+
+def test_a_flag_wins_over_the_environment_which_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = toml(tmp_path, 'listen = "1.1.1.1:1"\nadmin = "1.1.1.1:1"\nnamespace = "file"\ncache_secret = "file"\n')
+    monkeypatch.setenv("MIZAN_EDGE_LISTEN", "2.2.2.2:2")
+    monkeypatch.setenv("MIZAN_EDGE_ADMIN", "2.2.2.2:2")
+    monkeypatch.setenv("MIZAN_CACHE_SECRET", "environment")
+    settings = load_settings({**NEEDED, "listen": "3.3.3.3:3", "admin": None}, config)
+    assert (settings.listen, settings.admin, settings.namespace) == ("3.3.3.3:3", "2.2.2.2:2", "file")
+    assert settings.cache_secret and settings.cache_secret.get_secret_value() == "environment"
+    assert settings.redis is None and settings.workers == 1
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_have_commas_in_flags_and_environment_and_are_arrays_in_the_file(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    values = ("::1", "10.0.0.0/8") if name == "trusted_proxies" else ("a", "b")
+    text = ", ".join(values)
+    config = toml(tmp_path, f"{name} = {json.dumps(values)}\n")
+    assert getattr(load_settings(NEEDED, config), name) == values
+    assert getattr(load_settings({**NEEDED, name: text}, None), name) == values
+    monkeypatch.setenv(f"MIZAN_EDGE_{name.upper()}", text)
+    assert getattr(load_settings(NEEDED, None), name) == values
+    monkeypatch.setenv(f"MIZAN_EDGE_{name.upper()}", "")
+    assert getattr(load_settings(NEEDED, config), name) == ()
+
+
+def test_secrets_come_from_the_environment_under_their_own_names(monkeypatch: pytest.MonkeyPatch):
+    names = ("MIZAN_CACHE_SECRET", "MIZAN_MWT_SECRET", "MIZAN_EDGE_ADMIN_TOKEN", "MIZAN_EDGE_READ_TOKEN")
+    assert tuple(map(variable, SECRETS)) == names
+    for name in names:
+        monkeypatch.setenv(name, name.lower())
+    settings = load_settings(NEEDED, None)
+    found = [getattr(settings, name).get_secret_value() for name in SECRETS]
+    assert found == [name.lower() for name in names]
+    assert not any(value in repr(settings) for value in found)
+
+
+def test_somebody_elses_variable_is_no_secret_of_ours(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CACHE_SECRET", LONG)
+    monkeypatch.setenv("MWT_SECRET", LONG)
+    settings = load_settings(NEEDED, None)
+    assert settings.cache_secret is None and settings.mwt_secret is None
+
+
+def test_secrets_come_from_the_file(tmp_path: Path):
+    config = toml(tmp_path, "".join(f'{name} = "{name}-value"\n' for name in SECRETS))
+    settings = load_settings(NEEDED, config)
+    assert [getattr(settings, name).get_secret_value() for name in SECRETS] == [f"{name}-value" for name in SECRETS]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("origin", "127.0.0.1:8000", "write it like http://"),
+        ("origin", "http://127.0.0.1:8000/path", "without path"),
+        ("origin", "http://root:hunter2@127.0.0.1", "without path or user"),
+        ("origin", "http://127.0.0.1:99999", "write it like"),
+        ("listen", "8080", "'8080' is not an address: write it like 127.0.0.1:8080"),
+        ("listen", "127.0.0.1:70000", "write it like"),
+        ("admin", "localhost", "write it like"),
+        ("redis", "127.0.0.1:6379", "write it like redis://"),
+        ("redis", "http://:hunter2@127.0.0.1:6379", "write it like redis://"),
+        ("redis", "redis://127.0.0.1?socket_timeout=60", "'socket_timeout' is no option"),
+        ("redis", "unix:///tmp/s?db=1&foo=hunter2", "'foo' is no option"),
+        ("namespace", "a{b}", "use letters"),
+        ("workers", "many", "valid integer"),
+        ("workers", "0", "greater than or equal to 1"),
+        ("trusted_proxies", "10.0.0.0/8,proxy", "'proxy' is not a network: write it like"),
+        ("redis_timeout", "soon", "valid number"),
+        ("redis_timeout", "0", "greater than 0"),
+        ("origin_timeout", "inf", "finite"),
+        ("forward_mizan_headers", "perhaps", "valid boolean"),
+        ("log_level", "loud", "'debug'"),
+        ("admin_token", "", "at least one"),
+        ("read_token", "two words", "without spaces"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it_and_says_what_to_do(name: str, value: str, says: str):
+    (line,) = lines_of({**NEEDED, name: value})
+    assert line.startswith(f"{name}: ") and says in line and "hunter2" not in line
+
+
+def test_every_wrong_setting_has_its_line(tmp_path: Path):
+    config = toml(tmp_path, 'workers = "x"\nalowed_hosts = []\nunheard = 1\nallowed_hosts = [1]\ncache_secret = 5\n')
+    lines = lines_of({"origin": "http://a"}, config)
+    assert sorted(line.partition(":")[0] for line in lines) == [
+        "MIZAN_CACHE_SECRET",
+        "allowed_hosts",
+        "alowed_hosts",
+        "manifest",
+        "unheard",
+        "workers",
+    ]
+    assert "alowed_hosts: there is no such setting; the nearest is allowed_hosts" in lines
+    assert "manifest: missing: give --manifest or set MIZAN_EDGE_MANIFEST" in lines
+
+
+@pytest.mark.parametrize("content", [b"listen = [", b"\xff\xfe", b"a = 1\na = 2"])
+def test_a_file_that_is_not_toml_is_one_line(tmp_path: Path, content: bytes):
+    config = tmp_path / "edge.toml"
+    config.write_bytes(content)
+    (line,) = lines_of(NEEDED, config)
+    assert line.startswith(f"--config: {config}: ")
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path):
+    assert lines_of(NEEDED, tmp_path / "none.toml") == [f"--config: there is no file {tmp_path / 'none.toml'}"]
+
+
+# From here on: what only shows when the edge starts.
+
+
+@pytest.fixture
+def usable(tmp_path: Path, redis_url: str) -> dict[str, Any]:
+    """Settings with which an edge starts."""
+    manifest = tmp_path / "edge.json"
+    manifest.write_text(json.dumps(MANIFEST))
+    return {
+        "origin": "http://127.0.0.1:1",
+        "manifest": manifest,
+        "listen": "127.0.0.1:0",
+        "admin": "127.0.0.1:0",
+        "redis": redis_url,
+        "state_dir": tmp_path / "state",
+        "cache_secret": SECRET,
+        "purge_timeout": 5,
+    }
+
+
+async def failure(settings: dict[str, Any]) -> str:
+    """The line with which an edge refuses to start."""
+    with pytest.raises(MizanError) as caught:
+        async with running(load_settings(settings, None)):
+            pass
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+async def test_a_missing_manifest_says_how_to_make_it(usable: dict[str, Any], tmp_path: Path):
+    text = await failure(usable | {"manifest": tmp_path / "none.json"})
+    assert str(tmp_path / "none.json") in text and "export_edge_manifest" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ("{", "line 1 column 2"),
+        ('{"contexts": []}', "contexts: "),
+        ('{"contexts": {"a": {"ttl": "x"}}}', "contexts.a.ttl"),
+        ('{"contexts": {"a": {"views": ["/:b/"]}}}', "contexts.a.views[0]"),
+        ('{"contexts": {}, "version": 2}', "version: 2 is newer"),
+    ],
+)
+async def test_a_malformed_manifest_names_the_place(usable: dict[str, Any], content: str, place: str):
+    usable["manifest"].write_text(content)
+    text = await failure(usable)
+    assert text.startswith(str(usable["manifest"])) and place in text
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("cache_secret", "MIZAN_CACHE_SECRET"), ("mwt_secret", "MIZAN_MWT_SECRET")]
+)
+@pytest.mark.parametrize("secret", ["", "hunter2", "ä" * 15])
+async def test_a_short_secret_is_refused_and_not_shown(usable: dict[str, Any], name: str, shown: str, secret: str):
+    text = await failure(usable | {name: secret})
+    assert text.startswith(f"{shown} has {len(secret.encode())} bytes and needs at least 32")
+    assert not secret or secret not in text
+
+
+async def test_a_secret_of_32_bytes_in_fewer_characters_is_enough(usable: dict[str, Any]):
+    async with running(load_settings(usable | {"cache_secret": "ä" * 16}, None)):
+        pass
+
+
+@pytest.mark.parametrize("name", ["listen", "admin"])
+async def test_a_taken_port_is_named(usable: dict[str, Any], name: str):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        text = await failure(usable | {name: address})
+    assert text == f"{name}: {address} is taken: choose another address with --{name}"
+
+
+async def test_an_address_of_another_machine_is_named(usable: dict[str, Any]):
+    assert (await failure(usable | {"listen": "192.0.2.1:8080"})).startswith("listen: 192.0.2.1:8080 cannot be used")
+
+
+async def test_a_state_directory_belongs_to_one_edge(usable: dict[str, Any]):
+    async with running(load_settings(usable, None)):
+        assert "is in use by another edge" in await failure(usable)
+    async with running(load_settings(usable, None)):
+        pass
+
+
+@pytest.mark.parametrize("secret", [None, SECRET])
+async def test_a_state_directory_that_cannot_be_used_is_named(
+    usable: dict[str, Any], tmp_path: Path, secret: str | None
+):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "odd" / "lock").mkdir(parents=True)
+    places = [tmp_path / "file", tmp_path / "file" / "below", tmp_path / "odd"]
+    if sys.platform == "linux":
+        places.append(Path("/proc/self"))  # read-only for root too
+    for place in places:
+        text = await failure(usable | {"state_dir": place, "cache_secret": secret, "admin_token": secret})
+        assert text.startswith("state_dir: ") and "choose another --state-dir" in text
+
+
+async def test_secrets_that_are_made_are_private_and_kept(usable: dict[str, Any]):
+    settings = usable | {"cache_secret": None}
+    files = [usable["state_dir"] / name for name in ("admin.token", "cache.secret")]
+    async with running(load_settings(settings, None)):
+        first = [path.read_text() for path in files]
+    async with running(load_settings(settings, None)):
+        assert [path.read_text() for path in files] == first
+    assert [stat.S_IMODE(path.stat().st_mode) for path in files] == [0o600, 0o600]
+    assert stat.S_IMODE(usable["state_dir"].stat().st_mode) == 0o700
+    assert all(len(text.strip()) >= 32 for text in first) and first[0] != first[1]
+
+
+async def test_a_secret_that_is_set_makes_no_file(usable: dict[str, Any]):
+    async with running(load_settings(usable | {"admin_token": "t"}, None)):
+        assert not [path for path in usable["state_dir"].iterdir() if path.suffix in (".token", ".secret")]
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 40])
+async def test_a_kept_secret_that_is_none_is_refused(usable: dict[str, Any], content: bytes):
+    usable["state_dir"].mkdir()
+    (usable["state_dir"] / "cache.secret").write_bytes(content)
+    assert "does not hold a secret: remove it" in await failure(usable | {"cache_secret": None})
+
+
+# A Redis that answers, and is none that can be used.
+
+
+@asynccontextmanager
+async def answering(reply: bytes) -> AsyncIterator[str]:
+    """The URL of a server that gives `reply` to whatever it reads."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65536):
+            writer.write(reply)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def bulk(text: str) -> bytes:
+    return f"${len(text)}\r\n{text}\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "does not answer like Redis"),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", "does not answer like Redis"),
+        (b"+OK\r\n", "does not answer like Redis"),
+        (bulk("redis_version:5.0.14\r\nmaxmemory_policy:noeviction\r\n"), "Redis 5.0.14 is too old: 6.2"),
+        (b"-NOAUTH Authentication required.\r\n", "correct the password"),
+    ],
+)
+async def test_a_redis_that_answers_and_cannot_be_used_is_fatal(usable: dict[str, Any], reply: bytes, says: str):
+    async with answering(reply) as url:
+        assert says in await failure(usable | {"redis": url})
+
+
+async def test_a_real_redis_with_another_password_or_policy_is_fatal(usable: dict[str, Any]):
+    server = find_server()
+    assert server is not None
+    with running_redis(server) as url:
+        async with redis.asyncio.from_url(url) as client:
+            await client.config_set("maxmemory-policy", "allkeys-lru")
+            assert "set `maxmemory-policy volatile-lru`" in await failure(usable | {"redis": url})
+            await client.config_set("requirepass", "right")
+        for given in url, url.replace("unix://", "unix://:hunter2@"):
+            text = await failure(usable | {"redis": given})
+            assert "password" in text and "hunter2" not in text and "right" not in text
+
+
+async def test_a_redis_url_that_cannot_be_read_is_named_and_not_shown(usable: dict[str, Any]):
+    text = await failure(usable | {"redis": "redis://:hunter2@127.0.0.1:port/0"})
+    assert "Redis URL" in text and "hunter2" not in text
+
+
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_every_setting_has_a_description(name: str):
+    assert Settings.model_fields[name].description
