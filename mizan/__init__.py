@@ -1,0 +1,11 @@
+"""Mizan's Django adapter: declared functions over HTTP, and everything that a cache in front needs to know of them.
+
+client, setup            `@client`, `register`, `mizan_clients`: what an application writes
+urls, views              contexts, calls and the session endpoint
+routes, mount, route_view  functions with `route=` at URLs of their own
+identity, recording      who is asking, and whether more than that went into a response
+headers, errors          what a response says to caches; exceptions -> responses
+transactions             where a request's transactions begin and end
+cache                    `purge()`, and the origin's own cache of bundles
+middleware, checks       optional: the token cookie on every response, and advice to install that
+"""

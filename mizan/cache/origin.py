@@ -1,0 +1,246 @@
+"""The origin's own cache of bundles: the bodies of `ctx/<context>/`, kept in the store that the edge uses as well.
+
+Its entries lie in the same namespace and indexes under keys of their own, so whatever purges the edge's entries purges
+these. Races, and what excludes them:
+
+1. A mutation commits while a bundle is being made from older data. The fence is read before the functions run, outside
+   any transaction (`transactions`), so no snapshot is older than it; the mutation purges after its commit and before
+   its response leaves. Either the purge finds the entry, or the store refuses it: its fence is from before the purge.
+2. A bundle is made inside somebody's open transaction (tests, a middleware). It may hold uncommitted data, or a
+   snapshot older than the fence. Then the cache is neither read nor written.
+3. A purge fails. What it should have removed may still be there, so this process does not use its cache until the
+   purge was repeated with success. Other processes are told by the edge, which purges and journals the same scopes.
+
+Every failure is logged and falls through to the functions.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import Protocol
+
+from mizan.cache.door import store
+from mizan.conf import Conf, conf
+from mizan.declared import declared
+from mizan.transactions import in_transaction
+from mizan_core.errors import MizanError
+from mizan_core.keys import derive_cache_key, secret_bytes
+from mizan_core.scopes import Scope, widest
+from mizan_core.store import Fence, Store, StoreError
+
+FUNCTION = "*bundle"
+"""Stands in a key where the edge has null, a function's name or a pattern, none of which it can be."""
+MAX_RETENTION_S = 24 * 3600
+READ_TIMEOUT_S = 0.1
+PURGE_TIMEOUT_S = 0.25
+MAX_OWED = 500
+"""Failed purges are remembered by scope up to here, and by context beyond."""
+
+_TIME_BYTES = 8
+
+logger = logging.getLogger("mizan.cache")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What tells one bundle from another; see `mizan_core.keys.derive_cache_key`."""
+
+    context: str
+    params: Mapping[str, object]
+    """Its arguments and every other query parameter, as they were given."""
+    partition: str
+    rev: int
+    variant: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A kept body, and how long ago it was made."""
+
+    body: bytes
+    age_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """Nothing was kept. `fence` and `now_ms` (Redis' clock) belong to what is made now."""
+
+    key: str
+    fence: Fence
+    now_ms: int
+
+
+class Bundles(Protocol):
+    """A cache of bundles; none of its methods raises."""
+
+    def look(self, bundle: Bundle, *, fresh: bool) -> Hit | Miss | None:
+        """What is kept of a bundle; None where the cache cannot be used. `fresh` passes over what is there."""
+
+    def keep(self, miss: Miss, body: bytes, *, scopes: tuple[Scope, ...], context: str, retention_s: int) -> None:
+        """Keeps a body that was made after `miss`."""
+
+    def purge(self, scopes: tuple[Scope, ...]) -> None:
+        """Purges before the caller's response leaves."""
+
+    def owe(self, scopes: tuple[Scope, ...]) -> None:
+        """Stays unused until these were purged: somebody's purge of them was not confirmed."""
+
+
+class Off:
+    """No cache."""
+
+    def look(self, bundle: Bundle, *, fresh: bool) -> Hit | Miss | None:
+        return None
+
+    def keep(self, miss: Miss, body: bytes, *, scopes: tuple[Scope, ...], context: str, retention_s: int) -> None:
+        pass
+
+    def purge(self, scopes: tuple[Scope, ...]) -> None:
+        pass
+
+    def owe(self, scopes: tuple[Scope, ...]) -> None:
+        pass
+
+
+class StoredBundles:
+    """The cache in Redis."""
+
+    # Shared between threads, under the lock: `_owed`, the scopes whose purge failed, each with the number of its last
+    # failure; `_failures`, how many there were; `_adopted`, the shapes that the store has been told of.
+
+    def __init__(self, reads: Store, purges: Store, secret: bytes) -> None:
+        self._secret = secret
+        self._reads = reads
+        self._purges = purges
+        self._lock = Lock()
+        self._one_mends = Lock()
+        self._owed: dict[Scope, int] = {}
+        self._failures = 0
+        self._adopted: Mapping[str, str] | None = None
+
+    def look(self, bundle: Bundle, *, fresh: bool) -> Hit | Miss | None:
+        if in_transaction() or not self._ready():
+            return None
+        key = derive_cache_key(
+            self._secret,
+            bundle.context,
+            bundle.params,
+            partition=bundle.partition,
+            rev=bundle.rev,
+            function=FUNCTION,
+            variant=bundle.variant,
+        )
+        try:
+            found = self._reads.run(self._reads.namespace.read([key]))
+        except StoreError as error:
+            logger.warning("the cache of bundles cannot be read: %s", error)
+            return None
+        if found.corrupt:
+            logger.warning("the cache of bundles holds something that this site did not write")
+        entry = found.entries[0]
+        if entry is None or fresh or len(entry.payload) < _TIME_BYTES:
+            return Miss(key, found.fence, found.now_ms)
+        made_ms = int.from_bytes(entry.payload[:_TIME_BYTES])
+        return Hit(entry.payload[_TIME_BYTES:], max(0, found.now_ms - made_ms) // 1000)
+
+    def keep(self, miss: Miss, body: bytes, *, scopes: tuple[Scope, ...], context: str, retention_s: int) -> None:
+        operation = self._reads.namespace.store
+        shapes = {context: declared().manifest.contexts[context].shape}
+        try:
+            self._reads.run(
+                operation(
+                    miss.key,
+                    miss.now_ms.to_bytes(_TIME_BYTES) + body,
+                    fence=miss.fence,
+                    scopes=scopes,
+                    shapes=shapes,
+                    retention_ms=min(retention_s, MAX_RETENTION_S) * 1000,
+                )
+            )
+        except MizanError as error:
+            logger.warning("a bundle of %r was not cached: %s", context, error)
+
+    def purge(self, scopes: tuple[Scope, ...]) -> None:
+        try:
+            self._purges.run(self._purges.namespace.purge(scopes))
+        except StoreError as error:
+            self.owe(scopes)
+            named = ", ".join(map(str, scopes))
+            logger.error("the cache of bundles is not used until the purge of %s has been repeated: %s", named, error)
+
+    def owe(self, scopes: tuple[Scope, ...]) -> None:
+        with self._lock:
+            self._failures += 1
+            owed = widest((*self._owed, *scopes))
+            if len(owed) > MAX_OWED:
+                owed = tuple({Scope(scope.context) for scope in owed})
+            self._owed = dict.fromkeys(owed, self._failures)
+
+    def _ready(self) -> bool:
+        """Whether nothing is owed and the store knows the shapes; else tries to make it so."""
+        shapes = declared().manifest.shapes()
+        with self._lock:
+            if not self._owed and self._adopted == shapes:
+                return True
+        # The others need not wait for a Redis that may not answer.
+        if not self._one_mends.acquire(blocking=False):
+            return False
+        try:
+            return self._mend(shapes)
+        except StoreError as error:
+            logger.warning("the cache of bundles cannot be used: %s", error)
+            return False
+        finally:
+            self._one_mends.release()
+
+    def _mend(self, shapes: Mapping[str, str]) -> bool:
+        with self._lock:
+            owed, adopted = dict(self._owed), self._adopted
+        if owed:
+            self._purges.run(self._purges.namespace.purge(owed))
+        if adopted != shapes:
+            self._purges.run(self._purges.namespace.adopt(shapes))
+        with self._lock:
+            self._adopted = shapes
+            # A scope that failed again after it was read above is owed again: its new number says so.
+            self._owed = {scope: number for scope, number in self._owed.items() if owed.get(scope) != number}
+            return not self._owed
+
+
+_off = Off()
+_caches: dict[tuple[str, str, str], StoredBundles] = {}
+_lock = Lock()
+_warned: set[str] = set()
+
+
+def bundles() -> Bundles:
+    """The cache of the settings of this moment, begun at its first use."""
+    here = conf()
+    if not here.cache_secret or not here.cache_redis_url:
+        _warn_of_partial(here)
+        return _off
+    try:
+        return _begun(here.cache_redis_url, here.cache_secret, here)
+    except MizanError as error:
+        logger.error("the cache of bundles cannot be used: %s", error)
+        return _off
+
+
+def _begun(url: str, secret: str, here: Conf) -> Bundles:
+    key = (url, here.cache_namespace, secret)
+    with _lock:
+        if key not in _caches:
+            reads, purges = store(url, here, READ_TIMEOUT_S), store(url, here, PURGE_TIMEOUT_S)
+            _caches[key] = StoredBundles(reads, purges, secret_bytes(secret))
+        return _caches[key]
+
+
+def _warn_of_partial(here: Conf) -> None:
+    # The URL alone is complete: it is all that purge() needs.
+    if here.cache_secret and "url" not in _warned:
+        _warned.add("url")
+        logger.warning("MIZAN_CACHE_SECRET is set and MIZAN_CACHE_REDIS_URL is not: the cache of bundles stays off")
+    if here.cache_redis_url and "secret" not in _warned:
+        _warned.add("secret")
+        logger.warning("MIZAN_CACHE_REDIS_URL is set and MIZAN_CACHE_SECRET is not: the cache of bundles stays off")

@@ -1,0 +1,60 @@
+"""The adapter's settings, all optional, as they stand in Django's."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from django.conf import settings
+
+from mizan_core.keys import secret_bytes
+from mizan_core.mwt import LIFETIME_S, Keyring
+
+NAMESPACE = "mizan"
+
+
+@dataclass(frozen=True, slots=True)
+class Conf:
+    """MIZAN_* settings; what is unset or empty is None."""
+
+    cache_secret: str | None
+    """At least 32 bytes; with `cache_redis_url`, turns on the origin's own cache of bundles."""
+    cache_redis_url: str | None
+    cache_namespace: str
+    mwt_secret: str | None
+    """`secret`, or `kid:secret,kid2:secret2` while secrets rotate; without one there are no tokens."""
+    mwt_lifetime_s: int
+    edge_admin_url: str | None
+    edge_admin_token: str | None
+    release: str | None
+    """The deploy's id, for the manifest."""
+
+
+def conf() -> Conf:
+    """The settings of this moment (tests override them)."""
+    return Conf(
+        cache_secret=getattr(settings, "MIZAN_CACHE_SECRET", None) or None,
+        cache_redis_url=getattr(settings, "MIZAN_CACHE_REDIS_URL", None) or None,
+        cache_namespace=getattr(settings, "MIZAN_CACHE_NAMESPACE", None) or NAMESPACE,
+        mwt_secret=getattr(settings, "MIZAN_MWT_SECRET", None) or None,
+        mwt_lifetime_s=getattr(settings, "MIZAN_MWT_LIFETIME", None) or LIFETIME_S,
+        edge_admin_url=getattr(settings, "MIZAN_EDGE_ADMIN_URL", None) or None,
+        edge_admin_token=getattr(settings, "MIZAN_EDGE_ADMIN_TOKEN", None) or None,
+        release=getattr(settings, "MIZAN_RELEASE", None) or None,
+    )
+
+
+def keyring() -> Keyring | None:
+    """The secrets of tokens, or None where there are no tokens. Raises SecretError for one that is too short."""
+    secret = conf().mwt_secret
+    return _keyring(secret) if secret else None
+
+
+@lru_cache(maxsize=4)
+def _keyring(secret: str) -> Keyring:
+    return Keyring.parse(secret)
+
+
+def check_secrets() -> None:
+    """Raises SecretError for a secret that is too short, before anything is signed with it."""
+    keyring()
+    if secret := conf().cache_secret:
+        secret_bytes(secret, name="MIZAN_CACHE_SECRET")

@@ -1,0 +1,84 @@
+"""Running declared functions: who may, with which arguments, inside which transactions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from asgiref.sync import async_to_sync, iscoroutinefunction
+from django.http import HttpRequest, HttpResponseBase
+from django.middleware.csrf import CsrfViewMiddleware
+
+from mizan.cache.origin import bundles
+from mizan.declared import declared
+from mizan.errors import ApiError
+from mizan.headers import say_invalidated
+from mizan.identity import signed_in_user
+from mizan.state import state
+from mizan.transactions import after_commit
+from mizan_core.registry import FunctionSpec
+from mizan_core.scopes import Scope
+from mizan_core.scoping import invalidated
+
+# RFC 9110 section 9.2.1
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+
+
+class _Csrf(CsrfViewMiddleware):
+    def _reject(self, request: HttpRequest, reason: str) -> Any:
+        return reason
+
+
+def check_csrf(request: HttpRequest) -> None:
+    """Django's own check, unless a token signed the request in: browsers do not send that by themselves. Its views are
+    exempt from the middleware, so the check runs once, and also where the middleware is missing."""
+    if state(request).bearer or request.method in SAFE_METHODS:
+        return
+    check = _Csrf(_no_response)
+    if "CSRF_COOKIE" not in request.META:
+        check.process_request(request)
+    if reason := check.process_view(request, None, (), {}):  # type: ignore[arg-type]
+        raise ApiError(403, "csrf", str(reason))
+
+
+def _no_response(request: HttpRequest) -> Any:
+    raise AssertionError("the CSRF check has no response of its own")
+
+
+def allow(request: HttpRequest, spec: FunctionSpec) -> None:
+    """Raises ApiError, 401 or 403, unless the function's `auth=` lets the request in."""
+    auth = spec.auth
+    if not auth:
+        return
+    user = signed_in_user(request)
+    if callable(auth):
+        allowed = bool(auth(request))
+    else:
+        allowed = user is not None and (auth is True or bool(getattr(user, _FLAGS[auth], False)))
+    if not allowed and user is None:
+        raise ApiError(401, "unauthenticated", "sign in first")
+    if not allowed:
+        raise ApiError(403, "forbidden", "not allowed")
+
+
+_FLAGS = {"staff": "is_staff", "superuser": "is_superuser"}
+
+
+def run(spec: FunctionSpec, request: HttpRequest, arguments: Mapping[str, object]) -> Any:
+    """What the function returns, be it sync or async."""
+    call = async_to_sync(spec.fn) if iscoroutinefunction(spec.fn) else spec.fn
+    return call(request, **arguments)
+
+
+def changed(request: HttpRequest, spec: FunctionSpec, arguments: Mapping[str, object]) -> tuple[Scope, ...]:
+    """The scopes that a mutation purges; remembered for the middleware."""
+    scopes = invalidated(spec, arguments, declared().coverage)
+    state(request).invalidated = scopes
+    return scopes
+
+
+def settle(response: HttpResponseBase, scopes: tuple[Scope, ...], *, raised: bool) -> None:
+    """What follows a mutation whose body was entered: the header, and the purge of the origin's own cache.
+
+    Also when it raised, since what is outside the database, or was committed on the way, may have changed.
+    """
+    say_invalidated(response, scopes)
+    after_commit(lambda: bundles().purge(scopes), at_once=raised)

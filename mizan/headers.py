@@ -1,0 +1,112 @@
+"""What a response says to caches: to the edge in headers of its own, to browsers in `Cache-Control` and `ETag`."""
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.cache import get_conditional_response, set_response_etag
+from django.utils.http import parse_http_date_safe
+
+from mizan_core.export import Rules
+from mizan_core.scopes import Scope, format_scopes
+
+SCOPE, PARTITION, INVALIDATE = "X-Mizan-Scope", "X-Mizan-Partition", "X-Mizan-Invalidate"
+CACHE_CONTROL = "Mizan-Cache-Control"
+NO_STORE = "no-store"
+
+# Of the statuses that the manifest's ttl is meant for those that are no errors (section 5 of the contract).
+_STORABLE = frozenset({200, 203, 204, 301, 308})
+# A field that says nothing about lifetimes, yet outranks Cache-Control (RFC 9213 section 2.2): the manifest decides.
+_UNSAID = "heuristic"
+# RFC 9213 and its predecessor: a view that sends one of them has decided for itself.
+_OWN = (CACHE_CONTROL, "CDN-Cache-Control", "Cache-Control")
+
+
+@dataclass(frozen=True, slots=True)
+class Dependence:
+    """What a response of a context was made from."""
+
+    rules: Rules
+    scopes: tuple[Scope, ...] | None
+    """None: they cannot be told."""
+    partition: str | None
+    """None in a public context."""
+    storable: bool = True
+    """False where nobody may keep the response, whatever the context's rules."""
+    own_ttl: bool = True
+    """Whether the function says `ttl=` itself, so that it holds beside a Cache-Control of the view's own."""
+    age_s: int = 0
+
+
+def lifetime(rules: Rules, *, age_s: int = 0) -> str:
+    """The `Mizan-Cache-Control` of a response that may be kept."""
+    if rules.ttl == 0:
+        return NO_STORE
+    parts = [f"max-age={max(rules.ttl - age_s, 0)}"] if rules.ttl != "heuristic" else []
+    parts += [f"stale-while-revalidate={rules.swr}"] if rules.swr else []
+    parts += [f"stale-if-error={rules.sie}"] if rules.sie else []
+    return ", ".join(parts) or _UNSAID
+
+
+def say_dependence(response: HttpResponseBase, dependence: Dependence) -> None:
+    """Sets the headers of a read. What the view itself has said to caches, it keeps."""
+    rules = dependence.rules
+    scopes, partition = dependence.scopes, dependence.partition
+    own = [name for name in _OWN if name in response.headers]
+    keepable = (
+        dependence.storable
+        and scopes is not None
+        and (partition is None or _plain(partition))
+        and response.status_code in _STORABLE
+        and not response.cookies
+    )
+    if scopes is not None:
+        response.headers[SCOPE] = format_scopes(scopes)
+    if partition is not None and _plain(partition):
+        response.headers[PARTITION] = partition
+    if not keepable:
+        response.headers[CACHE_CONTROL] = NO_STORE
+    elif not own or (own == ["Cache-Control"] and dependence.own_ttl and "no-store" not in _field(response)):
+        response.headers[CACHE_CONTROL] = lifetime(rules, age_s=dependence.age_s)
+    if "Cache-Control" not in response.headers:
+        response.headers["Cache-Control"] = f"{'public' if rules.scope == 'public' else 'private'}, no-cache"
+
+
+def _plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+def _field(response: HttpResponseBase) -> str:
+    return response.headers["Cache-Control"].lower()
+
+
+def say_invalidated(response: HttpResponseBase, scopes: tuple[Scope, ...]) -> None:
+    """Sets the header of a mutation. A view's own members stay."""
+    said = response.headers.get(INVALIDATE)
+    named = format_scopes(scopes)
+    response.headers[INVALIDATE] = ", ".join(text for text in (said, named) if text)
+
+
+def with_validator(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """The response with an `ETag`, or a 304 to a browser that has it. The 304 says to caches what the response said,
+    since RFC 9111 section 4.3.4 has them update from it."""
+    if response.status_code != 200 or response.streaming:
+        return response
+    if "ETag" not in response.headers:
+        set_response_etag(response)
+    if request.method not in ("GET", "HEAD"):
+        return response
+    modified = response.headers.get("Last-Modified")
+    answer = get_conditional_response(
+        request,
+        etag=response.headers.get("ETag"),
+        last_modified=parse_http_date_safe(modified) if modified else None,
+        response=response,  # type: ignore[arg-type]
+    )
+    if answer is None or answer is response:
+        return response
+    for name in (SCOPE, PARTITION, CACHE_CONTROL):
+        if name in response.headers:
+            answer.headers[name] = response.headers[name]
+    if answer.status_code >= 400:
+        answer.headers[CACHE_CONTROL] = NO_STORE
+    return answer

@@ -1,0 +1,186 @@
+"""A function with `route=` as a Django view: found by us, or put into `urlpatterns` by hand, it is the same view.
+
+`@client(route=...)` gives the view in place of the function, since it is called as one: `view(request, **arguments)`.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import signature as python_signature
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.core.handlers.exception import response_for_exception
+from django.http import FileResponse, Http404, HttpRequest, HttpResponseBase
+from django.template.response import SimpleTemplateResponse
+
+from mizan.declared import declared
+from mizan.errors import ApiError, response_for
+from mizan.execute import allow, changed, check_csrf, run, settle
+from mizan.headers import Dependence, say_dependence, with_validator
+from mizan.identity import partition, refresh_cookie, sign_in
+from mizan.recording import Recording
+from mizan.transactions import atomic_requests, non_atomic
+from mizan_core.registry import FunctionSpec, spec_of
+from mizan_core.scoping import depends
+from mizan_core.signature import ArgumentsError
+
+Responder = Callable[[HttpRequest, tuple[Any, ...], dict[str, Any]], HttpResponseBase]
+
+_VIEW = "mizan_view"
+
+
+def as_view(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The view of a declared function, one for each: tokens, CSRF, `auth=`, validated arguments, and the headers."""
+    made = getattr(fn, _VIEW, None)
+    if made is not None:
+        return made  # type: ignore[no-any-return]
+    respond = responder(fn)
+    view: Any
+    if iscoroutinefunction(fn):
+
+        @wraps(fn)
+        async def async_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            return await sync_to_async(respond)(request, args, kwargs)
+
+        view = async_view
+    else:
+
+        @wraps(fn)
+        def sync_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            return respond(request, args, kwargs)
+
+        view = sync_view
+    # The responder checks, once, and not for requests that a token signed in.
+    view.csrf_exempt = True
+    view = non_atomic(view)
+    setattr(fn, _VIEW, view)
+    return view  # type: ignore[no-any-return]
+
+
+def responder(fn: Callable[..., Any]) -> Responder:
+    """What answers a request to a declared function with `route=`."""
+    exempt = bool(getattr(fn, "csrf_exempt", False))
+    skip = frozenset(getattr(fn, "_non_atomic_requests", ()))
+
+    def respond(request: HttpRequest, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpResponseBase:
+        try:
+            sign_in(request)
+            if not exempt:
+                check_csrf(request)
+            return _Request(request, _spec(fn), skip).enter(_named(fn, args, kwargs))
+        except Exception as error:
+            response = response_for(request, error)
+            refresh_cookie(request, response)
+            return response
+
+    return respond
+
+
+def _spec(fn: Callable[..., Any]) -> FunctionSpec:
+    spec = spec_of(fn)
+    if spec is None:
+        raise TypeError(f"{fn!r} is not declared: put @client(route=...) above it")
+    return spec
+
+
+def _named(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Unnamed groups of a `re_path` by the names of the parameters they stand for."""
+    names = list(python_signature(fn).parameters)[1 : 1 + len(args)]
+    return {**dict(zip(names, args, strict=True)), **kwargs}
+
+
+class _Request:
+    """One request to one function, from its arguments to its headers."""
+
+    def __init__(self, request: HttpRequest, spec: FunctionSpec, skip: frozenset[str]) -> None:
+        self.request = request
+        self.spec = spec
+        self.skip = skip
+        self.recording = Recording(request)
+
+    def enter(self, routed: Mapping[str, Any]) -> HttpResponseBase:
+        """Raises what stands before the function: ApiError, Http404, ArgumentsError. The function's own is answered."""
+        request, spec = self.request, self.spec
+        try:
+            allow(request, spec)
+            arguments = self._arguments(routed)
+            asked_for = self._partition()
+            scopes = changed(request, spec, arguments) if spec.is_mutation else ()
+        except BaseException:
+            self.recording.stop()
+            raise
+        response, raised = self._run(arguments)
+        if spec.is_mutation:
+            settle(response, scopes, raised=raised)
+
+        def finish(response: HttpResponseBase) -> HttpResponseBase:
+            self.recording.stop()
+            if spec.context:
+                response = self._finish_read(spec.context, arguments, response, kept=not raised, asked_for=asked_for)
+            refresh_cookie(request, response)
+            return response
+
+        if isinstance(response, SimpleTemplateResponse) and not response.is_rendered:
+            # Django renders it later, and what the template looks at counts as well.
+            response.add_post_render_callback(finish)
+            return response
+        return finish(response)
+
+    def _arguments(self, routed: Mapping[str, Any]) -> dict[str, Any]:
+        """The validated arguments. Raises Http404 where the path does not fit, ArgumentsError for the query."""
+        signature = self.spec.signature
+        try:
+            return signature.bind({**signature.from_query(self.request.GET.getlist), **routed})
+        except ArgumentsError as error:
+            if any(problem["loc"] and problem["loc"][0] in routed for problem in error.details):
+                raise Http404("nothing is at this URL") from None
+            raise
+
+    def _run(self, arguments: Mapping[str, Any]) -> tuple[HttpResponseBase, bool]:
+        """The function's response, or that to what it raised; and whether it raised."""
+        name = self.spec.name
+        try:
+            with atomic_requests(skip=self.skip):
+                response = run(self.spec, self.request, arguments)
+                if not isinstance(response, HttpResponseBase):
+                    raise TypeError(f"{name}() has a route= and returned no HttpResponse but {type(response).__name__}")
+                return response, False
+        except ApiError as error:
+            return response_for(self.request, error), True
+        except Exception as error:
+            # Django's own answer, since this is a page of the site: but here, where the headers can be put on it.
+            return response_for_exception(self.request, error), True
+
+    def _finish_read(
+        self,
+        context: str,
+        arguments: Mapping[str, Any],
+        response: HttpResponseBase,
+        *,
+        kept: bool,
+        asked_for: str | None,
+    ) -> HttpResponseBase:
+        here, spec, request = declared(), self.spec, self.request
+        made_for = self._partition()
+        # What a generator looks at while it streams, nobody sees in time.
+        whole = not response.streaming or isinstance(response, FileResponse)
+        dependence = Dependence(
+            rules=here.rules[context],
+            scopes=depends(context, [(spec, arguments)], here.coverage[context].types),
+            partition=made_for,
+            storable=kept
+            and whole
+            and spec.cache
+            and request.method in ("GET", "HEAD")
+            and asked_for == made_for
+            and self.recording.personal() is None,
+            own_ttl=spec.ttl is not None,
+        )
+        say_dependence(response, dependence)
+        return with_validator(request, response)
+
+    def _partition(self) -> str | None:
+        context = self.spec.context
+        if context is None or declared().rules[context].scope == "public":
+            return None
+        return partition(self.request)

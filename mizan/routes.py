@@ -1,0 +1,67 @@
+"""The functions with `route=` as URL patterns: mounted by `mount` behind the site's own, or by hand with
+`path("", include("mizan.routes"))`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, overload
+
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import URLPattern, path
+from django.views.decorators.csrf import csrf_exempt
+
+from mizan.execute import SAFE_METHODS
+from mizan.route_view import as_view, responder
+from mizan.transactions import non_atomic
+from mizan_core.registry import FunctionSpec, default
+
+
+class _Routes(Sequence[URLPattern]):
+    """Read from the registry when it has changed: a function may be declared after this module was imported."""
+
+    def __init__(self) -> None:
+        self._generation = -1
+        self._patterns: list[URLPattern] = []
+
+    def _current(self) -> list[URLPattern]:
+        generation = default.generation
+        if generation != self._generation:
+            self._patterns = _patterns()
+            self._generation = generation
+        return self._patterns
+
+    @overload
+    def __getitem__(self, index: int) -> URLPattern: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[URLPattern]: ...
+    def __getitem__(self, index: int | slice) -> URLPattern | list[URLPattern]:
+        return self._current()[index]
+
+    def __len__(self) -> int:
+        return len(self._current())
+
+    def __iter__(self) -> Iterator[URLPattern]:
+        return iter(list(self._current()))
+
+
+urlpatterns = _Routes()
+
+
+def _patterns() -> list[URLPattern]:
+    by_route: dict[str, list[FunctionSpec]] = {}
+    for spec in default:
+        if spec.route:
+            by_route.setdefault(spec.route.text, []).append(spec)
+    return [path(route, _view(specs), name=spec.name) for route, specs in by_route.items() for spec in specs]
+
+
+def _view(specs: list[FunctionSpec]) -> Callable[..., Any]:
+    """The view of one URL. A read and a mutation may share it: GET shows, POST changes."""
+    read = next((spec for spec in specs if not spec.is_mutation), None)
+    mutation = next((spec for spec in specs if spec.is_mutation), None)
+    if read is None or mutation is None:
+        return as_view(specs[0].fn)
+    shows, changes = responder(read.fn), responder(mutation.fn)
+
+    def by_method(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        return (shows if request.method in SAFE_METHODS else changes)(request, (), kwargs)
+
+    return non_atomic(csrf_exempt(by_method))

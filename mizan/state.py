@@ -1,0 +1,30 @@
+"""What the adapter remembers of one request."""
+
+from dataclasses import dataclass, field
+
+from django.http import HttpRequest
+
+from mizan_core.scopes import Scope
+
+
+@dataclass(slots=True)
+class State:
+    """Lives as long as its request."""
+
+    token_read: bool = False
+    """Whether `Authorization` was looked at already."""
+    bearer: bool = False
+    """Whether a token in `Authorization` signed somebody in."""
+    pkeys: dict[str, str] = field(default_factory=dict)
+    """User id -> `pkey`, as of this request."""
+    invalidated: tuple[Scope, ...] = ()
+    """What a mutation of this request purges; for the middleware, where Django replaces the response."""
+
+
+def state(request: HttpRequest) -> State:
+    """The request's state, begun at the first call."""
+    found: State | None = getattr(request, "_mizan_state", None)
+    if found is None:
+        found = State()
+        request._mizan_state = found  # type: ignore[attr-defined]
+    return found

@@ -1,0 +1,153 @@
+"""The three endpoints: GET ctx/<context>/, POST call/, GET session/ (section 6 of the contract)."""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.middleware.csrf import get_token
+from django.views.decorators.csrf import csrf_exempt, ensure_csrf_cookie
+
+from mizan.bundle import context_response
+from mizan.conf import conf
+from mizan.declared import declared
+from mizan.errors import ApiError, response_for
+from mizan.execute import allow, changed, check_csrf, run, settle
+from mizan.headers import Dependence, say_dependence, with_validator
+from mizan.identity import mint, partition, refresh_cookie, session_user, sign_in
+from mizan.output import json_bytes
+from mizan.recording import Recording
+from mizan.transactions import atomic_requests, non_atomic
+from mizan_core.registry import FunctionSpec, default
+from mizan_core.scoping import depends
+
+View = Callable[..., HttpResponseBase]
+
+
+def endpoint(*methods: str) -> Callable[[View], View]:
+    """An endpoint of ours: these methods, JSON errors, tokens in and the token cookie out."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def inner(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+            try:
+                if request.method not in methods:
+                    allowed = ", ".join(methods)
+                    raise ApiError(405, "method_not_allowed", f"this URL takes {allowed}", allow=allowed)
+                sign_in(request)
+                response = view(request, **kwargs)
+            except Exception as error:
+                response = response_for(request, error)
+            refresh_cookie(request, response)
+            return response
+
+        return non_atomic(csrf_exempt(inner))
+
+    return decorate
+
+
+@endpoint("GET", "HEAD")
+def context(request: HttpRequest, context: str) -> HttpResponseBase:
+    """The results of all of a context's rpc functions, or an error: there are no parts of it."""
+    return context_response(request, context)
+
+
+@endpoint("POST")
+def call(request: HttpRequest) -> HttpResponseBase:
+    """One function by its name, with its arguments in the body."""
+    name, raw = _call_of(request)
+    spec = default.get(name)
+    if spec is None or spec.path != "rpc":
+        raise ApiError(404, "not_found", f"there is no function {name!r} to call")
+    if spec.is_mutation:
+        return _mutate(request, spec, raw)
+    return _read(request, spec, spec.context, raw) if spec.context else _plain(request, spec, raw)
+
+
+@endpoint("GET", "HEAD")
+@ensure_csrf_cookie
+def session(request: HttpRequest) -> HttpResponseBase:
+    """What a client needs before it can call: the CSRF token, and a token for its user."""
+    user = session_user(request)
+    token = mint(request, user) if user is not None else None
+    body = {
+        "csrf_token": get_token(request),
+        "mwt": token,
+        "expires_in": conf().mwt_lifetime_s if token else None,
+    }
+    response = JsonResponse(body)
+    response.headers["Cache-Control"] = "private, no-store"
+    response.headers["Mizan-Cache-Control"] = "no-store"
+    return response
+
+
+def _call_of(request: HttpRequest) -> tuple[str, Mapping[str, object]]:
+    """The function's name and its raw arguments."""
+    if request.content_type != "application/json":
+        raise ApiError(415, "unsupported_media_type", "calls are application/json")
+    check_csrf(request)
+    try:
+        body = json.loads(request.body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise ApiError(400, "malformed", "the body is not JSON") from None
+    name, arguments = (body.get("fn"), body.get("args", {})) if isinstance(body, dict) else (None, None)
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        raise ApiError(400, "malformed", 'a call is {"fn": name, "args": {...}}')
+    return name, arguments
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _plain(request: HttpRequest, spec: FunctionSpec, raw: Mapping[str, object]) -> HttpResponseBase:
+    allow(request, spec)
+    arguments = spec.signature.bind(raw)
+    with atomic_requests():
+        body = json_bytes({"result": run(spec, request, arguments)})
+    response = HttpResponse(body, content_type="application/json")
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response
+
+
+def _mutate(request: HttpRequest, spec: FunctionSpec, raw: Mapping[str, object]) -> HttpResponseBase:
+    allow(request, spec)
+    arguments = spec.signature.bind(raw)
+    scopes = changed(request, spec, arguments)
+    raised = False
+    try:
+        with atomic_requests():
+            result = run(spec, request, arguments)
+            body = json_bytes({"result": result, "invalidate": [str(scope) for scope in scopes]})
+        response = HttpResponse(body, content_type="application/json")
+        response.headers["Cache-Control"] = "private, no-cache"
+    except Exception as error:
+        raised = True
+        response = response_for(request, error)
+    settle(response, scopes, raised=raised)
+    return response
+
+
+def _read(request: HttpRequest, spec: FunctionSpec, context: str, raw: Mapping[str, object]) -> HttpResponseBase:
+    here = declared()
+    rules = here.rules[context]
+    recording = Recording(request)
+    try:
+        allow(request, spec)
+        arguments = spec.signature.bind(raw)
+        asked_for = partition(request) if rules.scope == "user" else None
+        with atomic_requests():
+            body = json_bytes({"result": run(spec, request, arguments)})
+        made_for = partition(request) if rules.scope == "user" else None
+    finally:
+        recording.stop()
+    response = HttpResponse(body, content_type="application/json")
+    dependence = Dependence(
+        rules=rules,
+        scopes=depends(context, [(spec, arguments)], here.coverage[context].types),
+        partition=made_for,
+        storable=spec.call_cached and asked_for == made_for and recording.personal() is None,
+    )
+    say_dependence(response, dependence)
+    return with_validator(request, response)

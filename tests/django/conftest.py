@@ -1,0 +1,80 @@
+"""Django is set up once, for all tests of this folder; each test begins with an empty database."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import django
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client, override_settings
+from django.test.utils import setup_test_environment, teardown_test_environment
+
+from tests.django.site.settings import CACHE_SECRET, site_settings
+
+_home = Path(tempfile.mkdtemp(prefix="mizan-django-"))
+settings.configure(**site_settings(_home))
+django.setup()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def site() -> Iterator[None]:
+    """The site with its tables, in a database of its own."""
+    setup_test_environment()
+    call_command("migrate", run_syncdb=True, verbosity=0)
+    yield
+    connection.close()
+    teardown_test_environment()
+    shutil.rmtree(_home)
+
+
+@pytest.fixture(autouse=True)
+def empty_site() -> Iterator[None]:
+    """Nobody, nothing, and no counts."""
+    from django.contrib.auth.models import Group, User
+    from django.contrib.sessions.models import Session
+
+    from tests.django.site import clients
+    from tests.django.site.models import Note
+
+    for model in (Note, User, Group, Session):
+        model.objects.all().delete()
+    clients.ran.clear()
+    clients.meanwhile.clear()
+    yield
+    connection.close()
+
+
+@pytest.fixture
+def ann() -> Any:
+    """A user."""
+    from django.contrib.auth.models import User
+
+    return User.objects.create_user("ann", password="ann", first_name="Ann")
+
+
+@pytest.fixture
+def bob() -> Any:
+    """Another user."""
+    from django.contrib.auth.models import User
+
+    return User.objects.create_user("bob", password="bob", first_name="Bob")
+
+
+@pytest.fixture
+def visitor() -> Client:
+    """A browser that nobody has signed in with."""
+    return Client()
+
+
+@pytest.fixture
+def stored(redis_url: str, namespace: str) -> Iterator[None]:
+    """The cache of bundles is on, and purge() goes through Redis."""
+    with override_settings(
+        MIZAN_CACHE_SECRET=CACHE_SECRET, MIZAN_CACHE_REDIS_URL=redis_url, MIZAN_CACHE_NAMESPACE=namespace
+    ):
+        yield

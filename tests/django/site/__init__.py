@@ -1,0 +1,1 @@
+"""A small site that declares something of every kind."""

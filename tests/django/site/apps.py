@@ -1,0 +1,12 @@
+from django.apps import AppConfig
+
+
+class SiteConfig(AppConfig):
+    name = "tests.django.site"
+    label = "site"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from mizan.setup import mizan_clients
+
+        mizan_clients("tests.django.site")

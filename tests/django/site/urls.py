@@ -1,0 +1,14 @@
+from django.urls import include, path, re_path
+
+from tests.django.site import views
+from tests.django.site.clients import by_hand
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("login/<int:user_id>/", views.sign_in),
+    path("logout/", views.sign_out),
+    path("taken/", views.taken),
+    path("by-hand/<int:number>/", by_hand),
+    re_path(r"^by-group/([0-9]+)/$", by_hand),
+    path("api/mizan/", include("mizan.urls")),
+]

@@ -1,0 +1,51 @@
+"""What an application imports, and what the system checks say."""
+
+import pytest
+from django.conf import settings
+from django.core import checks
+from django.test import override_settings
+
+from mizan.apps import MizanConfig
+from mizan.checks import MIDDLEWARE
+from mizan_core.keys import SecretError
+from mizan_core.registry import Registry
+
+
+def test_the_names_of_the_readme_are_there():
+    from mizan.client import client
+    from mizan.setup import mizan_clients, register
+    from mizan.setup.registry import register as same
+
+    assert register is same
+    mizan_clients("tests.django.site")
+    assert callable(client)
+
+
+def ids() -> list[str | None]:
+    return [message.id for message in checks.run_checks() if (message.id or "").startswith("mizan.")]
+
+
+def test_the_middleware_is_recommended_where_it_is_missing():
+    assert ids() == ["mizan.W001"]
+    with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, MIDDLEWARE]):
+        assert ids() == []
+    with override_settings(MIZAN_MWT_SECRET=None):
+        assert ids() == []
+
+
+def test_declarations_that_contradict_each_other_are_an_error(monkeypatch: pytest.MonkeyPatch):
+    registry = Registry()
+
+    @registry.client(affects="nothing")
+    def change(request: object) -> None: ...
+
+    monkeypatch.setattr("mizan.declared.default", registry)
+    assert "mizan.E001" in ids()
+
+
+@pytest.mark.parametrize("name", ["MIZAN_MWT_SECRET", "MIZAN_CACHE_SECRET"])
+def test_a_secret_that_is_too_short_stops_the_start(name: str):
+    import mizan
+
+    with override_settings(**{name: "short"}), pytest.raises(SecretError, match=name):
+        MizanConfig("mizan", mizan).ready()
