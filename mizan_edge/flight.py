@@ -1,11 +1,11 @@
 """Flights: any number of requests for one missing entry, one fetch.
 
-Who fetches is decided in Redis (`mizan_core.store.fills`), for all workers of all hosts at once; here is what happens in
+Who fetches is decided in Redis (`mizan_core.store.fills`), for all hosts at once; here is what happens in
 one process: the leader's lease is kept alive while it fetches, and those who wait are woken.
 
     # mutable state: `_waiting`, for each key the event of those who wait for it here.
 
-A waiter is not handed the leader's response. It looks again, and finds the entry, if and only if the store took it, which
+A waiter is not handed the response. It looks again, and finds the entry if and only if the store took it, which
 no purge has overtaken then. So whoever came after a purge can never get what was fetched before it.
 
 1. A and B miss. A leads. B asks whose turn it is: A's.   2. A stores, ends its lease, publishes.   3. B subscribes to

@@ -33,7 +33,7 @@ def partition(fields: Fields, rules: IdentityRules, verify: Callable[[str], Iden
 
     `verify` says whom a token proves, None for a bad one or where no secret is known.
     """
-    if any(_matches(normal_name(name), rules.identity_headers) for name, _ in fields):
+    if is_named(fields, rules):
         return None
     cookies = _cookies(fields)
     authorization = values(fields, "authorization")
@@ -54,6 +54,11 @@ def partition(fields: Fields, rules: IdentityRules, verify: Callable[[str], Iden
     names = {identity.partition if identity else None for identity in identities}
     identity = identities.pop()
     return Partition(identity.partition, identity.sub) if identity and len(names) == 1 else None
+
+
+def is_named(fields: Fields, rules: IdentityRules) -> bool:
+    """Whether a field beside cookies and Authorization may tell an application who is asking."""
+    return any(_matches(normal_name(name), rules.identity_headers) for name, _ in fields)
 
 
 def _cookies(fields: Fields) -> list[tuple[str, str]] | None:

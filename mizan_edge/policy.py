@@ -70,6 +70,8 @@ class Lookup:
     only_if_cached: bool = False
     partial_page: tuple[str, ...] = ()
     """Fields of the request that a stored response must name in its Vary to be used."""
+    named: bool = False
+    """Whether a field beside cookies may tell the origin who is asking."""
     misspelt: frozenset[str] = frozenset()
     """Fields that came as `Accept_Language`: some servers read them under their name, others drop them."""
 
@@ -85,8 +87,8 @@ class KeyInputs:
     """The host that is served, where there is one: the same name with another port is another host."""
 
 
-def plan(request: Request, resource: Resource, partition: Partition | None) -> Pass | Lookup:
-    """What to do with a request for a declared resource."""
+def plan(request: Request, resource: Resource, partition: Partition | None, *, named: bool) -> Pass | Lookup:
+    """What to do with a request for a declared resource. `named`: a field may tell the origin who is asking."""
     names = {normal_name(name) for name, _ in request.fields}
     if names & _METHOD_OVERRIDE:
         return Pass(Forwarded("bypass", "non-canonical"))
@@ -104,6 +106,7 @@ def plan(request: Request, resource: Resource, partition: Partition | None) -> P
         forced=_demands_fetch(request, directives),
         only_if_cached="only-if-cached" in directives,
         partial_page=partial_page,
+        named=named or "authorization" in names,
         misspelt=frozenset(normal_name(name) for name, _ in request.fields if "_" in name),
     )
 
@@ -211,8 +214,7 @@ def storable(request: Request, lookup: Lookup, response: Response, contexts: dic
     rules = governing(response.fields)
     if not rules.directives.keys().isdisjoint(FORBIDDING):
         return "directives"
-    authorized = context.scope == "public" and combined(request.fields, "authorization") is not None
-    if authorized and not rules.directives.keys() & _SHARES_AUTHORIZED:
+    if context.scope == "public" and lookup.named and not rules.directives.keys() & _SHARES_AUTHORIZED:
         return "authorization"
     vary = vary_names(response, context.scope)
     if vary is None:

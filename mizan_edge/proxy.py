@@ -25,11 +25,11 @@ from mizan_edge.forwarding import Peer
 from mizan_edge.freshness import initial_age_s
 from mizan_edge.hold import Hold
 from mizan_edge.http import Request, Response, end_to_end, values
-from mizan_edge.identity import PUBLIC, Partition, partition
+from mizan_edge.identity import PUBLIC, Partition, is_named, partition
 from mizan_edge.origin import Exchange, Origin
 from mizan_edge.policy import Lookup, Pass, Storable
 from mizan_edge.purge import FIELD, Purger
-from mizan_edge.routes import Uncacheable
+from mizan_edge.routes import Resource, Uncacheable
 from mizan_edge.site import Rules, Site
 
 log = logging.getLogger(__name__)
@@ -101,8 +101,10 @@ class Proxy:
 
     async def _plan(self, site: Site, request: Request, body: Body) -> tuple[Pass | Lookup, Body]:
         if request.method in ("GET", "HEAD"):
-            # What an application makes of a GET's body is in no key. RFC 9110 section 9.3.1
-            resource = site.router.match(request.target) if body is None else Uncacheable("non-canonical")
+            resource = site.router.match(request.target)
+            if isinstance(resource, Resource) and body is not None:
+                # What an application makes of a GET's body is in no key. RFC 9110 section 9.3.1
+                resource = Uncacheable("non-canonical")
         elif request.method == "POST" and site.router.is_call(request.target.partition("?")[0]):
             start, body = await _peek(body, self._rules.max_call_bytes)
             if start is None:
@@ -118,7 +120,8 @@ class Proxy:
         who: Partition | None = Partition(PUBLIC)
         if site.manifest.contexts[resource.context].scope == "user":
             who = partition(request.fields, self._rules.identity, self._rules.verifier(time.time()))
-        return policy.plan(request, resource, who), body
+        named = is_named(request.fields, self._rules.identity)
+        return policy.plan(request, resource, who, named=named), body
 
     async def _pass(self, request: Request, body: Body, why: Forwarded) -> Answer:
         try:

@@ -55,7 +55,7 @@ class Purger:
         value = combined(fields, FIELD)
         if value is None:
             return
-        if len(value) > MAX_FIELD_BYTES:
+        if len(value.encode()) > MAX_FIELD_BYTES:
             purge = Purge(everything=True, faults=(f"a field of {len(value)} bytes is longer than {MAX_FIELD_BYTES}",))
         else:
             purge = widen(value, contexts)

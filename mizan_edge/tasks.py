@@ -6,6 +6,8 @@ from collections.abc import Coroutine
 
 log = logging.getLogger(__name__)
 
+_STOP_AGAIN_S = 0.1
+
 
 class Tasks:
     """A group of background tasks."""
@@ -22,9 +24,11 @@ class Tasks:
 
     async def stop(self) -> None:
         """Cancels whatever still runs, and waits until it has ended."""
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        while self._running:
+            for task in self._running:
+                task.cancel()
+            # Again and again: before Python 3.12, asyncio.wait_for (in redis-py, say) may swallow a cancellation.
+            await asyncio.wait(self._running, timeout=_STOP_AGAIN_S)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)

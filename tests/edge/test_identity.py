@@ -382,3 +382,14 @@ async def test_a_public_context_that_becomes_a_user_context_shares_nothing(make_
     mine = await edge.get(VIEW, bearer(token()))
     assert mine.cache == "fwd=uri-miss; stored"
     assert b"Bearer" in mine.body
+
+
+@pytest.mark.parametrize("name", ["Remote-User", "X-Forwarded-User", "X_Api_Key"])
+async def test_a_public_response_made_for_somebody_whom_a_field_names_is_shared_only_if_it_says_so(
+    edge: RunningEdge, origin: Origin, name: str
+):
+    assert (await edge.get("/catalog/shoes/", {name: "ada"})).cache == "fwd=uri-miss"
+    assert (await edge.get("/catalog/shoes/")).cache == "fwd=uri-miss; stored"
+    assert (await edge.get("/catalog/shoes/", {name: "ada"})).hit
+    origin.headers = [("Cache-Control", "s-maxage=60")]
+    assert (await edge.get("/catalog/hats/", {name: "ada"})).cache == "fwd=uri-miss; stored"
