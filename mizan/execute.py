@@ -1,6 +1,7 @@
 """Running declared functions: who may, with which arguments, inside which transactions."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
+from inspect import isawaitable
 from typing import Any
 
 from asgiref.sync import async_to_sync, iscoroutinefunction
@@ -50,13 +51,19 @@ def allow(request: HttpRequest, spec: FunctionSpec) -> None:
         return
     user = signed_in_user(request)
     if callable(auth):
-        allowed = bool(auth(request))
+        verdict = auth(request)
+        # An awaitable is true whatever it comes to.
+        allowed = bool(async_to_sync(_awaited)(verdict) if isawaitable(verdict) else verdict)
     else:
         allowed = user is not None and (auth is True or bool(getattr(user, _FLAGS[auth], False)))
     if not allowed and user is None:
         raise ApiError(401, "unauthenticated", "sign in first")
     if not allowed:
         raise ApiError(403, "forbidden", "not allowed")
+
+
+async def _awaited(value: Awaitable[object]) -> object:
+    return await value
 
 
 _FLAGS = {"staff": "is_staff", "superuser": "is_superuser"}

@@ -148,7 +148,7 @@ class StoredBundles:
         operation = self._reads.namespace.store
         shapes = {context: declared().manifest.contexts[context].shape}
         try:
-            self._reads.run(
+            reply = self._reads.run(
                 operation(
                     miss.key,
                     miss.now_ms.to_bytes(_TIME_BYTES) + body,
@@ -160,6 +160,9 @@ class StoredBundles:
             )
         except MizanError as error:
             logger.warning("a bundle of %r was not cached: %s", context, error)
+            return
+        if reply == "shape":
+            logger.warning("bundles of %r are not cached: another deploy declares other parameters for it", context)
 
     def purge(self, scopes: tuple[Scope, ...]) -> None:
         try:

@@ -2,16 +2,17 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import django
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection
-from django.test import Client, override_settings
+from django.db import connection, connections
+from django.test import AsyncClient, Client, override_settings
 from django.test.utils import setup_test_environment, teardown_test_environment
 
 from tests.django.site.settings import CACHE_SECRET, site_settings
@@ -47,6 +48,13 @@ def empty_site() -> Iterator[None]:
     clients.meanwhile.clear()
     yield
     connection.close()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[AsyncClient]:
+    """A browser before the site under ASGI, whose views run in a thread with a connection of its own."""
+    yield AsyncClient()
+    await sync_to_async(connections.close_all)()
 
 
 @pytest.fixture

@@ -216,7 +216,9 @@ class TestCsrf:
 
 
 class TestAuth:
-    @pytest.mark.parametrize("fn", ["members_only", "staff_only", "superusers_only", "with_a_pass"])
+    @pytest.mark.parametrize(
+        "fn", ["members_only", "staff_only", "superusers_only", "with_a_pass", "with_an_awaited_pass"]
+    )
     def test_who_is_not_signed_in_gets_401(self, visitor: Client, fn: str):
         response = call(visitor, fn)
         assert (response.status_code, error_code(response)) == (401, "unauthenticated")
@@ -231,6 +233,7 @@ class TestAuth:
         visitor.force_login(ann)
         assert call(visitor, "members_only").json() == {"result": "ann"}
         assert call(visitor, "with_a_pass", headers={"X-Pass": "open"}).json() == {"result": "passed"}
+        assert call(visitor, "with_an_awaited_pass", headers={"X-Pass": "open"}).json() == {"result": "passed"}
         ann.is_staff = ann.is_superuser = True
         ann.save()
         assert call(visitor, "staff_only").json() == {"result": "staff"}

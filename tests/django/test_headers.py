@@ -96,6 +96,18 @@ class TestPersonal:
     def test_what_is_personal_beyond_the_partition_is_not_stored(self, visitor: Client, ann: Any, look: str):
         assert caching(bundle(visitor, "mine", {"look": look})) == "no-store"
 
+    def test_becoming_somebody_else_on_the_way_is_not_stored(self, visitor: Client, ann: Any, bob: Any):
+        visitor.force_login(ann)
+        bundle(visitor, "mine")
+        assert caching(visitor.get("/mine/")) == "max-age=86400"
+        for response in (
+            bundle(visitor, "mine", {"look": "become"}),
+            call(visitor, "mine", look="become"),
+            visitor.get("/mine/", {"look": "become"}),
+        ):
+            assert b"bob" in response.content
+            assert caching(response) == "no-store"
+
     def test_who_is_signed_in_is_not(self, visitor: Client, ann: Any):
         visitor.force_login(ann)
         bundle(visitor, "mine")

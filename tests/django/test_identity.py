@@ -7,6 +7,7 @@ import pytest
 from django.contrib.auth.models import Group, Permission
 from django.test import Client, override_settings
 
+from mizan.identity import permission_key
 from mizan_core import mwt
 from tests.django.requests import BASE, bundle, call
 from tests.django.site.settings import MIDDLEWARE, MWT_SECRET
@@ -56,6 +57,12 @@ class TestBearer:
         ann.is_active = False
         ann.save()
         assert call(client, "members_only").status_code == 401
+
+    def test_a_token_made_for_an_inactive_user_is_nobodys(self, ann: Any):
+        ann.is_active = False
+        ann.save()
+        token = mwt.mint(KEYS, sub=str(ann.pk), pkey=permission_key(ann), now_s=int(time.time()))
+        assert call(by_token(token), "members_only").status_code == 401
 
     def test_a_user_who_is_gone_is_nobody(self, ann: Any):
         client = by_token(token_of(ann))

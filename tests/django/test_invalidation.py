@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connections
-from django.test import Client, override_settings
+from django.db import connections, transaction
+from django.test import AsyncClient, Client, override_settings
 
+from mizan.route_view import as_view
+from mizan_core.registry import Registry
 from tests.django.requests import BASE, call
 from tests.django.site.clients import ran
 from tests.django.site.models import Note
@@ -104,11 +106,16 @@ class TestAtomicRequests:
             assert call(visitor, "rename_user", user_id=ann.pk, name="Anna").status_code == 200
         assert User.objects.get(pk=ann.pk).first_name == "Anna"
 
-    async def test_it_works_for_async_pages_as_well(self):
-        from django.test import AsyncClient
+    def test_what_a_page_itself_opted_out_of_stays_its_own(self):
+        @transaction.non_atomic_requests(using="second")
+        def page(request: Any) -> None: ...
 
+        as_view(Registry().client(route="/page/")(page))
+        assert vars(page)["_non_atomic_requests"] == {"second"}
+
+    async def test_it_works_for_async_pages_as_well(self, browser: AsyncClient):
         with atomic_requests():
-            assert (await AsyncClient().get("/later/x/")).content == b"later x"
+            assert (await browser.get("/later/x/")).content == b"later x"
 
 
 def test_a_client_cannot_purge_by_header(visitor: Client):

@@ -14,7 +14,10 @@ from django.db import connection, transaction
 from django.test import Client, override_settings
 
 from mizan.cache import PurgeError, purge
+from mizan.cache.origin import Bundle, Miss, StoredBundles
+from mizan.declared import declared
 from mizan_core.keys import secret_bytes
+from mizan_core.scopes import URL, Scope
 from mizan_core.seal import sealing_key
 from mizan_core.store import Namespace, Store
 from tests.django.requests import bundle, call
@@ -170,6 +173,14 @@ class TestPurges:
         call(visitor, "note_and_fail", user_id=ann.pk, how="unexpected")
         assert bundle(visitor, "user", {"user_id": ann.pk}).json()["user_notes"] == ["left behind"]
 
+    def test_one_that_raised_purges_even_if_its_transaction_comes_to_nothing(self, visitor: Client, ann: Any):
+        bundle(visitor, "user", {"user_id": ann.pk})
+        with transaction.atomic():
+            call(visitor, "note_and_fail", user_id=ann.pk, how="unexpected")
+            transaction.set_rollback(True)
+        bundle(visitor, "user", {"user_id": ann.pk})
+        assert ran["user_profile"] == 2
+
     def test_a_page_purges(self, visitor: Client, ann: Any):
         bundle(visitor, "user", {"user_id": ann.pk})
         visitor.post(f"/rename/{ann.pk}/", {"name": "Anna"})
@@ -189,9 +200,6 @@ class TestPurges:
         user(visitor, ann.pk)
         edge = Store(redis_url, Namespace(namespace, sealing_key(secret_bytes(CACHE_SECRET))), timeout_s=5)
         fence = edge.run(edge.namespace.read([])).fence
-        from mizan.declared import declared
-        from mizan_core.scopes import Scope
-
         manifest = declared().manifest
         edge.run(
             edge.namespace.store(
@@ -320,6 +328,45 @@ class TestFailures:
             assert user(visitor, ann.pk).json() == {"slow_user": "Anna"}
 
 
+def test_a_context_that_another_deploy_declares_otherwise_is_not_kept(
+    visitor: Client, ann: Any, redis_url: str, namespace: str, caplog: pytest.LogCaptureFixture
+):
+    user(visitor, ann.pk)
+    store = Store(redis_url, Namespace(namespace, b""), timeout_s=5)
+    store.run(store.namespace.adopt({"slow": "another shape"}))
+    store.close()
+    user(visitor, ann.pk), user(visitor, ann.pk)
+    assert ran["slow_user"] == 3
+    assert "another deploy declares other parameters" in caplog.text
+
+
+class _Interrupted(Store):
+    """A store during whose purges something else happens."""
+
+    meanwhile: Callable[[], None]
+
+    def run(self, operation: Any) -> Any:
+        result = super().run(operation)
+        self.meanwhile()
+        return result
+
+
+def test_a_purge_that_fails_while_the_same_one_is_repeated_is_owed_again(redis_url: str, namespace: str):
+    # 1. the purge of S failed; 2. it is repeated; 3. before that is noted, a later purge of S fails as well.
+    scopes = (Scope("slow", (("user_id", "5"),)),)
+    site = Namespace(namespace, sealing_key(secret_bytes(CACHE_SECRET)))
+    reads, purges = Store(redis_url, site, timeout_s=5), _Interrupted(redis_url, site, timeout_s=5)
+    bundles = StoredBundles(reads, purges, secret_bytes(CACHE_SECRET))
+    bundles.owe(scopes)
+    purges.meanwhile = lambda: bundles.owe(scopes)
+    anything = Bundle("slow", {}, "anon", 0, None)
+    assert bundles.look(anything, fresh=False) is None
+    purges.meanwhile = lambda: None
+    assert isinstance(bundles.look(anything, fresh=False), Miss)
+    reads.close()
+    purges.close()
+
+
 class TestConfiguration:
     @pytest.mark.parametrize("missing", ["MIZAN_CACHE_SECRET", "MIZAN_CACHE_REDIS_URL"])
     def test_it_is_off_when_one_of_its_settings_is_missing(self, visitor: Client, ann: Any, missing: str):
@@ -427,8 +474,6 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 def test_a_purge_by_url_finds_it(visitor: Client, redis_url: str, namespace: str):
-    from mizan_core.scopes import URL, Scope
-
     bundle(visitor, "catalog", {"category": "green tea", "page": "2", "utm_source": "x"})
     store = Store(redis_url, Namespace(namespace, b""), timeout_s=5)
     url = "/api/mizan/ctx/catalog/?category=green%20tea&page=2"

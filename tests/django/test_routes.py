@@ -47,14 +47,13 @@ def test_an_async_page_answers_under_wsgi(visitor: Client):
     assert visitor.get("/later/x/").content == b"later x"
 
 
-async def test_pages_and_endpoints_answer_under_asgi():
-    client = AsyncClient()
-    assert (await client.get("/later/x/")).content == b"later x"
-    page = await client.get("/number/7/")
+async def test_pages_and_endpoints_answer_under_asgi(browser: AsyncClient):
+    assert (await browser.get("/later/x/")).content == b"later x"
+    page = await browser.get("/number/7/")
     assert (page.content, page.headers["X-Mizan-Scope"]) == (b"number 7", "numbers;number=7")
-    assert (await client.get(f"{BASE}ctx/catalog/", {"category": "tea"})).json() == {"products": ["tea", "page None"]}
+    assert (await browser.get(f"{BASE}ctx/catalog/", {"category": "tea"})).json() == {"products": ["tea", "page None"]}
     call = {"fn": "echo_later", "args": {"text": "x"}}
-    response = await client.post(f"{BASE}call/", call, content_type="application/json")
+    response = await browser.post(f"{BASE}call/", call, content_type="application/json")
     assert response.json() == {"result": "later: x"}
 
 

@@ -169,6 +169,15 @@ def with_a_pass(request: HttpRequest) -> str:
     return "passed"
 
 
+async def has_a_pass(request: HttpRequest) -> bool:
+    return request.headers.get("X-Pass") == "open"
+
+
+@client(auth=has_a_pass)
+def with_an_awaited_pass(request: HttpRequest) -> str:
+    return "passed"
+
+
 @client(context="guarded", auth="staff")
 def guarded(request: HttpRequest) -> str:
     ran["guarded"] += 1
@@ -211,6 +220,8 @@ def mine(request: HttpRequest, look: str = "") -> str:
             messages.info(request, "hello")
         case "nonce":
             return str(request.csp_nonce)  # type: ignore[attr-defined]
+        case "become":
+            request.user = User.objects.get(username="bob")
         case "login":
             login(request, User.objects.get(username="ann"))
         case "logout":
@@ -221,6 +232,11 @@ def mine(request: HttpRequest, look: str = "") -> str:
 @client(context="template", route="/template/")
 def template_page(request: HttpRequest, show: str = "") -> HttpResponse:
     return TemplateResponse(request, "site/page.html", {"show": show})
+
+
+@client(context="mine", route="/mine/")
+def mine_page(request: HttpRequest, look: str = "") -> HttpResponse:
+    return HttpResponse(mine(request, look))
 
 
 @client(context="template", route="/streamed/")
