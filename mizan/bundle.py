@@ -19,22 +19,15 @@ from mizan.output import json_bytes
 from mizan.recording import Recording
 from mizan.state import state
 from mizan.transactions import atomic_requests
+from mizan_core.credentials import IDENTITY_HEADERS, IGNORED_COOKIES
 from mizan_core.export import Rules
 from mizan_core.keys import variant_text
 from mizan_core.mwt import COOKIES
+from mizan_core.patterns import canonical_url
 from mizan_core.registry import FunctionSpec
-from mizan_core.route import canonical_url
 from mizan_core.scopes import URL, USER, Scope
 from mizan_core.scoping import depends
 from mizan_core.signature import ArgumentsError
-
-# Cookies of analytics scripts, which no function reads; the edge ignores the same ones by default.
-_IGNORED_COOKIES = ("_ga*", "_gid", "_gcl*")
-# Who sends one of these may be somebody whom the partition does not name (section 7 of the contract).
-_IDENTITY_HEADERS = (
-    *("Remote-User", "X-Remote-User", "X-Forwarded-User", "X-Forwarded-Email", "X-Api-Key"),
-    *("X-Auth-Request-*", "Cf-Access-*", "X-Amzn-Oidc-*", "X-Goog-Iap-*"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +147,10 @@ def _foreign(request: HttpRequest, reading: Reading) -> bool:
     if reading.partition is not None:
         known |= {settings.SESSION_COOKIE_NAME, *COOKIES}
     if any(
-        name not in known and not any(fnmatchcase(name, ignored) for ignored in _IGNORED_COOKIES)
+        name not in known and not any(fnmatchcase(name, ignored) for ignored in IGNORED_COOKIES)
         for name in request.COOKIES
     ):
         return True
     if "Authorization" in request.headers and not (state(request).bearer and reading.partition is not None):
         return True
-    return any(fnmatchcase(name.lower(), pattern.lower()) for name in request.headers for pattern in _IDENTITY_HEADERS)
+    return any(fnmatchcase(name.lower(), pattern.lower()) for name in request.headers for pattern in IDENTITY_HEADERS)

@@ -5,7 +5,10 @@ scopes      what a mutation invalidates, and its grammar on the wire
 keys, seal  under which key an entry lies, and the proof that we wrote it
 mwt         the token that names a signed-in user's partition
 manifest    what depends on what, as the origin exports it
-registry    `@client`: where an application declares it
+registry    `@client`: where an application declares it; signature and route read what it says
+scoping     which scopes a read depends on, and which a mutation purges
+export      from the registry to the manifest
+credentials what tells an application who is asking
 resolve     scopes as the origin spelled them -> scopes to purge
 store       entries, indexes, fences and purges in Redis, for sync and asyncio callers alike
 """

@@ -1,6 +1,8 @@
-"""URL patterns of the manifest: `/profile/:user_id/`, where `:name` stands for one decoded path segment."""
+"""URL patterns of the manifest, `/profile/:user_id/`, where `:name` stands for one decoded path segment; and the one
+spelling of a URL, by which it is purged."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -9,6 +11,8 @@ from mizan_core.scopes import ScopeError, check_name
 
 # RFC 3986 section 3.3: what a path segment may hold unescaped.
 _SEGMENT_SAFE = "!$&'()*+,;=:@-._~"
+# RFC 3986 section 3.4, less what separates and what form encoding gives a meaning of its own.
+_QUERY_SAFE = "!$'()*,;:@/?-._~"
 # Literals stand decoded; `%` would leave open whether they do.
 _LITERAL = re.compile(r"[A-Za-z0-9!$&'()*+,;=@._~\u00a1-\U0010ffff-]+")
 
@@ -50,6 +54,16 @@ def _fill(is_param: bool, text: str, params: dict[str, str]) -> str:
 def encode_segment(text: str) -> str:
     """A decoded path segment as it stands in a URL."""
     return quote(text, safe=_SEGMENT_SAFE)
+
+
+def canonical_url(path: str, query: Mapping[str, Sequence[str]]) -> str:
+    """The one spelling of a URL: a path, and the occurrences of each parameter, sorted by name."""
+    pairs = [
+        f"{quote(name, safe=_QUERY_SAFE)}={quote(text, safe=_QUERY_SAFE)}"
+        for name in sorted(query)
+        for text in query[name]
+    ]
+    return f"{path}?{'&'.join(pairs)}" if pairs else path
 
 
 def parse_pattern(text: str) -> Pattern:

@@ -1,10 +1,7 @@
-"""Routes as Django spells them, `/profile/<int:user_id>/`, the manifest's pattern for the same URLs, and URLs as they
-are purged by."""
+"""Routes as Django spells them, `/profile/<int:user_id>/`, and the manifest's pattern for the same URLs."""
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from mizan_core.canonical import Scalar
 from mizan_core.errors import MizanError
@@ -19,20 +16,6 @@ _CONVERTERS: dict[str, Scalar | None] = {"str": None, "slug": None, "int": "inte
 
 class RouteError(MizanError, ValueError):
     """A text that is no route, or one that the manifest cannot express."""
-
-
-# RFC 3986 section 3.4, less what separates and what form encoding gives a meaning of its own.
-_QUERY_SAFE = "!$'()*,;:@/?-._~"
-
-
-def canonical_url(path: str, query: Mapping[str, Sequence[str]]) -> str:
-    """The one spelling of a URL: a path, and the occurrences of each parameter, sorted by name."""
-    pairs = [
-        f"{quote(name, safe=_QUERY_SAFE)}={quote(text, safe=_QUERY_SAFE)}"
-        for name in sorted(query)
-        for text in query[name]
-    ]
-    return f"{path}?{'&'.join(pairs)}" if pairs else path
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from mizan_core.credentials import IDENTITY_COOKIES, IDENTITY_HEADERS, IGNORED_COOKIES
 from mizan_core.errors import MizanError
 from mizan_core.keys import SecretError, secret_bytes
 from mizan_core.mwt import Keyring
@@ -66,23 +67,10 @@ class Settings(BaseSettings):
     )
     allowed_hosts: Words = Field((), description="hosts that are served; none: any, and the host is part of every key")
     trusted_proxies: Words = Field((), description="networks whose X-Forwarded-* fields are believed")
-    identity_cookies: Words = Field(("sessionid",), description="cookies that may stand beside a token")
-    ignored_cookies: Words = Field(
-        ("csrftoken", "_ga*", "_gid", "_gcl*"), description="cookies that say nothing about who is asking"
-    )
+    identity_cookies: Words = Field(IDENTITY_COOKIES, description="cookies that may stand beside a token")
+    ignored_cookies: Words = Field(IGNORED_COOKIES, description="cookies that say nothing about who is asking")
     identity_headers: Words = Field(
-        (
-            "Remote-User",
-            "X-Remote-User",
-            "X-Forwarded-User",
-            "X-Forwarded-Email",
-            "X-Auth-Request-*",
-            "Cf-Access-*",
-            "X-Amzn-Oidc-*",
-            "X-Goog-Iap-*",
-            "X-Api-Key",
-        ),
-        description="request fields that tell an application who is asking",
+        IDENTITY_HEADERS, description="request fields that tell an application who is asking"
     )
     admin_hosts: Words = Field((), description="names under which the admin listener may be addressed")
     forward_mizan_headers: bool = Field(False, description="leave X-Mizan-* in responses, for a further edge")

@@ -5,18 +5,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
-from urllib.parse import quote
 
 from mizan_core.canonical import Canonical, as_declared, value_text
 from mizan_core.manifest import Context, Manifest
-from mizan_core.patterns import Pattern
+from mizan_core.patterns import Pattern, canonical_url
 from mizan_core.scopes import URL, Scope
 
 Kind = Literal["endpoint", "view", "call"]
 
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
-# RFC 3986 section 3.4, less what separates and what form encoding gives a meaning of its own.
-_QUERY_SAFE = "!$'()*,;:@/?-._~"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +84,7 @@ class Router:
         kept = [(name, text) for name, text in pairs if not _ignored(name, context)]
         if not _add_query(values, kept, context, route.pattern):
             return Uncacheable("non-canonical")
-        url = canonical_url(route.pattern, values)
+        url = _url(route.pattern, values)
         scope = Scope(route.context, tuple(sorted([*_declared(values, context), (URL, url)])))
         function = route.pattern.text if route.kind == "view" else None
         return Resource(route.context, route.kind, function, values, scope, _without_ignored(path, query, context))
@@ -103,7 +100,7 @@ class Router:
             return []
         values: dict[str, Canonical] = {name: text for name, text in scope.params if name in context.types}
         patterns = (*context.endpoint_patterns, *context.view_patterns)
-        return sorted(canonical_url(pattern, values) for pattern in patterns)
+        return sorted(_url(pattern, values) for pattern in patterns)
 
 
 def parse_query(query: str) -> list[tuple[str, str]] | None:
@@ -137,16 +134,10 @@ def decode(text: str) -> str | None:
     return None if "\0" in decoded else decoded
 
 
-def canonical_url(pattern: Pattern, values: Mapping[str, Canonical]) -> str:
-    """The URL of a resource: the pattern's path, then every other parameter, sorted by name."""
-    texts = {name: value_text(value) for name, value in values.items()}
-    query = [
-        f"{quote(name, safe=_QUERY_SAFE)}={quote(text, safe=_QUERY_SAFE)}"
-        for name in sorted(values.keys() - set(pattern.params))
-        for text in _occurrences(values[name])
-    ]
-    path = pattern.path(texts)
-    return f"{path}?{'&'.join(query)}" if query else path
+def _url(pattern: Pattern, values: Mapping[str, Canonical]) -> str:
+    """The URL of a resource: the pattern's path, then every other parameter."""
+    query = {name: _occurrences(value) for name, value in values.items() if name not in pattern.params}
+    return canonical_url(pattern.path({name: value_text(value) for name, value in values.items()}), query)
 
 
 def _insert(root: _Node, route: _Route) -> None:

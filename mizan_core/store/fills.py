@@ -58,5 +58,8 @@ def renew(namespace: Namespace, key: str, token: str, *, lease_ms: int) -> Opera
 def end(namespace: Namespace, key: str, token: str, *, alone_ms: int = 0) -> Operation[bool]:
     """Ends a fill; for `alone_ms`, fills of the key are not shared."""
     return Operation(
-        script("end_fill"), [namespace.control, _lease(namespace, key)], [token, key, alone_ms], lambda reply: reply == 1
+        script("end_fill"),
+        [namespace.control, _lease(namespace, key)],
+        [token, key, alone_ms],
+        lambda reply: reply == 1,
     )

@@ -82,7 +82,8 @@ class RunningEdge:
         return await self.admin_request("POST", "/purge", {"scopes": list(scopes), **body})
 
     async def counters(self) -> dict[str, int]:
-        return (await self.admin_request("GET", "/stats")).json["counters"]
+        counters: dict[str, int] = (await self.admin_request("GET", "/stats")).json["counters"]
+        return counters
 
 
 EdgeFactory = Callable[..., Awaitable[RunningEdge]]

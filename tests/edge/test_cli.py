@@ -94,7 +94,7 @@ async def serve(origin: Origin, manifest: Path, tmp_path: Path) -> AsyncIterator
     started = []
 
     async def start(*flags: str | Path, **environment: str) -> Served:
-        usual = ["--origin", origin.url, "--manifest", manifest, "--state-dir", tmp_path / "state"]
+        usual: list[str | Path] = ["--origin", origin.url, "--manifest", manifest, "--state-dir", tmp_path / "state"]
         process = await spawn(
             "serve", *usual, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", *flags, **environment
         )
@@ -130,7 +130,7 @@ async def test_help_names_every_setting():
 
 
 async def test_what_is_wrong_is_a_line_and_an_exit_status_never_a_traceback_or_a_secret(tmp_path: Path, manifest: Path):
-    usual = ["serve", "--origin", "http://127.0.0.1:1", "--manifest", manifest]
+    usual: list[str | Path] = ["serve", "--origin", "http://127.0.0.1:1", "--manifest", manifest]
     wrong = tmp_path / "wrong.toml"
     wrong.write_text('cache_secret = "hunter2"\nmwt_secrets = "hunter2"\n')
     found = await asyncio.gather(
@@ -141,8 +141,11 @@ async def test_what_is_wrong_is_a_line_and_an_exit_status_never_a_traceback_or_a
     )
     says = ["origin: missing", "mwt_secrets: there is no such", "MIZAN_CACHE_SECRET has 7 bytes", "--cache-secret"]
     for (status, out, error), expected in zip(found, says, strict=True):
-        assert status in (1, 2) and expected in error and not out
-        assert "Traceback" not in error and "hunter2" not in error
+        assert status in (1, 2)
+        assert expected in error
+        assert not out
+        assert "Traceback" not in error
+        assert "hunter2" not in error
 
 
 async def test_check_says_whether_a_manifest_can_be_used_and_where_not(tmp_path: Path, manifest: Path):
@@ -151,11 +154,18 @@ async def test_check_says_whether_a_manifest_can_be_used_and_where_not(tmp_path:
     bad.write_text('{"contexts": {"a": {"ttl": -5, "params": "x"}}}')
     none = tmp_path / "none.json"
     good, unknown, wrong, missing = await asyncio.gather(*(run("check", path) for path in (manifest, odd, bad, none)))
-    assert good[0] == 0 and "2 contexts" in good[1] and not good[2]
-    assert unknown[0] == 0 and "contexts.a.tll" in unknown[2]
-    assert missing[0] == 1 and f"{none}: cannot be read" in missing[2] and "Traceback" not in missing[2]
-    assert wrong[0] == 1 and not wrong[1]
-    assert "contexts.a.ttl" in wrong[2] and "contexts.a.params" in wrong[2]
+    assert good[0] == 0
+    assert "2 contexts" in good[1]
+    assert not good[2]
+    assert unknown[0] == 0
+    assert "contexts.a.tll" in unknown[2]
+    assert missing[0] == 1
+    assert f"{none}: cannot be read" in missing[2]
+    assert "Traceback" not in missing[2]
+    assert wrong[0] == 1
+    assert not wrong[1]
+    assert "contexts.a.ttl" in wrong[2]
+    assert "contexts.a.params" in wrong[2]
 
 
 @linux
@@ -181,7 +191,8 @@ async def test_a_signal_drains_what_is_open_and_ends_with_status_0(
         go_on.set()
     reply = asking.result()
     assert (reply.status, reply.body) == (200, b"whole")
-    assert await served.end() == 0 and "Traceback" not in served.log
+    assert await served.end() == 0
+    assert "Traceback" not in served.log
     await until(lambda: not alive(redis))
     assert stat.S_IMODE((tmp_path / "state" / "admin.token").stat().st_mode) == 0o600
 
@@ -214,9 +225,7 @@ async def test_sighup_swaps_the_manifest_and_keeps_the_old_one_for_a_bad_one(
     assert await served.end() == 0
 
 
-async def test_the_environment_and_the_file_are_enough(
-    serve: Serve, redis_url: str, namespace: str, tmp_path: Path
-):
+async def test_the_environment_and_the_file_are_enough(serve: Serve, redis_url: str, namespace: str, tmp_path: Path):
     config = tmp_path / "edge.toml"
     config.write_text(f'redis = "{redis_url}"\nnamespace = "other"\nadmin_token = "from-file"\n')
     served = await serve(
@@ -229,7 +238,8 @@ async def test_the_environment_and_the_file_are_enough(
     body, headers = b'{"all": true}', {"Authorization": "Bearer from-file", "Content-Type": "application/json"}
     reply = await wire.request(served.admin, "POST", "/purge", headers, body, host="localhost")
     assert reply.status == 200
-    assert not list((tmp_path / "state").glob("*.token")) and SECRET not in served.log
+    assert not list((tmp_path / "state").glob("*.token"))
+    assert SECRET not in served.log
 
 
 async def test_the_log_says_what_a_missing_mwt_secret_means(serve: Serve, redis_url: str, namespace: str):
@@ -239,7 +249,8 @@ async def test_the_log_says_what_a_missing_mwt_secret_means(serve: Serve, redis_
 
 async def test_a_redis_that_is_away_at_the_start_is_a_loud_warning_and_the_edge_serves(serve: Serve, origin: Origin):
     served = await serve("--redis", "redis://127.0.0.1:1")
-    assert "WARNING" in served.log and "Redis cannot be reached" in served.log
+    assert "WARNING" in served.log
+    assert "Redis cannot be reached" in served.log
     for _ in range(2):
         reply = await wire.request(served.listen, "GET", "/profile/5/")
         assert (reply.status, reply.cache) == (200, "fwd=bypass; detail=store")

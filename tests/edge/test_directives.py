@@ -248,6 +248,12 @@ async def test_a_request_may_demand_a_fetch(edge: RunningEdge, origin: Origin, h
     assert (await edge.get(VIEW)).body == expected
 
 
+async def test_a_reload_is_never_answered_by_what_is_younger_than_a_second(edge: RunningEdge, origin: Origin):
+    await edge.get(VIEW)
+    assert (await edge.get(VIEW, [("Cache-Control", "max-age=0")])).cache == "fwd=request; stored"
+    assert origin.hits == 2
+
+
 @pytest.mark.parametrize("cache_control", ["only-if-cached", "only-if-cached, no-cache", "only-if-cached, max-age=10"])
 async def test_only_if_cached_is_answered_without_the_origin(edge: RunningEdge, origin: Origin, cache_control: str):
     headers = [("Cache-Control", cache_control)]

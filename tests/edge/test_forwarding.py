@@ -10,7 +10,7 @@ import pytest
 
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.support import wire
-from tests.support.origin import Asked, Origin, Says, until
+from tests.support.origin import Origin, Says, until
 from tests.support.proxy import read_head, talking
 
 MIB = 1 << 20
@@ -59,7 +59,8 @@ async def test_hop_by_hop_fields_end_here_and_all_others_pass_in_order(edge: Run
     )
     (asked,) = origin.asked
     assert [pair for pair in asked.headers if pair[0] == "X-List"] == [("X-List", v) for v in ("1", "2", "3, 4")]
-    assert asked.get("Host") == "Site.Test:81" and asked.get("Via") == "1.0 front, 1.1 mizan-edge"
+    assert asked.get("Host") == "Site.Test:81"
+    assert asked.get("Via") == "1.0 front, 1.1 mizan-edge"
     sent = set(names(asked.headers)) - {"connection"}
     assert sent == {"host", "x-list", "accept", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
     assert (asked.get("Connection") or "keep-alive") == "keep-alive"
@@ -105,9 +106,7 @@ async def test_a_trusted_peers_word_is_kept_and_its_address_added(make_edge: Edg
     assert (second.get("X-Forwarded-For"), second.get("X-Forwarded-Proto")) == ("127.0.0.1", "http")
 
 
-async def test_the_host_and_scheme_that_a_trusted_peer_names_tell_entries_apart(
-    make_edge: EdgeFactory, origin: Origin
-):
+async def test_the_host_and_scheme_that_a_trusted_peer_names_tell_entries_apart(make_edge: EdgeFactory, origin: Origin):
     edge = await make_edge(trusted_proxies="127.0.0.1")
     ways = [{}, {"X-Forwarded-Proto": "https"}, {"X-Forwarded-Host": "b.test"}, {"X-Forwarded-Host": "c.test"}]
     for headers in ways:
@@ -158,7 +157,8 @@ async def test_targets_pass_as_they_are(edge: RunningEdge, origin: Origin, targe
 
 async def test_a_long_target_passes(edge: RunningEdge, origin: Origin):
     target = "/x?" + "a" * 30_000
-    assert (await edge.get(target)).status == 200 and origin.asked[0].target == target
+    assert (await edge.get(target)).status == 200
+    assert origin.asked[0].target == target
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,8 @@ async def test_only_allowed_hosts_are_served_on_any_port_and_ports_do_not_mix(ma
     edge = await make_edge(allowed_hosts="Site.test")
     for host in "evil.test", "evil.test:80", "site.test.evil.test", "":
         reply = await edge.get("/profile/5/", host=host)
-        assert reply.status == 421 and reply["Content-Type"] == "application/problem+json"
+        assert reply.status == 421
+        assert reply["Content-Type"] == "application/problem+json"
     assert origin.hits == 0
     for host in "site.test", "SITE.test:1337":
         assert [(await edge.get("/profile/5/", host=host)).hit for _ in range(2)] == [False, True]
@@ -256,8 +257,10 @@ async def test_neither_server_nor_content_type_is_made_up(make_edge: EdgeFactory
         edge = await make_edge(origin=f"http://{address}")
         for target in "/undeclared", "/profile/5/", "/profile/5/":
             reply = await edge.get(target)
-            assert reply.body == b"hi" and reply["Server"] is None and reply["Content-Type"] is None
-        assert reply.hit
+            assert reply.body == b"hi"
+            assert reply["Server"] is None
+            assert reply["Content-Type"] is None
+        assert (await edge.get("/profile/5/")).hit
 
 
 @pytest.mark.parametrize("target", ["/undeclared", "/profile/5/"])
@@ -276,13 +279,13 @@ async def test_responses_without_content_end_after_their_head(make_edge: EdgeFac
         for status in 204, 304, 205, 200:
             await read_head(reader)
             extra = "" if status in (204, 304) else "Content-Length: 0\r\n"
-            writer.write(f"HTTP/1.1 {status} X\r\nETag: \"a\"\r\n{extra}\r\n".encode())
+            writer.write(f'HTTP/1.1 {status} X\r\nETag: "a"\r\n{extra}\r\n'.encode())
 
     async with talking(talk) as address:
         edge = await make_edge(origin=f"http://{address}")
         async with connection(edge.address) as (reader, writer):
             for status in 204, 304, 205, 200:
-                writer.write(b"GET /x HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"a\"\r\n\r\n")
+                writer.write(b'GET /x HTTP/1.1\r\nHost: a\r\nIf-None-Match: "a"\r\n\r\n')
                 head = await asyncio.wait_for(read_head(reader), 5)
                 assert head.startswith(f"HTTP/1.1 {status} ".encode())
                 assert b"chunked" not in head
@@ -326,7 +329,8 @@ async def test_bodies_pass_byte_for_byte_both_ways(make_edge: EdgeFactory, chunk
             reply = await wire.send(edge.address, head + data, method="POST")
         else:
             reply = await edge.request("POST", "/x", body=body)
-    assert reply.body == body and got == body
+    assert reply.body == body
+    assert got == body
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -397,7 +401,8 @@ async def test_a_peer_that_does_not_read_slows_the_other_down_and_fills_no_memor
             up.write(f"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n".encode())
             with pytest.raises(TimeoutError):  # for nobody reads
                 await asyncio.wait_for(pour(up, "up"), 0.7)
-    assert 0 < sent["up"] < size / 2 and 0 < sent["down"] < size / 2
+    assert 0 < sent["up"] < size / 2
+    assert 0 < sent["down"] < size / 2
 
 
 async def test_a_client_that_waits_for_100_gets_it_when_its_body_is_wanted(edge: RunningEdge, origin: Origin):
@@ -406,7 +411,8 @@ async def test_a_client_that_waits_for_100_gets_it_when_its_body_is_wanted(edge:
         assert await asyncio.wait_for(read_head(reader), 5) == b"HTTP/1.1 100 Continue\r\n\r\n"
         writer.write(b"body")
         assert (await asyncio.wait_for(read_head(reader), 5)).startswith(b"HTTP/1.1 200")
-    assert origin.asked[0].body == b"body" and origin.asked[0].get("Expect") is None
+    assert origin.asked[0].body == b"body"
+    assert origin.asked[0].get("Expect") is None
 
 
 async def test_a_client_that_waits_for_100_learns_at_once_that_there_is_no_origin(make_edge: EdgeFactory):
@@ -417,11 +423,12 @@ async def test_a_client_that_waits_for_100_learns_at_once_that_there_is_no_origi
 
 
 async def test_an_upload_that_breaks_off_never_looks_whole_to_the_origin(make_edge: EdgeFactory):
+    begun = asyncio.Event()
     ends: list[bytes] = []
 
     async def talk(reader: StreamReader, writer: StreamWriter) -> None:
-        await read_head(reader)
-        rest = b""
+        rest = await reader.readuntil(b"first")
+        begun.set()
         try:
             while data := await reader.read(65536):
                 rest += data
@@ -434,7 +441,8 @@ async def test_an_upload_that_breaks_off_never_looks_whole_to_the_origin(make_ed
             async with connection(edge.address) as (_, writer):
                 body = chunk(b"first") if "chunked" in length else b"first"
                 writer.write(f"POST /x HTTP/1.1\r\nHost: a\r\n{length}\r\n\r\n".encode() + body)
-                await writer.drain()
+                await asyncio.wait_for(begun.wait(), 5)
+                begun.clear()
             await until(lambda: len(ends) == 1)
             assert not ends.pop().endswith(b"0\r\n\r\n")
         assert (await edge.admin_request("GET", "/healthz")).status == 200
@@ -478,7 +486,8 @@ async def test_one_connection_carries_pipelined_requests_and_answers_in_order(ed
         b"/profile/1/",
         b"/y",
     ]
-    assert origin.hits == 4 and origin.asked[-1].body == b"abc"
+    assert origin.hits == 4
+    assert origin.asked[-1].body == b"abc"
 
 
 async def test_an_http_1_0_client_gets_what_it_can_read(make_edge: EdgeFactory):
@@ -494,41 +503,41 @@ async def test_an_http_1_0_client_gets_what_it_can_read(make_edge: EdgeFactory):
                 async with connection(edge.address) as (reader, writer):
                     writer.write(f"{head}\r\n\r\n".encode())
                     raw = await asyncio.wait_for(reader.read(), 5)
-                assert raw.split(b"\r\n")[0].endswith(b"200 OK") and raw.endswith(b"\r\n\r\nhello")
+                assert raw.split(b"\r\n")[0].endswith(b"200 OK")
+                assert raw.endswith(b"\r\n\r\nhello")
                 assert b"chunked" not in raw
 
 
-async def test_a_get_that_meets_a_connection_just_closed_is_sent_again_and_no_unsafe_request_is(make_edge: EdgeFactory):
-    asked: list[bytes] = []
+@pytest.mark.parametrize(
+    ("method", "statuses"), [("GET", [200] * 3), ("DELETE", [200, 502, 200]), ("POST", [200, 502, 200])]
+)
+async def test_a_connection_that_closes_on_its_second_request_costs_unsafe_requests_their_answer_and_is_never_repeated(
+    make_edge: EdgeFactory, method: str, statuses: list[int]
+):
+    asked = 0
 
     async def talk(reader: StreamReader, writer: StreamWriter) -> None:
-        # Each connection serves one request, and closes on the second as an idle one may at any time.
-        asked.append((await read_head(reader)).split()[0])
+        nonlocal asked
+        await read_head(reader)
+        asked += 1
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        asked.append((await read_head(reader)).split()[0])
+        await read_head(reader)
+        asked += 1
 
     async with talking(talk) as address:
         edge = await make_edge(origin=f"http://{address}")
-        assert [(await edge.get("/x")).status for _ in range(2)] == [200, 200]
-        asked.clear()
-        for method in "DELETE", "PUT", "POST":
-            while (await edge.get("/x")).status != 200 or len(asked) % 2 == 0:
-                pass
-            asked.clear()
-            assert (await edge.request(method, "/x")).status == 502
-            assert asked == [method.encode()]
-            asked.clear()
+        assert [(await edge.request(method, "/x")).status for _ in range(3)] == statuses
+    # A GET may be asked twice, for it changes nothing. A second DELETE would get another answer than the first did.
+    assert asked == (5 if method == "GET" else 3)
 
 
 async def test_the_edges_own_answers_name_it_and_are_not_stored(make_edge: EdgeFactory):
     async def talk(reader: StreamReader, writer: StreamWriter) -> None:
         await read_head(reader)
 
-    async def script(asked: Asked) -> Says:
-        return Says()
-
     async with talking(talk) as address:
         edge = await make_edge(origin=f"http://{address}")
         reply = await edge.get("/x")
     assert (reply.status, reply["Cache-Control"]) == (502, "no-store")
-    assert reply.cache == "fwd=bypass; detail=undeclared" and reply.json["status"] == 502
+    assert reply.cache == "fwd=bypass; detail=undeclared"
+    assert reply.json["status"] == 502

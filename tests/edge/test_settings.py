@@ -52,8 +52,10 @@ def test_a_flag_wins_over_the_environment_which_wins_over_the_file(tmp_path: Pat
     monkeypatch.setenv("MIZAN_CACHE_SECRET", "environment")
     settings = load_settings({**NEEDED, "listen": "3.3.3.3:3", "admin": None}, config)
     assert (settings.listen, settings.admin, settings.namespace) == ("3.3.3.3:3", "2.2.2.2:2", "file")
-    assert settings.cache_secret and settings.cache_secret.get_secret_value() == "environment"
-    assert settings.redis is None and settings.workers == 1
+    assert settings.cache_secret
+    assert settings.cache_secret.get_secret_value() == "environment"
+    assert settings.redis is None
+    assert settings.workers == 1
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -86,7 +88,8 @@ def test_somebody_elses_variable_is_no_secret_of_ours(monkeypatch: pytest.Monkey
     monkeypatch.setenv("CACHE_SECRET", LONG)
     monkeypatch.setenv("MWT_SECRET", LONG)
     settings = load_settings(NEEDED, None)
-    assert settings.cache_secret is None and settings.mwt_secret is None
+    assert settings.cache_secret is None
+    assert settings.mwt_secret is None
 
 
 def test_secrets_come_from_the_file(tmp_path: Path):
@@ -124,7 +127,9 @@ def test_secrets_come_from_the_file(tmp_path: Path):
 )
 def test_a_wrong_setting_is_one_line_that_names_it_and_says_what_to_do(name: str, value: str, says: str):
     (line,) = lines_of({**NEEDED, name: value})
-    assert line.startswith(f"{name}: ") and says in line and "hunter2" not in line
+    assert line.startswith(f"{name}: ")
+    assert says in line
+    assert "hunter2" not in line
 
 
 def test_every_wrong_setting_has_its_line(tmp_path: Path):
@@ -186,7 +191,8 @@ async def failure(settings: dict[str, Any]) -> str:
 
 async def test_a_missing_manifest_says_how_to_make_it(usable: dict[str, Any], tmp_path: Path):
     text = await failure(usable | {"manifest": tmp_path / "none.json"})
-    assert str(tmp_path / "none.json") in text and "export_edge_manifest" in text
+    assert str(tmp_path / "none.json") in text
+    assert "export_edge_manifest" in text
 
 
 @pytest.mark.parametrize(
@@ -202,7 +208,8 @@ async def test_a_missing_manifest_says_how_to_make_it(usable: dict[str, Any], tm
 async def test_a_malformed_manifest_names_the_place(usable: dict[str, Any], content: str, place: str):
     usable["manifest"].write_text(content)
     text = await failure(usable)
-    assert text.startswith(str(usable["manifest"])) and place in text
+    assert text.startswith(str(usable["manifest"]))
+    assert place in text
 
 
 @pytest.mark.parametrize(
@@ -250,7 +257,8 @@ async def test_a_state_directory_that_cannot_be_used_is_named(
         places.append(Path("/proc/self"))  # read-only for root too
     for place in places:
         text = await failure(usable | {"state_dir": place, "cache_secret": secret, "admin_token": secret})
-        assert text.startswith("state_dir: ") and "choose another --state-dir" in text
+        assert text.startswith("state_dir: ")
+        assert "choose another --state-dir" in text
 
 
 async def test_secrets_that_are_made_are_private_and_kept(usable: dict[str, Any]):
@@ -262,7 +270,8 @@ async def test_secrets_that_are_made_are_private_and_kept(usable: dict[str, Any]
         assert [path.read_text() for path in files] == first
     assert [stat.S_IMODE(path.stat().st_mode) for path in files] == [0o600, 0o600]
     assert stat.S_IMODE(usable["state_dir"].stat().st_mode) == 0o700
-    assert all(len(text.strip()) >= 32 for text in first) and first[0] != first[1]
+    assert all(len(text.strip()) >= 32 for text in first)
+    assert first[0] != first[1]
 
 
 async def test_a_secret_that_is_set_makes_no_file(usable: dict[str, Any]):
@@ -324,12 +333,15 @@ async def test_a_real_redis_with_another_password_or_policy_is_fatal(usable: dic
             await client.config_set("requirepass", "right")
         for given in url, url.replace("unix://", "unix://:hunter2@"):
             text = await failure(usable | {"redis": given})
-            assert "password" in text and "hunter2" not in text and "right" not in text
+            assert "password" in text
+            assert "hunter2" not in text
+            assert "right" not in text
 
 
 async def test_a_redis_url_that_cannot_be_read_is_named_and_not_shown(usable: dict[str, Any]):
     text = await failure(usable | {"redis": "redis://:hunter2@127.0.0.1:port/0"})
-    assert "Redis URL" in text and "hunter2" not in text
+    assert "Redis URL" in text
+    assert "hunter2" not in text
 
 
 @pytest.mark.parametrize("name", list(Settings.model_fields))

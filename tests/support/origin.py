@@ -89,5 +89,5 @@ async def running_origin(port: int = 0) -> AsyncIterator[Origin]:
 async def until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
     """Waits until `condition()` is true; fails the test when it does not become so."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for is outside this loop
             await asyncio.sleep(0.005)

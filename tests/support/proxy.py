@@ -1,4 +1,4 @@
-"""Peers at the level of bytes: an origin that says exactly what a test scripts, and a link that can be cut or frozen."""
+"""Peers at the level of bytes: an origin that says exactly what a test scripts, a link that can be cut or frozen."""
 
 import asyncio
 from asyncio import StreamReader, StreamWriter

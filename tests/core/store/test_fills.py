@@ -78,7 +78,7 @@ def test_the_end_of_a_fill_is_published_if_and_only_if_somebody_waits(plain_site
     turn(plain_site, "second")
     turn(plain_site, "waiting")
     finish(plain_site, "second")
-    messages = []
+    messages: list[bytes] = []
     while len(messages) < 1:
         if message := subscription.get_message(timeout=1):
             messages.append(message["data"])
