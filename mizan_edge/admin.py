@@ -22,7 +22,7 @@ from mizan_edge.errors import problem
 from mizan_edge.hold import Hold
 from mizan_edge.origin import Origin
 from mizan_edge.proxy import Proxy
-from mizan_edge.purge import Purger
+from mizan_edge.purge import Pending, Purger
 from mizan_edge.reload import Reloader
 from mizan_edge.routes import Uncacheable
 
@@ -181,12 +181,12 @@ class Admin:
             except StoreError as error:
                 raise Refused(503, f"Redis cannot be asked now: {error}") from None
         purged = await self.purger.purge(purge, "admin")
-        if purged is None:
+        if isinstance(purged, Pending):
             raise Refused(
                 503,
                 "Redis has not confirmed the purge. It is repeated until it has; meanwhile this edge serves nothing "
                 "from the cache.",
-                journaled=False,
+                journaled=purged.journaled,
             )
         return purged
 

@@ -25,6 +25,7 @@ from mizan_edge.config import (
 from mizan_edge.counters import Counters
 from mizan_edge.embedded import EmbeddedRedis
 from mizan_edge.hold import Hold
+from mizan_edge.journal import Journal
 from mizan_edge.listener import make_server
 from mizan_edge.origin import Origin
 from mizan_edge.proxy import Proxy
@@ -82,9 +83,11 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
                 read_timeout_s=settings.origin_timeout,
             )
         )
+        journal = stack.enter_context(Journal(settings.state_dir / "journal"))
         tasks, counters, hold = Tasks(), Counters(), Hold()
         stack.push_async_callback(tasks.stop)
-        purger = Purger(purges, hold=hold, counters=counters, tasks=tasks, patience_s=PATIENCE_S)
+        purger = Purger(purges, journal=journal, hold=hold, counters=counters, tasks=tasks, patience_s=PATIENCE_S)
+        purger.resume()
         proxy = Proxy(
             Site.of(manifest, rules),
             rules,
@@ -94,7 +97,7 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
             hold=hold,
             counters=counters,
         )
-        reloader = Reloader(settings.manifest, rules, proxy=proxy, store=purges, hold=hold, tasks=tasks)
+        reloader = Reloader(settings.manifest, rules, proxy=proxy, store=purges, purger=purger, hold=hold, tasks=tasks)
         await reloader.adopt()
         tasks.start(sweep_forever(purges, counters), "sweep")
         admin = Admin(proxy, purger, reloader, reads, origin, hold, counters, access)
@@ -107,6 +110,8 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
         public_at = await _listen(
             stack, web.ServerRunner(make_server(proxy, rules), shutdown_timeout=_SHUTDOWN_S), "listen", settings.listen
         )
+        if settings.workers > 1:
+            log.warning("one worker process runs, not %d: more than one are not supported yet", settings.workers)
         if rules.keyring is None:
             log.warning("without MIZAN_MWT_SECRET, requests of signed-in users pass by the cache")
         yield Edge(public_at, admin_at, redis_url, reloader)

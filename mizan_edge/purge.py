@@ -3,7 +3,11 @@
     # mutable state: `_unconfirmed`, the purges that Redis has not confirmed yet, oldest first.
 
 While there is one, a hold is set, and this edge serves nothing from the cache and stores nothing: what Redis still has
-may be exactly what was purged. The purges are repeated, in order, until Redis confirms; purging twice does no harm.
+may be exactly what was purged. They stand in the journal, on disk before the mutation is answered, and are repeated, in
+order, until Redis confirms, by this process or by the next one; purging twice does no harm.
+
+1. Redis does not confirm.   2. The client is answered.   3. The edge is killed.   4. Redis is back, with its data.
+5. The edge starts, and reads. -- It would serve what was purged. Hence the hold of 5 is set before the edge listens.
 """
 
 import asyncio
@@ -19,6 +23,7 @@ from mizan_core.store import AsyncStore, Purged, StoreError
 from mizan_edge.counters import Counters
 from mizan_edge.hold import Hold
 from mizan_edge.http import Fields, combined
+from mizan_edge.journal import Journal, JournalError
 from mizan_edge.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -29,26 +34,53 @@ MAX_FIELD_BYTES = 64 * 1024
 _SCOPES_AT_ONCE = 1000
 _RETRY_S = 0.2
 
-Source = Literal["response", "admin"]
+Source = Literal["response", "admin", "reload"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A purge that Redis has not confirmed within the time that an answer may wait. It is repeated until it has."""
+
+    journaled: bool
+    """Whether it is on disk; if not, it is lost when this process dies."""
 
 
 @dataclass(eq=False, slots=True)
 class _Unconfirmed:
     purge: Purge
     confirmed: asyncio.Event
+    number: int | None = None
+    """Its number in the journal, None where it could not be written."""
     result: Purged | None = None
 
 
 class Purger:
     """Purges what responses and people say, and remembers what Redis has not confirmed."""
 
-    def __init__(self, store: AsyncStore, *, hold: Hold, counters: Counters, tasks: Tasks, patience_s: float) -> None:
+    def __init__(
+        self,
+        store: AsyncStore,
+        *,
+        journal: Journal,
+        hold: Hold,
+        counters: Counters,
+        tasks: Tasks,
+        patience_s: float,
+    ) -> None:
         self._store = store
+        self._journal = journal
+        self._journal_lock = asyncio.Lock()
         self._hold = hold
         self._counters = counters
         self._tasks = tasks
         self._patience_s = patience_s
         self._unconfirmed: list[_Unconfirmed] = []
+
+    def resume(self) -> None:
+        """Takes up what an earlier process has left in the journal. To be called before anything is served."""
+        for left in self._journal.open:
+            log.warning("a purge of %s from before the start is repeated", _text(left.purge))
+            self._hold_for(_Unconfirmed(left.purge, asyncio.Event(), left.number))
 
     async def obey(self, fields: Fields, contexts: Mapping[str, Context]) -> None:
         """Purges what a response of the origin says. Returns when Redis has confirmed, or patience has ended."""
@@ -64,27 +96,39 @@ class Purger:
             log.warning("X-Mizan-Invalidate was widened: %s (field: %.200r)", "; ".join(purge.faults), value)
         await self.purge(purge, "response")
 
-    async def purge(self, purge: Purge, source: Source) -> Purged | None:
-        """Purges; None where Redis has not confirmed within the time that an answer may wait. It will be repeated."""
+    async def purge(self, purge: Purge, source: Source) -> Purged | Pending:
+        """Purges. Returns when Redis has confirmed, or when the answer may wait no longer."""
         if not purge.scopes and not purge.everything:
             return Purged(0, 0, 0)
-        purged: Purged | None
+        purged: Purged | Pending
         try:
             purged = await self._run(purge)
         except StoreError as error:
-            purged = await self._confirmed_later(self._remember(purge, error))
-        if purged is not None:
+            log.error(
+                "a purge of %s is not confirmed (%s): nothing is served from the cache until it is", _text(purge), error
+            )
+            purged = await self._confirmed_later(purge)
+        if isinstance(purged, Purged):
             self._counters.count("purges", source)
             self._counters.count("purged_entries", by=purged.entries)
             log.info("purged %s: %d entries, seq %d", _text(purge), purged.entries, purged.seq)
         return purged
 
-    async def _confirmed_later(self, waiting: _Unconfirmed) -> Purged | None:
+    async def _confirmed_later(self, purge: Purge) -> Purged | Pending:
+        waiting = _Unconfirmed(purge, asyncio.Event())
+        self._hold_for(waiting)
+        try:
+            async with self._journal_lock:
+                waiting.number = await asyncio.to_thread(self._journal.add, purge)
+            if waiting.confirmed.is_set():
+                await self._close(waiting)  # confirmed before it was written down
+        except JournalError as error:
+            log.error("%s: a crash before the purge is confirmed would lose it", error)
         try:
             await asyncio.wait_for(waiting.confirmed.wait(), self._patience_s)
         except TimeoutError:
             self._counters.count("purges_unconfirmed")
-        return waiting.result
+        return waiting.result or Pending(journaled=waiting.number is not None)
 
     async def count(self, scopes: Iterable[Scope], *, everything: bool) -> Purged:
         """What purging these would do. Raises StoreError."""
@@ -100,18 +144,11 @@ class Purger:
             seq, entries, banned = done.seq, entries + done.entries, banned + done.banned
         return Purged(seq, entries, banned)
 
-    def _remember(self, purge: Purge, error: StoreError) -> _Unconfirmed:
-        log.error(
-            "a purge of %s is not confirmed (%s): nothing is served from the cache until it is",
-            _text(purge),
-            error,
-        )
+    def _hold_for(self, waiting: _Unconfirmed) -> None:
         self._hold.set("unconfirmed purges")
-        waiting = _Unconfirmed(purge, asyncio.Event())
         if not self._unconfirmed:
             self._tasks.start(self._repeat(), "repeat-purges")
         self._unconfirmed.append(waiting)
-        return waiting
 
     async def _repeat(self) -> None:
         while self._unconfirmed:
@@ -121,10 +158,21 @@ class Purger:
             except StoreError:
                 await asyncio.sleep(_RETRY_S)
                 continue
+            await self._close(first)
             self._unconfirmed.remove(first)
             first.confirmed.set()
             log.warning("the purge of %s is confirmed now", _text(first.purge))
         self._hold.lift("unconfirmed purges")
+
+    async def _close(self, confirmed: _Unconfirmed) -> None:
+        # The lock: the line that opens it may be on its way to the disk.
+        async with self._journal_lock:
+            if confirmed.number is None:
+                return
+            try:
+                await asyncio.to_thread(self._journal.close, confirmed.number)
+            except JournalError as error:
+                log.error("%s: the purge will be repeated at the next start", error)
 
 
 def _text(purge: Purge) -> str:

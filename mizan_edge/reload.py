@@ -14,9 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mizan_core.manifest import Manifest, load_manifest
+from mizan_core.resolve import Purge
+from mizan_core.scopes import Scope
 from mizan_core.store import AsyncStore, StoreError
 from mizan_edge.hold import Hold
 from mizan_edge.proxy import Proxy
+from mizan_edge.purge import Purger
 from mizan_edge.site import Rules, Site
 from mizan_edge.tasks import Tasks
 
@@ -58,11 +61,22 @@ def read_manifest(path: Path) -> Manifest:
 class Reloader:
     """Swaps manifests, one at a time."""
 
-    def __init__(self, path: Path, rules: Rules, *, proxy: Proxy, store: AsyncStore, hold: Hold, tasks: Tasks) -> None:
+    def __init__(
+        self,
+        path: Path,
+        rules: Rules,
+        *,
+        proxy: Proxy,
+        store: AsyncStore,
+        purger: Purger,
+        hold: Hold,
+        tasks: Tasks,
+    ) -> None:
         self._path = path
         self._rules = rules
         self._proxy = proxy
         self._store = store
+        self._purger = purger
         self._hold = hold
         self._tasks = tasks
         self._lock = asyncio.Lock()
@@ -76,6 +90,9 @@ class Reloader:
             self._hold.set("manifest not adopted")
             self._proxy.site = Site.of(manifest, self._rules)
             await self.adopt()
+            # Whatever has changed about a context may have changed what its responses should be.
+            gone = Purge(tuple(Scope(name) for name in (*found.removed, *found.changed)))
+            await self._purger.purge(gone, "reload")
             log.info("manifest reloaded: %s", found)
             return found
 

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from mizan_edge.config import load_settings
 from mizan_edge.edge import running
 from tests.support import wire
 from tests.support.origin import Origin, running_origin
+from tests.support.served import SERVING, Serve, Served, spawn
 from tests.support.wire import Headers, Reply
 
 SECRET = "cache-secret-cache-secret-cache-secret"
@@ -144,3 +145,34 @@ def tokens():
         return {"Authorization": f"Bearer {token}"}
 
     return headers
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    path = tmp_path / "edge.json"
+    path.write_bytes(json.dumps(MANIFEST).encode())
+    return path
+
+
+@pytest.fixture
+async def serve(origin: Origin, manifest: Path, tmp_path: Path) -> AsyncIterator[Serve]:
+    """Starts `mizan-edge serve`, with a Redis of its own unless told otherwise."""
+    started = []
+
+    async def start(*flags: str | Path, **environment: str) -> Served:
+        usual: list[str | Path] = ["--origin", origin.url, "--manifest", manifest, "--state-dir", tmp_path / "state"]
+        process = await spawn(
+            "serve", *usual, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", *flags, **environment
+        )
+        started.append(process)
+        served = Served(process)
+        match = await served.read_until(SERVING)
+        served.listen, served.admin = match[1], match[2]
+        return served
+
+    yield start
+    for process in started:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+        await process.communicate()

@@ -1,15 +1,10 @@
 """The command line, as processes: what it says, how it starts, and how it ends."""
 
 import asyncio
-import os
 import re
 import signal
 import stat
 import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -20,96 +15,7 @@ from tests.edge.conftest import MANIFEST, MWT_SECRET, SECRET
 from tests.support import wire
 from tests.support.origin import Asked, Origin, Says, until
 from tests.support.processes import alive
-
-ROOT = Path(__file__).parents[2]
-SERVING = re.compile(r"serving .* on http://(\S+), admin on http://(\S+)")
-
-
-@dataclass
-class Served:
-    """A `mizan-edge serve` process."""
-
-    process: Process
-    listen: str = ""
-    admin: str = ""
-    said: list[str] = field(default_factory=list)
-
-    @property
-    def log(self) -> str:
-        return "".join(self.said)
-
-    async def read_until(self, pattern: re.Pattern[str]) -> re.Match[str]:
-        """Reads the log up to a line that matches."""
-        assert self.process.stderr is not None
-        async with asyncio.timeout(20):
-            while line := (await self.process.stderr.readline()).decode():
-                self.said.append(line)
-                if match := pattern.search(line):
-                    return match
-        raise AssertionError(f"it ended without {pattern.pattern!r}: {self.log}")
-
-    async def end(self) -> int:
-        """Waits for its end; the exit status."""
-        assert self.process.stderr is not None
-        async with asyncio.timeout(20):
-            self.said.append((await self.process.stderr.read()).decode())
-            return await self.process.wait()
-
-
-async def spawn(*arguments: str | Path, **environment: str) -> Process:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MIZAN")}
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "mizan_edge",
-        *map(str, arguments),
-        stdout=PIPE,
-        stderr=PIPE,
-        cwd=ROOT,
-        env=clean | environment,
-    )
-
-
-async def run(*arguments: str | Path, **environment: str) -> tuple[int, str, str]:
-    """Exit status, stdout and stderr of a command that ends."""
-    process = await spawn(*arguments, **environment)
-    out, error = await asyncio.wait_for(process.communicate(), 20)
-    assert process.returncode is not None
-    return process.returncode, out.decode(), error.decode()
-
-
-Serve = Callable[..., Awaitable[Served]]
-
-
-@pytest.fixture
-def manifest(tmp_path: Path) -> Path:
-    path = tmp_path / "edge.json"
-    path.write_bytes(orjson.dumps(MANIFEST))
-    return path
-
-
-@pytest.fixture
-async def serve(origin: Origin, manifest: Path, tmp_path: Path) -> AsyncIterator[Serve]:
-    """Starts `mizan-edge serve`, with a Redis of its own unless told otherwise."""
-    started = []
-
-    async def start(*flags: str | Path, **environment: str) -> Served:
-        usual: list[str | Path] = ["--origin", origin.url, "--manifest", manifest, "--state-dir", tmp_path / "state"]
-        process = await spawn(
-            "serve", *usual, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", *flags, **environment
-        )
-        started.append(process)
-        served = Served(process)
-        match = await served.read_until(SERVING)
-        served.listen, served.admin = match[1], match[2]
-        return served
-
-    yield start
-    for process in started:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-        await process.communicate()
+from tests.support.served import Serve, run
 
 
 def children(pid: int) -> list[int]:

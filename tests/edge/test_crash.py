@@ -1,0 +1,52 @@
+"""G3: a purge that Redis has not confirmed survives the death of the edge."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.edge.conftest import SECRET
+from tests.support import wire
+from tests.support.killable import Redis
+from tests.support.origin import Asked, Origin, Says
+from tests.support.served import Serve
+
+
+@pytest.fixture
+def server() -> Iterator[Redis]:
+    with tempfile.TemporaryDirectory(prefix="mizan-test-") as home:
+        redis = Redis(Path(home), keep=False)
+        redis.start()
+        yield redis
+        redis.kill()
+
+
+@pytest.mark.parametrize("journal", ["kept", "lost"])
+async def test_after_kill_9_the_first_read_is_new_because_of_the_journal(
+    serve: Serve, origin: Origin, server: Redis, tmp_path: Path, journal: str
+):
+    name = "old"
+
+    def script(asked: Asked) -> Says:
+        nonlocal name
+        if asked.method == "POST":
+            name = "new"
+            return Says("done", headers=[("X-Mizan-Invalidate", "user;user_id=5")])
+        return Says(name)
+
+    origin.script = script
+    settings = {"MIZAN_EDGE_REDIS": server.url, "MIZAN_CACHE_SECRET": SECRET}
+    edge = await serve(**settings)
+    assert (await wire.request(edge.listen, "GET", "/profile/5/")).body == b"old"
+    # Redis is frozen, not restarted: its incarnation goes on, and so does the entry.
+    server.freeze()
+    assert (await wire.request(edge.listen, "POST", "/x", body=b"")).status == 200
+    edge.process.kill()
+    await edge.process.wait()
+    server.thaw()
+    if journal == "lost":
+        (tmp_path / "state" / "journal").unlink()
+    edge = await serve(**settings)
+    first = await wire.request(edge.listen, "GET", "/profile/5/")
+    assert first.body == (b"new" if journal == "kept" else b"old"), "the journal makes the difference"

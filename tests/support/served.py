@@ -1,0 +1,69 @@
+"""`mizan-edge` as a process of its own."""
+
+import asyncio
+import os
+import re
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SERVING = re.compile(r"serving .* on http://(\S+), admin on http://(\S+)")
+
+
+@dataclass
+class Served:
+    """A `mizan-edge serve` process."""
+
+    process: Process
+    listen: str = ""
+    admin: str = ""
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def log(self) -> str:
+        return "".join(self.said)
+
+    async def read_until(self, pattern: re.Pattern[str]) -> re.Match[str]:
+        """Reads the log up to a line that matches."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(20):
+            while line := (await self.process.stderr.readline()).decode():
+                self.said.append(line)
+                if match := pattern.search(line):
+                    return match
+        raise AssertionError(f"it ended without {pattern.pattern!r}: {self.log}")
+
+    async def end(self) -> int:
+        """Waits for its end; the exit status."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(20):
+            self.said.append((await self.process.stderr.read()).decode())
+            return await self.process.wait()
+
+
+async def spawn(*arguments: str | Path, **environment: str) -> Process:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MIZAN")}
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "mizan_edge",
+        *map(str, arguments),
+        stdout=PIPE,
+        stderr=PIPE,
+        cwd=ROOT,
+        env=clean | environment,
+    )
+
+
+async def run(*arguments: str | Path, **environment: str) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of a command that ends."""
+    process = await spawn(*arguments, **environment)
+    out, error = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), error.decode()
+
+
+Serve = Callable[..., Awaitable[Served]]
