@@ -29,13 +29,15 @@ def hit(outcome: Hit) -> str:
     return f"{NAME}; hit; ttl={outcome.ttl_s}"
 
 
-def forwarded(outcome: Forwarded, *, stored: bool = False, status: int | None = None) -> str:
+def forwarded(outcome: Forwarded, *, stored: bool = False, collapsed: bool = False, status: int | None = None) -> str:
     """The member for a forwarded request. `status` is the origin's, None where it did not answer."""
     text = f"{NAME}; fwd={outcome.fwd}"
     if outcome.detail:
         text += f"; detail={outcome.detail}"
     if stored:
         text += "; stored"
+    if collapsed:
+        text += "; collapsed"
     if status is not None and status >= 400:
         text += f"; fwd-status={status}"
     return text

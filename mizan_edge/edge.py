@@ -24,6 +24,7 @@ from mizan_edge.config import (
 )
 from mizan_edge.counters import Counters
 from mizan_edge.embedded import EmbeddedRedis
+from mizan_edge.flight import Flights, hear_wakes
 from mizan_edge.hold import Hold
 from mizan_edge.journal import Journal
 from mizan_edge.listener import make_server
@@ -88,12 +89,15 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
         stack.push_async_callback(tasks.stop)
         purger = Purger(purges, journal=journal, hold=hold, counters=counters, tasks=tasks, patience_s=PATIENCE_S)
         purger.resume()
+        flights = Flights(reads, tasks)
+        tasks.start(hear_wakes(reads, flights), "hear-wakes")
         proxy = Proxy(
             Site.of(manifest, rules),
             rules,
             store=reads,
             origin=origin,
             purger=purger,
+            flights=flights,
             hold=hold,
             counters=counters,
         )

@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 
 from mizan_core.scopes import Scope
 from mizan_core.store import AsyncStore, StoreError
-from mizan_core.store.fills import Turn, end, lead, renew
+from mizan_core.store.fills import Turn, end, lead, renew, wake_channel
 from mizan_edge.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 LEASE_MS = 2000
 # How long it is remembered that responses under a key cannot be shared.
 ALONE_MS = 5000
+_RESUBSCRIBE_S = 0.5
 
 
 class Flight:
@@ -36,8 +37,8 @@ class Flight:
     def __init__(self, key: str) -> None:
         self.key = key
         self.token = secrets.token_hex(8)
-        self.shared = False
-        """Set when the store took the response."""
+        self.alone_ms = 0
+        """Set where the response cannot be shared: for how long those who come next need not wait for each other."""
 
 
 class Flights:
@@ -48,12 +49,16 @@ class Flights:
         self._tasks = tasks
         self._waiting: dict[str, asyncio.Event] = {}
 
-    async def turn(self, key: str, flight: Flight, scopes: Sequence[Scope]) -> Turn:
-        """Whose turn it is to fetch; returns when it is no longer somebody else's. Raises StoreError."""
+    async def turn(self, flight: Flight, scopes: Sequence[Scope], seen: bytes) -> Turn:
+        """Whose turn it is to fetch; returns when it is no longer somebody else's. Raises StoreError.
+
+        `seen` is the seal of an entry that is of no use, as in `mizan_core.store.fills.lead`.
+        """
+        key = flight.key
         while True:
             event = self._waiting.setdefault(key, asyncio.Event())
             turn = await self._store.run(
-                lead(self._store.namespace, key, flight.token, scopes=scopes, lease_ms=LEASE_MS)
+                lead(self._store.namespace, key, flight.token, scopes=scopes, seen=seen, lease_ms=LEASE_MS)
             )
             if turn.what == "lead":
                 return turn
@@ -68,7 +73,7 @@ class Flights:
 
     @asynccontextmanager
     async def led(self, flight: Flight) -> AsyncIterator[None]:
-        """Keeps a lead while the block runs, and ends it: shared if the store took the response."""
+        """Keeps a lead while the block runs, and ends it."""
         keeping = self._tasks.start(self._keep(flight), "keep-fill-lease")
         try:
             yield
@@ -95,9 +100,20 @@ class Flights:
                 log.debug("a fill lease was not renewed: %s", error)
 
     async def _end(self, flight: Flight) -> None:
-        alone_ms = 0 if flight.shared else ALONE_MS
         try:
-            await self._store.run(end(self._store.namespace, flight.key, flight.token, alone_ms=alone_ms))
+            await self._store.run(end(self._store.namespace, flight.key, flight.token, alone_ms=flight.alone_ms))
         except StoreError as error:
             log.debug("a fill lease was not ended: %s", error)
         self.wake(flight.key)
+
+
+async def hear_wakes(store: AsyncStore, flights: Flights) -> None:
+    """Wakes those who wait here for fills of other hosts, until cancelled."""
+    while True:
+        try:
+            async for key in store.messages(wake_channel(store.namespace)):
+                flights.wake(key)
+        except StoreError as error:
+            log.debug("waiting for fills of other hosts falls back to their leases: %s", error)
+        flights.wake_all()
+        await asyncio.sleep(_RESUBSCRIBE_S)

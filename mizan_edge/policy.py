@@ -234,7 +234,16 @@ def dependencies(lookup: Lookup, fields: Fields, contexts: dict[str, Context]) -
     said = declared(parse_scopes(field), contexts) if len(field) <= _MAX_SCOPE_BYTES else None
     if said is None:
         return None
-    scopes = [lookup.resource.scope, *said]
-    if lookup.partition.user is not None and contexts[lookup.resource.context].scope == "user":
-        scopes += [Scope(name, ((USER, lookup.partition.user),)) for name in {scope.context for scope in scopes}]
-    return tuple(scopes)
+    return _with_user(lookup, [lookup.resource.scope, *said])
+
+
+def request_scopes(lookup: Lookup) -> tuple[Scope, ...]:
+    """The scopes that the answer will depend on at least, as far as the request shows them."""
+    return _with_user(lookup, [lookup.resource.scope])
+
+
+def _with_user(lookup: Lookup, scopes: list[Scope]) -> tuple[Scope, ...]:
+    if lookup.partition.user is None:  # public or anonymous
+        return tuple(scopes)
+    contexts = {scope.context for scope in scopes}
+    return (*scopes, *(Scope(name, ((USER, lookup.partition.user),)) for name in sorted(contexts)))

@@ -1,6 +1,6 @@
 """One request: asks the pure modules what to do, and does the I/O.
 
-    read   look up -> answer from the entry, or fill -> store -> answer
+    read   look up -> answer from the entry, or ask whose turn it is to fetch -> fetch -> store -> answer
     pass   stream both ways
 
 Whatever comes back from the origin goes through `_send`, so no response can reach a client before what it
@@ -10,17 +10,20 @@ invalidates has been purged.
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from mizan_core.resolve import Purge
 from mizan_core.store import AsyncStore, EntryError, Fence, StoreError
+from mizan_core.store.fills import Turn
+from mizan_core.store.operations import StoreReply
 from mizan_edge import conditional, forwarding, policy
 from mizan_edge.cache_status import Forwarded, Hit, forwarded, hit
 from mizan_edge.calls import match_call
 from mizan_edge.counters import Counters
 from mizan_edge.entry import StoredResponse, VaryRecord, decode_payload
 from mizan_edge.errors import OriginError, problem
+from mizan_edge.flight import ALONE_MS, Flight, Flights
 from mizan_edge.forwarding import Peer
 from mizan_edge.freshness import initial_age_s
 from mizan_edge.hold import Hold
@@ -44,6 +47,10 @@ _NOTEWORTHY = {
 }
 
 
+# The next who asks may share again: this response is there, or was overtaken by a purge.
+_SHARED_OR_OVERTAKEN = ("stored", "overtaken", "incarnation", "trimmed")
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What goes to the client: a head, and a body that is whole or still arriving."""
@@ -62,6 +69,14 @@ class _Found:
     fence: Fence
     now_ms: int
     vary: tuple[str, ...]
+    key: str
+    """Under which it lies, or would."""
+    mac: bytes
+    """The seal of what lies there."""
+
+    def renewed(self, turn: Turn) -> "_Found":
+        """The same, as of a later moment."""
+        return replace(self, fence=turn.fence, now_ms=turn.now_ms)
 
 
 class Proxy:
@@ -75,6 +90,7 @@ class Proxy:
         store: AsyncStore,
         origin: Origin,
         purger: Purger,
+        flights: Flights,
         hold: Hold,
         counters: Counters,
     ) -> None:
@@ -83,6 +99,7 @@ class Proxy:
         self._store = store
         self._origin = origin
         self._purger = purger
+        self._flights = flights
         self._hold = hold
         self._counters = counters
 
@@ -158,17 +175,66 @@ class Proxy:
             if reply.corrupt:
                 self._counters.count("corrupt_entries", by=reply.corrupt)
                 log.error("the entry %s was altered in Redis: not used", self._store.namespace.entry(key))
-            payload = decode_payload(reply.entries[0].payload) if reply.entries[0] else None
+            (entry,) = reply.entries
+            payload = decode_payload(entry.payload) if entry else None
             if isinstance(payload, VaryRecord) and not vary:
                 vary = payload.names
                 continue
             stored = payload if isinstance(payload, StoredResponse) else None
-            return _Found(stored, reply.fence, reply.now_ms, vary)
+            return _Found(stored, reply.fence, reply.now_ms, vary, key, entry.mac if entry else b"")
 
     async def _fill(self, site: Site, request: Request, body: Body, lookup: Lookup, found: _Found) -> Answer:
         why = _why(lookup, found)
         if not lookup.store:
             return await self._pass(request, body, why)
+        if lookup.forced:
+            # Whoever demands a fetch gets one of his own.
+            return await self._fetch(site, request, body, lookup, found, why, Flight(found.key))
+        flight = Flight(found.key)
+        try:
+            turn = await self._flights.turn(flight, policy.request_scopes(lookup), found.mac)
+        except StoreError as error:
+            self._counters.count("store_errors", "lead")
+            log.warning("the cache is passed by: %s", error)
+            return await self._pass(request, body, Forwarded("bypass", "store"))
+        match turn.what:
+            case "lead":
+                async with self._flights.led(flight):
+                    return await self._fetch(site, request, body, lookup, found.renewed(turn), why, flight)
+            case "alone":
+                return await self._fetch(site, request, body, lookup, found.renewed(turn), why, flight)
+            case "entry":
+                return await self._collapsed(site, request, body, lookup, why)
+        raise AssertionError(turn.what)
+
+    async def _collapsed(self, site: Site, request: Request, body: Body, lookup: Lookup, why: Forwarded) -> Answer:
+        """Answers with what somebody else has fetched; where that is of no use, with a fetch of its own."""
+        try:
+            found = await self._look_up(site, request, lookup)
+        except StoreError as error:
+            log.warning("the cache is passed by: %s", error)
+            return await self._pass(request, body, Forwarded("bypass", "store"))
+        stored = found.stored
+        if stored and not self._hold.active() and policy.usable(request, stored, lookup, found.now_ms):
+            self._count_outcome(lookup.resource.context, "collapsed")
+            return self._from_entry(request, stored, found.now_ms, forwarded(why, collapsed=True))
+        if found.vary and stored is None:
+            # One of several variants was fetched, and this request selects another: there is a flight for that one.
+            return await self._fill(site, request, body, lookup, found)
+        return await self._fetch(site, request, body, lookup, found, why, Flight(found.key))
+
+    async def _fetch(
+        self,
+        site: Site,
+        request: Request,
+        body: Body,
+        lookup: Lookup,
+        found: _Found,
+        why: Forwarded,
+        flight: Flight,
+    ) -> Answer:
+        """Asks the origin, stores what may be stored, and answers. Says in `flight` whether others could share it."""
+        flight.alone_ms = ALONE_MS
         context = site.manifest.contexts[lookup.resource.context]
         try:
             exchange = await self._send(policy.fill_request(request, lookup, context), body)
@@ -176,16 +242,7 @@ class Proxy:
             return self._failed(error, why)
         verdict = policy.storable(request, lookup, exchange.response, site.manifest.contexts)
         if not isinstance(verdict, Storable):
-            if verdict in _NOTEWORTHY:
-                name, meaning = _NOTEWORTHY[verdict]
-                log.warning(
-                    "context %s: a response with `%s: %.200s` is not stored: %s",
-                    lookup.resource.context,
-                    name,
-                    exchange.response.get(name.lower()),
-                    meaning,
-                )
-            self._count_outcome(lookup.resource.context, f"unstorable-{verdict}")
+            self._note(lookup, exchange.response, verdict)
             return self._relay(exchange, forwarded(why, status=exchange.response.status))
         try:
             whole, rest = await _gather(exchange, self._rules.max_entry_bytes)
@@ -197,10 +254,25 @@ class Proxy:
             return self._relay(exchange, forwarded(why, status=exchange.response.status), rest)
         # RFC 9111 section 4.2.3: a response ages from when it was asked for.
         stored = _stored_response(exchange.response, whole, found.now_ms, verdict)
-        kept = await self._keep(site, request, lookup, found, stored, verdict)
+        reply = await self._keep(site, request, lookup, found, stored, verdict)
+        if reply in _SHARED_OR_OVERTAKEN:
+            flight.alone_ms = 0
+        kept = reply == "stored"
         self._count_outcome(lookup.resource.context, "miss" if kept else "miss-unstored")
         status = forwarded(why, stored=kept, status=exchange.response.status)
         return self._from_entry(request, stored, None, status)
+
+    def _note(self, lookup: Lookup, response: Response, refusal: policy.Refusal) -> None:
+        self._count_outcome(lookup.resource.context, f"unstorable-{refusal}")
+        if refusal in _NOTEWORTHY:
+            name, meaning = _NOTEWORTHY[refusal]
+            log.warning(
+                "context %s: a response with `%s: %.200s` is not stored: %s",
+                lookup.resource.context,
+                name,
+                response.get(name.lower()),
+                meaning,
+            )
 
     async def _keep(
         self,
@@ -210,11 +282,11 @@ class Proxy:
         found: _Found,
         stored: StoredResponse,
         how: Storable,
-    ) -> bool:
-        """Stores a response, and whatever record leads to it; whether it lies there now."""
+    ) -> StoreReply | None:
+        """Stores a response, and whatever record leads to it. None where the store was not asked or failed."""
         # What began under another manifest was judged by it.
         if self._hold.active() or site is not self.site:
-            return False
+            return None
         retention_ms = (how.lifetime.retention_s - stored.initial_age_s) * 1000
         shapes = {scope.context: site.manifest.contexts[scope.context].shape for scope in how.scopes}
         wanted: list[tuple[str | None, bytes]] = [(policy.variant_of(request, how.vary), stored.to_bytes())]
@@ -232,12 +304,18 @@ class Proxy:
                 )
                 if (reply := await self._store.run(operation)) != "stored":
                     self._counters.count("store_refused", reply)
-                    return False
+                    if reply == "shape":
+                        log.warning(
+                            "context %s: not stored, since the origin or another edge has a manifest with other "
+                            "parameters: export it again and reload",
+                            lookup.resource.context,
+                        )
+                    return reply
         except (StoreError, EntryError) as error:
             self._counters.count("store_errors", "store")
             log.warning("a response is not stored: %s", error)
-            return False
-        return True
+            return None
+        return "stored"
 
     async def _send(self, request: Request, body: Body) -> Exchange:
         """Asks the origin, and purges what its answer says before anybody sees it. Raises OriginError."""

@@ -1,5 +1,6 @@
 """The store over redis-py's asyncio client: for the edge."""
 
+from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 import redis
@@ -11,6 +12,8 @@ from mizan_core.store.operations import Namespace, Operation
 
 T = TypeVar("T")
 
+_PUBSUB_POLL_S = 1.0
+
 
 class AsyncStore:
     """Runs operations on one Redis. Every failure is a StoreError; nothing is retried here."""
@@ -18,6 +21,7 @@ class AsyncStore:
     def __init__(self, url: str, namespace: Namespace, *, timeout_s: float) -> None:
         """Connects at the first operation. Raises StoreUnusable for a URL that is none of Redis."""
         self.namespace = namespace
+        self._url = url
         self._redis = from_url(Redis.from_url, url, retry=Retry(no_backoff(), 0), **options(timeout_s))
 
     async def run(self, operation: Operation[T]) -> T:
@@ -48,6 +52,19 @@ class AsyncStore:
         except (redis.RedisError, OSError):
             return False
         return True
+
+    async def messages(self, channel: str) -> AsyncIterator[str]:
+        """What is published on a channel from now on, on a connection of its own. Raises StoreError when it ends."""
+        async with from_url(Redis.from_url, self._url, retry=Retry(no_backoff(), 0), **options(None)) as client:
+            try:
+                async with client.pubsub(ignore_subscribe_messages=True) as subscription:
+                    await subscription.subscribe(channel)
+                    while True:
+                        message = await subscription.get_message(timeout=_PUBSUB_POLL_S)
+                        if message is not None:
+                            yield message["data"].decode()
+            except (redis.RedisError, OSError) as error:
+                raise translate(error) from error
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -20,7 +20,7 @@ _UNUSABLE = (
 )
 
 
-def options(timeout_s: float) -> dict[str, Any]:
+def options(timeout_s: float | None) -> dict[str, Any]:
     """Keyword arguments for redis-py, sync or asyncio; the retry policy differs in type and is the client's own."""
     return {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "protocol": 2}
 

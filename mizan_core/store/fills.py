@@ -29,8 +29,13 @@ def _lease(namespace: Namespace, key: str) -> str:
     return f"{{{namespace.name}}}:f:{key}"
 
 
-def lead(namespace: Namespace, key: str, token: str, *, scopes: Sequence[Scope], lease_ms: int) -> Operation[Turn]:
-    """Who fetches the entry `key`, which will depend on `scopes` and perhaps on more."""
+def lead(
+    namespace: Namespace, key: str, token: str, *, scopes: Sequence[Scope], seen: bytes, lease_ms: int
+) -> Operation[Turn]:
+    """Who fetches the entry `key`, which will depend on `scopes` and perhaps on more.
+
+    `seen` is the seal of an entry that lies there and is of no use to the caller, b"" where there was none.
+    """
 
     def parse(reply: Sequence[Any]) -> Turn:
         what, incarnation, seq, now_ms, last = reply
@@ -43,7 +48,7 @@ def lead(namespace: Namespace, key: str, token: str, *, scopes: Sequence[Scope],
     return Operation(
         script("lead"),
         [namespace.control, namespace.entry(key), _lease(namespace, key)],
-        [nonce(), token, lease_ms, "\n".join(index_names(scopes))],
+        [nonce(), token, lease_ms, "\n".join(index_names(scopes)), seen],
         parse,
     )
 

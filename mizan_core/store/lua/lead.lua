@@ -8,6 +8,7 @@
 --       2 the caller's token
 --       3 how long its lease lasts if it gets one, ms
 --       4 the names of the indexes that the entry will stand in, as far as the request shows them, a line each
+--       5 the seal of an entry that the caller has seen and cannot use, or ''
 -- Returns {what, inc, seq, now in ms, value or ms}:
 --   'entry'  it has been stored meanwhile: its bytes
 --   'lead'   the caller asks the origin
@@ -18,7 +19,7 @@ local c = control(ARGV[1])
 local now = now_ms()
 local value = redis.pcall('GET', KEYS[2])
 local header = type(value) == 'string' and parse_header(value)
-if header and alive(c, header, redis.pcall('ZCARD', bans_key) ~= 0) then
+if header and string.sub(value, 1, 32) ~= ARGV[5] and alive(c, header, redis.pcall('ZCARD', bans_key) ~= 0) then
   return { 'entry', c.inc, c.seq, now, value }
 end
 

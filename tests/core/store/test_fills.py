@@ -8,8 +8,8 @@ USER_5 = scope("user", user_id=5)
 LEASE_MS = 60_000
 
 
-def turn(site: Site, token: str, *scopes: Scope, lease_ms: int = LEASE_MS) -> Turn:
-    operation = lead(site.namespace, key_of("a"), token, scopes=scopes or (USER_5,), lease_ms=lease_ms)
+def turn(site: Site, token: str, *scopes: Scope, lease_ms: int = LEASE_MS, seen: bytes = b"") -> Turn:
+    operation = lead(site.namespace, key_of("a"), token, scopes=scopes or (USER_5,), seen=seen, lease_ms=lease_ms)
     return site.runner.run(operation)
 
 
@@ -26,6 +26,16 @@ def test_one_leads_and_all_others_wait_until_it_has_stored(site: Site):
     assert site.store("a", USER_5, fence=first.fence, payload=b"new") == "stored"
     found = turn(site, "other-1")
     assert found.what == "entry" and found.entry is not None and found.entry.payload == b"new"
+
+
+def test_an_entry_that_the_caller_has_seen_and_cannot_use_is_fetched_anew_by_one(site: Site):
+    site.fill("a", USER_5)
+    stale = site.read("a").entries[0]
+    assert stale is not None
+    assert turn(site, "first").what == "entry"
+    assert [turn(site, token, seen=stale.mac).what for token in ("second", "third")] == ["lead", "wait"]
+    assert site.store("a", USER_5, payload=b"newer") == "stored"
+    assert turn(site, "third", seen=stale.mac).what == "entry"
 
 
 def test_nobody_who_comes_after_a_matching_purge_waits_for_a_fill_that_began_before(site: Site):
