@@ -2,11 +2,11 @@
 
 From the ground up:
 
-http, cache_control, freshness, cache_status   messages and the HTTP cache's arithmetic
-routes, calls, identity, policy, entry         what is asked, for whom, and what may be done about it
-origin, embedded, tasks, counters, state       adapters: one kind of I/O each
-purge, proxy                                   drivers: one purge, one request
-config, server, admin, cli                     the shell: compose, start, stop
+http, cache_control, freshness, cache_status, conditional   messages and the HTTP cache's arithmetic
+routes, calls, identity, policy, entry, forwarding, answer  what is asked, for whom, what may be done about it
+origin, embedded, journal, tasks, counters                  adapters: one kind of I/O each
+cache, purge, flight, proxy, reload, sweeper                drivers: one purge, one request, one manifest
+config, listener, admin, edge, cli                          the shell: compose, start, stop
 
 The first two floors are pure: no I/O, no clock, no randomness.
 """

@@ -13,6 +13,7 @@ from aiohttp import web
 from mizan_core.seal import sealing_key
 from mizan_core.store import AsyncStore, Namespace, StoreError, StoreUnusable
 from mizan_edge.admin import Access, Admin
+from mizan_edge.cache import Cache
 from mizan_edge.config import (
     ConfigError,
     Settings,
@@ -94,7 +95,7 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
         proxy = Proxy(
             Site.of(manifest, rules),
             rules,
-            store=reads,
+            cache=Cache(reads, counters),
             origin=origin,
             purger=purger,
             flights=flights,

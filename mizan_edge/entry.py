@@ -1,12 +1,13 @@
 """Stored responses, and the bytes that stand for them in an entry."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import orjson
 
-from mizan_edge.freshness import Lifetime
-from mizan_edge.http import Response
+from mizan_edge.conditional import with_validator
+from mizan_edge.freshness import Lifetime, initial_age_s
+from mizan_edge.http import Response, end_to_end
 
 _LENGTH_BYTES = 4
 
@@ -20,6 +21,12 @@ class StoredResponse:
     stored_ms: int
     initial_age_s: int
     lifetime: Lifetime
+
+    @classmethod
+    def of(cls, response: Response, body: bytes, now_ms: int, lifetime: Lifetime) -> Self:
+        """The response that the origin has just given, with an entity tag."""
+        kept = replace(response, fields=end_to_end(response.fields))
+        return cls(with_validator(kept, body), body, now_ms, initial_age_s(response), lifetime)
 
     def age_s(self, now_ms: int) -> int:
         """RFC 9111 section 4.2.3. A clock that was set back makes nothing younger than it arrived."""

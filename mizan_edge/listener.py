@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from mizan_edge.errors import OriginError, problem
+from mizan_edge.answer import Answer, refusal
+from mizan_edge.body import Body
+from mizan_edge.errors import OriginError
 from mizan_edge.forwarding import Peer, seen
-from mizan_edge.http import Fields, Request, Response, combined, dropped, has_body, reason_phrase
-from mizan_edge.proxy import Answer, Body, Proxy
+from mizan_edge.http import Fields, Request, combined, dropped, has_body, reason_phrase
+from mizan_edge.proxy import Proxy
 from mizan_edge.site import Rules
 
 log = logging.getLogger(__name__)
@@ -39,15 +41,15 @@ def make_server(proxy: Proxy, rules: Rules) -> web.Server:
         peer = Peer(raw.remote or "", raw.scheme)
         request = _request(raw)
         if request is None:
-            return await _send(raw, _refusal(400, "The request target or the Host field is not usable."))
+            return await _send(raw, refusal(400, "The request target or the Host field is not usable."))
         request = seen(request, peer, rules.trusted_proxies)
         if not rules.serves(request.host):
-            return await _send(raw, _refusal(421, f"This site is not served here: {request.host}"))
+            return await _send(raw, refusal(421, f"This site is not served here: {request.host}"))
         try:
             answer = await proxy.answer(request, _body(raw), peer)
         except Exception:
             log.exception("a request failed: %s %s", request.method, request.target.partition("?")[0])
-            answer = _refusal(500, "The edge failed to answer. The log has the reason.")
+            answer = refusal(500, "The edge failed to answer. The log has the reason.")
         try:
             return await _send(raw, answer)
         finally:
@@ -98,13 +100,6 @@ async def _chunks(raw: web.BaseRequest) -> AsyncIterator[bytes]:
         await raw.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     async for chunk in raw.content.iter_any():
         yield chunk
-
-
-def _refusal(status: int, detail: str) -> Answer:
-    return Answer(
-        Response(status, (("Content-Type", "application/problem+json"), ("Cache-Control", "no-store"))),
-        problem(status, detail),
-    )
 
 
 async def _send(raw: web.BaseRequest, answer: Answer) -> web.StreamResponse:

@@ -1,0 +1,42 @@
+"""What goes to a client: heads and bodies, from a stored response, from the origin, or of our own."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from mizan_edge import conditional
+from mizan_edge.entry import StoredResponse
+from mizan_edge.errors import problem
+from mizan_edge.forwarding import to_client
+from mizan_edge.http import Request, Response
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes to the client: a head, and a body that is whole or still arriving."""
+
+    response: Response
+    body: bytes | AsyncIterator[bytes]
+    close: Callable[[], None] = lambda: None
+    """Gives up whatever of the body has not been read. To be called in the end, in any case."""
+
+
+def from_stored(
+    request: Request, stored: StoredResponse, cache_status: str, *, now_ms: int | None, forward_mizan_headers: bool
+) -> Answer:
+    """A whole response, or the 304 or the head that `request` asks for.
+
+    `now_ms` (Redis' clock) is None for one that has just come from the origin, and has no Age of ours.
+    """
+    response, body = conditional.select(request, stored.response, stored.body)
+    response = to_client(response, forward_mizan_headers=forward_mizan_headers)
+    if now_ms is not None:
+        response = response.with_fields(("Age", str(stored.age_s(now_ms))), without=["age"])
+    return Answer(response.with_fields(("Cache-Status", cache_status)), body)
+
+
+def refusal(status: int, detail: str, cache_status: str | None = None) -> Answer:
+    """A problem document, which nobody keeps."""
+    fields = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
+    if cache_status is not None:
+        fields.append(("Cache-Status", cache_status))
+    return Answer(Response(status, tuple(fields)), problem(status, detail))

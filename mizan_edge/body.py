@@ -1,0 +1,32 @@
+"""Bodies: none, whole, or still arriving."""
+
+from collections.abc import AsyncIterator
+
+Body = AsyncIterator[bytes] | bytes | None
+
+
+async def collect(chunks: AsyncIterator[bytes], limit: int) -> tuple[bytes, AsyncIterator[bytes] | None]:
+    """All of a body, or where that is longer than `limit` bytes: nothing, and an iterator over the whole of it."""
+    collected: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        collected.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            return b"", _chain(collected, chunks)
+    return b"".join(collected), None
+
+
+async def peek(body: Body, limit: int) -> tuple[bytes | None, Body]:
+    """The whole of a body of at most `limit` bytes, else None; and a body to send on in either case."""
+    if body is None or isinstance(body, bytes):
+        return body or b"", body
+    whole, rest = await collect(body, limit)
+    return (whole, whole) if rest is None else (None, rest)
+
+
+async def _chain(first: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    for chunk in first:
+        yield chunk
+    async for chunk in rest:
+        yield chunk
