@@ -23,6 +23,8 @@ class Purge:
     scopes: tuple[Scope, ...] = ()
     everything: bool = False
     faults: tuple[str, ...] = ()
+    hold_s: int = 0
+    """For so long, matching fills that begin are not stored: a replica may lag, or the change may come late."""
 
 
 def widen(field: str, contexts: Mapping[str, Context]) -> Purge:
@@ -35,7 +37,14 @@ def widen(field: str, contexts: Mapping[str, Context]) -> Purge:
         scopes.append(scope)
         faults += problems
     everything = parsed.everything or any(scope.context == "*" for scope in scopes)
-    return Purge(widest(scopes), everything, tuple(faults))
+    purged = widest(scopes)
+    return Purge(purged, everything, tuple(faults), longest_hold(None if everything else purged, contexts))
+
+
+def longest_hold(scopes: Iterable[Scope] | None, contexts: Mapping[str, Context]) -> int:
+    """The longest `hold` of the contexts that scopes name, in seconds; of all contexts for None."""
+    names = contexts.keys() if scopes is None else {scope.context for scope in scopes} & contexts.keys()
+    return max((contexts[name].hold for name in names), default=0)
 
 
 def strict(texts: Iterable[str], contexts: Mapping[str, Context]) -> tuple[Scope, ...]:

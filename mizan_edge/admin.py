@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mizan_core.errors import MizanError
 from mizan_core.manifest import ManifestError
-from mizan_core.resolve import Purge, strict
+from mizan_core.resolve import Purge, longest_hold, strict
 from mizan_core.scopes import URL, Scope, ScopeError, widest
 from mizan_core.store import AsyncStore, Purged, StoreError
 from mizan_edge.counters import Counters
@@ -155,7 +155,8 @@ class Admin:
             urls = {url for scope in named for url in router.urls(scope)} | {dict(s.params)[URL] for s in by_url}
             if not scopes:
                 raise Refused(422, 'Nothing is named: give "scopes", "urls", or "all": true.')
-        purged = await self._run(Purge(scopes, everything=body.all), dry_run=body.dry_run)
+        hold_s = longest_hold(None if body.all else scopes, self.proxy.site.manifest.contexts)
+        purged = await self._run(Purge(scopes, everything=body.all, hold_s=hold_s), dry_run=body.dry_run)
         return _json(
             {
                 "seq": purged.seq,

@@ -72,7 +72,7 @@ class Cache:
             stored = payload if isinstance(payload, StoredResponse) else None
             return Found(stored, reply.fence, reply.now_ms, vary, key, entry.mac if entry else b"")
 
-    async def keep(self, reading: Reading, fence: Fence, stored: StoredResponse, how: Storable) -> StoreReply | None:
+    async def keep(self, reading: Reading, found: Found, stored: StoredResponse, how: Storable) -> StoreReply | None:
         """Stores a response, and whatever record leads to it. None where the store has failed."""
         variants: list[tuple[str | None, bytes]] = [(policy.variant_of(reading.request, how.vary), stored.to_bytes())]
         if how.vary:
@@ -83,9 +83,10 @@ class Cache:
                 operation = self._store.namespace.store(
                     _key(reading, variant),
                     payload,
-                    fence=fence,
+                    fence=found.fence,
                     scopes=how.scopes,
                     shapes={scope.context: contexts[scope.context].shape for scope in how.scopes},
+                    began_ms=found.now_ms,
                     retention_ms=(how.lifetime.retention_s - stored.initial_age_s) * 1000,
                 )
                 reply = await self._store.run(operation)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from mizan_core.canonical import (
     Canonical,
@@ -24,15 +25,28 @@ class _Refused(Exception):
     """The call could be read in several ways."""
 
 
-def match_call(manifest: Manifest, target: str, content_type: str | None, body: bytes) -> Resource | Uncacheable | None:
-    """What a call asks for; None where it is no read but a call that the origin has to answer."""
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that the origin has to answer: a function that no context has, and its arguments."""
+
+    name: str
+    args: Mapping[str, object]
+
+
+def match_call(
+    manifest: Manifest, target: str, content_type: str | None, body: bytes
+) -> Resource | Uncacheable | Call | None:
+    """What a call asks for; None where that cannot be told."""
     try:
         call = _parse(content_type, body)
     except _Refused:
-        return Uncacheable("non-canonical")
-    name = call.get("fn")
-    if not isinstance(name, str) or name not in manifest.functions:
         return None
+    name = call.get("fn")
+    if not isinstance(name, str):
+        return None
+    if name not in manifest.functions:
+        args = call.get("args")
+        return Call(name, args if isinstance(args, dict) else {})
     context_name, function = manifest.functions[name]
     args = call.get("args", {})
     if not function.cache or "?" in target or not call.keys() <= {"fn", "args"} or not isinstance(args, dict):
@@ -69,6 +83,14 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _refuse(_constant: str) -> object:
     raise _Refused
+
+
+def argument_text(name: str, value: object, types: Mapping[str, ParamType | None]) -> str | None:
+    """The text by which an argument of a call may narrow a scope; None where it could be read as another value."""
+    try:
+        return value_text(_argument(name, value, types))
+    except _Refused:
+        return None
 
 
 def _argument(name: str, value: object, types: Mapping[str, ParamType | None]) -> Canonical:

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import logging
+import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -88,7 +89,15 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
         journal = stack.enter_context(Journal(settings.state_dir / "journal"))
         tasks, counters, hold = Tasks(), Counters(), Hold()
         stack.push_async_callback(tasks.stop)
-        purger = Purger(purges, journal=journal, hold=hold, counters=counters, tasks=tasks, patience_s=PATIENCE_S)
+        purger = Purger(
+            purges,
+            journal=journal,
+            hold=hold,
+            counters=counters,
+            tasks=tasks,
+            patience_s=PATIENCE_S,
+            late_s=math.ceil(settings.origin_timeout),
+        )
         purger.resume()
         flights = Flights(reads, tasks)
         tasks.start(hear_wakes(reads, flights), "hear-wakes")

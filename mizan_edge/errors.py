@@ -9,13 +9,17 @@ from mizan_edge.http import reason_phrase
 
 
 class OriginError(MizanError):
-    """The origin did not give a usable response. `status` is what the client gets; `unread` means that it answered and
-    that its head could not be read, so nobody knows what it would have invalidated."""
+    """The origin did not give a usable response.
 
-    def __init__(self, status: int, detail: str, *, unread: bool = False) -> None:
+    `status` is what the client gets. `unread`: it answered, and its head could not be read, so nobody knows what it
+    would have invalidated. Not `sent`: the request has certainly not reached it.
+    """
+
+    def __init__(self, status: int, detail: str, *, unread: bool = False, sent: bool = True) -> None:
         super().__init__(detail)
         self.status = status
         self.unread = unread
+        self.sent = sent
 
 
 def problem(status: int, detail: str, extra: Mapping[str, object] | None = None) -> bytes:

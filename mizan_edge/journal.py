@@ -3,7 +3,10 @@
 A file of lines, each `crc32 json`. A purge is written, and forced to the disk, before anybody learns that its mutation
 was answered; when Redis has confirmed it, a second line says so; and once nothing is open, the file is emptied.
 
-    {"open": 7, "scopes": ["user;user_id=5"]}       {"open": 8, "everything": true}       {"closed": 7}
+    {"open": 7, "scopes": [["user", [["user_id", "5"]]]]}       {"open": 8, "everything": true}       {"closed": 7}
+
+An *intent* is written before a mutation is forwarded, so that what it may change is known if this process dies before
+the answer comes.
 
 What does not verify when the file is read again may have been anything, so it stands for a purge of everything.
 """
@@ -12,16 +15,19 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from mizan_core.errors import MizanError
 from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope
 
 log = logging.getLogger(__name__)
+
+# While mutations overlap, something is always open, and the file would only grow.
+_COMPACT_BYTES = 1 << 20
 
 
 class JournalError(MizanError):
@@ -34,20 +40,24 @@ class Open:
 
     number: int
     purge: Purge
+    intent: bool = False
+    """Whether all that is known is that a mutation was forwarded: it may still be going on."""
 
 
 class Journal:
     """The journal of one edge.
 
-    # mutable state: `_open`, what is not confirmed, by number; `_next`, the next number; the file.
+    # mutable state: `_open`, what is not confirmed, by number; `_next`, the next number; `_file` and its `_size`.
     """
 
     def __init__(self, path: Path) -> None:
         """Opens the journal, or makes one. Raises JournalError."""
         self._path = path
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            self._open, damaged = _replay(_contents(self._file))
+            self._file = _opened(path)
+            data = _contents(self._file)
+            self._open, damaged = _replay(data)
+            self._size = len(data)
             self._next = max(self._open, default=0) + 1
             if damaged:
                 log.error("%s: %d lines do not verify: everything is purged", path, damaged)
@@ -64,47 +74,81 @@ class Journal:
     @property
     def open(self) -> list[Open]:
         """The purges that are not confirmed, oldest first."""
-        return [Open(number, purge) for number, purge in sorted(self._open.items())]
+        return [self._open[number] for number in sorted(self._open)]
 
-    def add(self, purge: Purge, *, durable: bool = True) -> int:
-        """Writes a purge down; its number. Durable: it is on the disk when this returns. Raises JournalError.
+    def add(self, purge: Purge, *, intent: bool = False) -> int:
+        """Writes a purge down; its number. Raises JournalError.
 
-        Without, it survives the death of this process, and not that of the machine.
+        It is on the disk when this returns. An intent may not be: it survives the death of this process, not that of
+        the machine, for a disk is too slow to wait for before each mutation.
         """
-        number = self._next
+        item = Open(self._next, purge, intent)
         self._next += 1
-        self._open[number] = purge
-        record: dict[str, object] = {"open": number}
-        if purge.everything:
-            record["everything"] = True
-        else:
-            record["scopes"] = [[scope.context, scope.params] for scope in purge.scopes]
-        self._write(record, durable=durable)
-        return number
+        self._write(_line(_record(item)), durable=not intent)
+        self._open[item.number] = item
+        return item.number
 
     def close(self, number: int) -> None:
         """Redis has confirmed this purge. Raises JournalError; then it will only be repeated once more."""
         if self._open.pop(number, None) is None:
             return
-        if self._open:
-            self._write({"closed": number}, durable=False)
-            return
         try:
-            os.ftruncate(self._file, 0)
+            if not self._open:
+                os.ftruncate(self._file, 0)
+                self._size = 0
+            elif self._size > _COMPACT_BYTES:
+                self._compact()
+            else:
+                self._write(_line({"closed": number}), durable=False)
         except OSError as error:
             raise JournalError(f"{self._path}: {error.strerror}") from error
 
-    def _write(self, record: dict[str, object], *, durable: bool) -> None:
-        text = json.dumps(record, separators=(",", ":"))
-        line = f"{zlib.crc32(text.encode()):08x} {text}\n".encode()
+    def _write(self, line: bytes, *, durable: bool) -> None:
         try:
             # One write call: lines of several threads or a crash never interleave inside a line.
             if os.write(self._file, line) != len(line):
                 raise JournalError(f"{self._path}: the disk is full")
+            self._size += len(line)
             if durable:
                 os.fsync(self._file)
         except OSError as error:
             raise JournalError(f"{self._path}: {error.strerror}") from error
+
+    def _compact(self) -> None:
+        """Replaces the file by one with nothing but what is open: at no moment is there a file with less."""
+        new = self._path.with_name(f"{self._path.name}.new")
+        new.unlink(missing_ok=True)
+        file = _opened(new)
+        lines = b"".join(_line(_record(item)) for item in self.open)
+        if os.write(file, lines) != len(lines):
+            os.close(file)
+            raise JournalError(f"{self._path}: the disk is full")
+        os.fsync(file)
+        new.rename(self._path)
+        os.close(self._file)
+        self._file, self._size = file, len(lines)
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def _record(item: Open) -> dict[str, object]:
+    record: dict[str, object] = {"open": item.number}
+    if item.purge.everything:
+        record["everything"] = True
+    else:
+        record["scopes"] = [[scope.context, scope.params] for scope in item.purge.scopes]
+    if item.purge.hold_s:
+        record["hold_s"] = item.purge.hold_s
+    if item.intent:
+        record["intent"] = True
+    return record
+
+
+def _line(record: dict[str, object]) -> bytes:
+    text = json.dumps(record, separators=(",", ":"))
+    return f"{zlib.crc32(text.encode()):08x} {text}\n".encode()
 
 
 def _contents(file: int) -> bytes:
@@ -113,16 +157,14 @@ def _contents(file: int) -> bytes:
         return reader.read()
 
 
-def _replay(data: bytes) -> tuple[dict[int, Purge], int]:
+def _replay(data: bytes) -> tuple[dict[int, Open], int]:
     """What is open, and how many lines do not verify."""
-    found: dict[int, Purge] = {}
+    found: dict[int, Open] = {}
     damaged = 0
     for record in _records(data):
         match record:
-            case {"open": int(number), "everything": True}:
-                found[number] = Purge(everything=True)
-            case {"open": int(number), "scopes": list(scopes)}:
-                found[number] = Purge(tuple(Scope(c, tuple((n, v) for n, v in params)) for c, params in scopes))
+            case {"open": int(number), **rest}:
+                found[number] = Open(number, _purge(rest), "intent" in rest)
             case {"closed": int(number)}:
                 found.pop(number, None)
             case _:
@@ -130,7 +172,12 @@ def _replay(data: bytes) -> tuple[dict[int, Purge], int]:
     return found, damaged
 
 
-def _records(data: bytes) -> Iterator[object]:
+def _purge(record: Mapping[Any, Any]) -> Purge:
+    scopes = tuple(Scope(name, tuple((n, v) for n, v in params)) for name, params in record.get("scopes", []))
+    return Purge(scopes, everything=record.get("everything", False), hold_s=record.get("hold_s", 0))
+
+
+def _records(data: bytes) -> Iterator[dict[str, Any] | None]:
     """The record of each line, None for one that does not verify. A last line without its end is one of these."""
     lines = data.split(b"\n")
     torn = lines.pop()

@@ -115,6 +115,6 @@ def _translate(error: Exception) -> OriginError:
     if isinstance(error, TimeoutError):
         return OriginError(504, "The origin did not answer in time.")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return OriginError(502, "The origin cannot be reached.")
+        return OriginError(502, "The origin cannot be reached.", sent=False)
     unread = isinstance(error, aiohttp.ClientResponseError)
     return OriginError(502, "The origin's response could not be read.", unread=unread)

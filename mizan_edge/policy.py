@@ -10,7 +10,7 @@ from typing import Literal
 from mizan_core.canonical import Canonical
 from mizan_core.keys import derive_cache_key, variant_text
 from mizan_core.manifest import Context, Manifest
-from mizan_core.resolve import declared
+from mizan_core.resolve import Purge, declared
 from mizan_core.scopes import USER, Scope, parse_scopes
 from mizan_edge.cache_control import FORBIDDING, Directives, delta_seconds, governing, parse
 from mizan_edge.cache_status import Forwarded
@@ -55,6 +55,8 @@ class Pass:
     """Forward, whatever the cache holds."""
 
     why: Forwarded
+    affects: Purge | None = None
+    """What the request may change, so that it can be purged if its outcome is never known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ from typing import assert_never
 
 from mizan_core.resolve import Purge
 from mizan_core.store import StoreError
-from mizan_edge import forwarding, policy
+from mizan_edge import forwarding, outcome, policy
 from mizan_edge.answer import Answer, from_stored, refusal
 from mizan_edge.body import Body, collect, peek
 from mizan_edge.cache import Cache, Found, Reading
 from mizan_edge.cache_status import Forwarded, Hit, forwarded, hit
-from mizan_edge.calls import match_call
+from mizan_edge.calls import Call, match_call
 from mizan_edge.counters import Counters
 from mizan_edge.entry import StoredResponse
 from mizan_edge.errors import OriginError
@@ -78,14 +78,17 @@ class Proxy:
         request = forwarding.to_origin(request, peer, self._rules.trusted_proxies)
         planned, body = await self._plan(site, request, body)
         match planned:
-            case Pass(why):
-                return await self._pass(request, body, why)
+            case Pass(why, affects):
+                if affects is None:
+                    return await self._pass(request, body, why)
+                return await self._mutate(site, request, body, why, affects)
             case Lookup():
                 return await self._read(Reading(site, request, planned), body)
             case _ as never:
                 assert_never(never)
 
     async def _plan(self, site: Site, request: Request, body: Body) -> tuple[Pass | Lookup, Body]:
+        resource: Resource | Uncacheable
         if request.method in ("GET", "HEAD"):
             resource = site.router.match(request.target)
             if isinstance(resource, Resource) and body is not None:
@@ -93,16 +96,19 @@ class Proxy:
                 resource = Uncacheable("non-canonical")
         elif request.method == "POST" and site.router.is_call(request.target.partition("?")[0]):
             start, body = await peek(body, self._rules.max_call_bytes)
-            if start is None:
-                return Pass(Forwarded("bypass", "non-canonical")), body
-            call = match_call(site.manifest, request.target, request.get("content-type"), start)
+            call = None
+            if start is not None:
+                call = match_call(site.manifest, request.target, request.get("content-type"), start)
             if call is None:
-                return Pass(Forwarded("method")), body
+                return Pass(Forwarded("bypass", "non-canonical"), outcome.of_call(site.manifest, None)), body
+            if isinstance(call, Call):
+                return Pass(Forwarded("method"), outcome.of_call(site.manifest, call)), body
             resource = call
         else:
-            return Pass(Forwarded("method")), body
+            return Pass(Forwarded("method"), outcome.of_view(site.router, request)), body
         if isinstance(resource, Uncacheable):
-            return Pass(Forwarded("bypass", resource.detail)), body
+            affects = outcome.of_view(site.router, request) if request.method == "GET" else None
+            return Pass(Forwarded("bypass", resource.detail), affects), body
         who: Partition | None = Partition(PUBLIC)
         if site.manifest.contexts[resource.context].scope == "user":
             who = partition(request.fields, self._rules.identity, self._rules.verifier(time.time()))
@@ -116,6 +122,23 @@ class Proxy:
             return self._failed(error, why)
         self._counters.count("requests", "pass", why.detail or why.fwd)
         return self._relay(exchange, forwarded(why, status=exchange.response.status))
+
+    async def _mutate(self, site: Site, request: Request, body: Body, why: Forwarded, affects: Purge) -> Answer:
+        """Forwards what may change something; where it cannot be known whether it did, purges that."""
+        async with self._purger.intending(affects) as intent:
+            try:
+                exchange = await self._send(request, body)
+            except OriginError as error:
+                if error.sent:
+                    await intent.unknown()
+                return self._failed(error, why)
+            status = exchange.response.status
+            if status >= 500 and not values(exchange.response.fields, FIELD):
+                await intent.unknown()
+            elif 200 <= status < 400:
+                await self._purger.purge(Purge(tuple(outcome.of_url(site.router, request))), "response")
+        self._counters.count("requests", "pass", why.detail or why.fwd)
+        return self._relay(exchange, forwarded(why, status=status))
 
     async def _read(self, reading: Reading, body: Body) -> Answer:
         if self._hold.active():
@@ -196,7 +219,7 @@ class Proxy:
         reply = None
         # What began under another manifest was judged by it.
         if not self._hold.active() and reading.site is self.site:
-            reply = await self._cache.keep(reading, found.fence, stored, verdict)
+            reply = await self._cache.keep(reading, found, stored, verdict)
         if reply in _SHARED_OR_OVERTAKEN:
             flight.alone_ms = 0
         kept = reply == "stored"

@@ -12,12 +12,13 @@ order, until Redis confirms, by this process or by the next one; purging twice d
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mizan_core.manifest import Context
-from mizan_core.resolve import Purge, widen
+from mizan_core.resolve import Purge, longest_hold, widen
 from mizan_core.scopes import Scope, format_scopes
 from mizan_core.store import AsyncStore, Purged, StoreError
 from mizan_edge.counters import Counters
@@ -34,7 +35,7 @@ MAX_FIELD_BYTES = 64 * 1024
 _SCOPES_AT_ONCE = 1000
 _RETRY_S = 0.2
 
-Source = Literal["response", "admin", "reload"]
+Source = Literal["response", "admin", "reload", "unknown outcome"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,22 @@ class _Unconfirmed:
     result: Purged | None = None
 
 
+@dataclass(slots=True)
+class Intent:
+    """A mutation that is under way."""
+
+    purger: "Purger"
+    affects: Purge
+    number: int | None
+    """Its number in the journal, None where it could not be written."""
+    is_unknown: bool = False
+
+    async def unknown(self) -> None:
+        """Nobody knows whether it was carried out, or will be yet: purges what it may change, now and once more."""
+        self.is_unknown = True
+        await self.purger.purge_twice(self.affects, self.number)
+
+
 class Purger:
     """Purges what responses and people say, and remembers what Redis has not confirmed."""
 
@@ -66,7 +83,10 @@ class Purger:
         counters: Counters,
         tasks: Tasks,
         patience_s: float,
+        late_s: int,
     ) -> None:
+        """`patience_s`: how long an answer waits for an unconfirmed purge. `late_s`: how much later than we give it up
+        the origin may carry a mutation out."""
         self._store = store
         self._journal = journal
         self._journal_lock = asyncio.Lock()
@@ -74,13 +94,48 @@ class Purger:
         self._counters = counters
         self._tasks = tasks
         self._patience_s = patience_s
+        self._late_s = late_s
         self._unconfirmed: list[_Unconfirmed] = []
 
     def resume(self) -> None:
         """Takes up what an earlier process has left in the journal. To be called before anything is served."""
         for left in self._journal.open:
             log.warning("a purge of %s from before the start is repeated", _text(left.purge))
-            self._hold_for(_Unconfirmed(left.purge, asyncio.Event(), left.number))
+            if left.intent:
+                self._hold_for(_Unconfirmed(self._until_late(left.purge), asyncio.Event()))
+                self._tasks.start(self._purge_late(left.purge, left.number), "purge-again")
+            else:
+                self._hold_for(_Unconfirmed(left.purge, asyncio.Event(), left.number))
+
+    @asynccontextmanager
+    async def intending(self, affects: Purge) -> AsyncIterator[Intent]:
+        """Writes down what a mutation may change while the block forwards it, in case this process dies meanwhile.
+
+        1. The mutation is forwarded.   2. The edge is killed.   3. The origin carries it out, and nobody hears of it.
+        4. The edge starts, and serves what it had. -- Hence the intent, which is purged at the next start.
+        """
+        intent = Intent(self, affects, None)
+        try:
+            async with self._journal_lock:
+                intent.number = self._journal.add(affects, intent=True)
+        except JournalError as error:
+            log.error("%s: a crash before this mutation is answered would lose what it changes", error)
+        yield intent
+        if not intent.is_unknown:
+            await self._close(intent.number)
+
+    async def purge_twice(self, purge: Purge, number: int | None) -> None:
+        """Purges, stores nothing that matches for as long as the change may come late, and purges again then."""
+        await self.purge(self._until_late(purge), "unknown outcome")
+        self._tasks.start(self._purge_late(purge, number), "purge-again")
+
+    def _until_late(self, purge: Purge) -> Purge:
+        return replace(purge, hold_s=max(purge.hold_s, self._late_s))
+
+    async def _purge_late(self, purge: Purge, number: int | None) -> None:
+        await asyncio.sleep(self._late_s)
+        await self.purge(purge, "unknown outcome")
+        await self._close(number)
 
     async def obey(self, fields: Fields, contexts: Mapping[str, Context]) -> None:
         """Purges what a response of the origin says. Returns when Redis has confirmed, or patience has ended."""
@@ -88,7 +143,8 @@ class Purger:
         if value is None:
             return
         if len(value.encode()) > MAX_FIELD_BYTES:
-            purge = Purge(everything=True, faults=(f"a field of {len(value)} bytes is longer than {MAX_FIELD_BYTES}",))
+            fault = f"a field of {len(value)} bytes is longer than {MAX_FIELD_BYTES}"
+            purge = Purge((), True, (fault,), longest_hold(None, contexts))
         else:
             purge = widen(value, contexts)
         if purge.faults:
@@ -120,10 +176,10 @@ class Purger:
         try:
             async with self._journal_lock:
                 waiting.number = await asyncio.to_thread(self._journal.add, purge)
-            if waiting.confirmed.is_set():
-                await self._close(waiting)  # confirmed before it was written down
         except JournalError as error:
             log.error("%s: a crash before the purge is confirmed would lose it", error)
+        if waiting.confirmed.is_set():
+            await self._close(waiting.number)  # confirmed before it was written down
         try:
             await asyncio.wait_for(waiting.confirmed.wait(), self._patience_s)
         except TimeoutError:
@@ -136,11 +192,11 @@ class Purger:
 
     async def _run(self, purge: Purge) -> Purged:
         if purge.everything:
-            return await self._store.run(self._store.namespace.purge([], everything=True))
+            return await self._store.run(self._store.namespace.purge([], everything=True, hold_s=purge.hold_s))
         entries = banned = seq = 0
         for start in range(0, len(purge.scopes), _SCOPES_AT_ONCE):
             part = purge.scopes[start : start + _SCOPES_AT_ONCE]
-            done = await self._store.run(self._store.namespace.purge(part))
+            done = await self._store.run(self._store.namespace.purge(part, hold_s=purge.hold_s))
             seq, entries, banned = done.seq, entries + done.entries, banned + done.banned
         return Purged(seq, entries, banned)
 
@@ -158,19 +214,18 @@ class Purger:
             except StoreError:
                 await asyncio.sleep(_RETRY_S)
                 continue
-            await self._close(first)
+            await self._close(first.number)
             self._unconfirmed.remove(first)
             first.confirmed.set()
             log.warning("the purge of %s is confirmed now", _text(first.purge))
         self._hold.lift("unconfirmed purges")
 
-    async def _close(self, confirmed: _Unconfirmed) -> None:
-        # The lock: the line that opens it may be on its way to the disk.
+    async def _close(self, number: int | None) -> None:
+        if number is None:
+            return
         async with self._journal_lock:
-            if confirmed.number is None:
-                return
             try:
-                await asyncio.to_thread(self._journal.close, confirmed.number)
+                self._journal.close(number)
             except JournalError as error:
                 log.error("%s: the purge will be repeated at the next start", error)
 

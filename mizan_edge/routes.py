@@ -68,6 +68,9 @@ class Router:
                 _insert(self._root, _Route(name, "view", pattern))
         for pattern in manifest.call_patterns:
             _insert(self._calls, _Route("", "call", pattern))
+        self._mutations = [
+            (name, pattern, _only(pattern)) for name, m in manifest.mutations.items() for pattern in m.patterns
+        ]
 
     def match(self, target: str) -> Resource | Uncacheable:
         """What a GET of `target` asks for."""
@@ -92,6 +95,15 @@ class Router:
     def is_call(self, target: str) -> bool:
         """Whether a POST to `target` is a call."""
         return _find(self._calls, target) is not None
+
+    def mutations(self, target: str) -> list[tuple[str, dict[str, str | None]]]:
+        """The view mutations at a target's path, and the decoded texts of its parameters (None: does not decode)."""
+        path = target.partition("?")[0]
+        found = []
+        for name, pattern, node in self._mutations:
+            if match := _find(node, path):
+                found.append((name, dict(zip(pattern.params, match[1], strict=True))))
+        return found
 
     def urls(self, scope: Scope) -> list[str]:
         """The URLs that a scope resolves to; a parameter that it leaves open stays as `:name`."""
@@ -138,6 +150,12 @@ def _url(pattern: Pattern, values: Mapping[str, Canonical]) -> str:
     """The URL of a resource: the pattern's path, then every other parameter."""
     query = {name: _occurrences(value) for name, value in values.items() if name not in pattern.params}
     return canonical_url(pattern.path({name: value_text(value) for name, value in values.items()}), query)
+
+
+def _only(pattern: Pattern) -> _Node:
+    node = _Node()
+    _insert(node, _Route("", "view", pattern))
+    return node
 
 
 def _insert(root: _Node, route: _Route) -> None:

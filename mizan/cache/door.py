@@ -8,8 +8,10 @@ from threading import Lock
 from typing import Protocol
 
 from mizan.conf import Conf, conf
+from mizan.declared import declared
 from mizan_core.errors import MizanError
 from mizan_core.keys import secret_bytes
+from mizan_core.resolve import longest_hold
 from mizan_core.scopes import Scope
 from mizan_core.seal import sealing_key
 from mizan_core.store import Namespace, Store, StoreError
@@ -41,8 +43,9 @@ class StoreDoor:
     store: Store
 
     def purge(self, scopes: tuple[Scope, ...], *, everything: bool) -> None:
+        hold_s = longest_hold(None if everything else scopes, declared().manifest.contexts)
         try:
-            self.store.run(self.store.namespace.purge(scopes, everything=everything))
+            self.store.run(self.store.namespace.purge(scopes, everything=everything, hold_s=hold_s))
         except StoreError as error:
             raise PurgeError(f"the purge was not confirmed: {error}") from error
 

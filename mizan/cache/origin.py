@@ -15,7 +15,7 @@ Every failure is logged and falls through to the functions.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
@@ -26,6 +26,7 @@ from mizan.declared import declared
 from mizan.transactions import in_transaction
 from mizan_core.errors import MizanError
 from mizan_core.keys import derive_cache_key, secret_bytes
+from mizan_core.resolve import longest_hold
 from mizan_core.scopes import Scope, widest
 from mizan_core.store import Fence, Store, StoreError
 
@@ -156,6 +157,7 @@ class StoredBundles:
                     scopes=scopes,
                     shapes=shapes,
                     retention_ms=min(retention_s, MAX_RETENTION_S) * 1000,
+                    began_ms=miss.now_ms,
                 )
             )
         except MizanError as error:
@@ -166,7 +168,7 @@ class StoredBundles:
 
     def purge(self, scopes: tuple[Scope, ...]) -> None:
         try:
-            self._purges.run(self._purges.namespace.purge(scopes))
+            self._purges.run(self._purges.namespace.purge(scopes, hold_s=_hold_s(scopes)))
         except StoreError as error:
             self.owe(scopes)
             named = ", ".join(map(str, scopes))
@@ -201,7 +203,7 @@ class StoredBundles:
         with self._lock:
             owed, adopted = dict(self._owed), self._adopted
         if owed:
-            self._purges.run(self._purges.namespace.purge(owed))
+            self._purges.run(self._purges.namespace.purge(owed, hold_s=_hold_s(owed)))
         if adopted != shapes:
             self._purges.run(self._purges.namespace.adopt(shapes))
         with self._lock:
@@ -209,6 +211,10 @@ class StoredBundles:
             # A scope that failed again after it was read above is owed again: its new number says so.
             self._owed = {scope: number for scope, number in self._owed.items() if owed.get(scope) != number}
             return not self._owed
+
+
+def _hold_s(scopes: Iterable[Scope]) -> int:
+    return longest_hold(scopes, declared().manifest.contexts)
 
 
 _off = Off()

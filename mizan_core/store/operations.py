@@ -23,7 +23,7 @@ SWEEP_SLICE = 50
 
 T = TypeVar("T")
 
-StoreReply = Literal["stored", "incarnation", "trimmed", "overtaken", "shape", "malformed"]
+StoreReply = Literal["stored", "incarnation", "trimmed", "overtaken", "held", "shape", "malformed"]
 
 
 class StoreError(MizanError):
@@ -128,9 +128,11 @@ class Namespace:
         scopes: Sequence[Scope],
         shapes: Mapping[str, str],
         retention_ms: int,
+        began_ms: int,
     ) -> Operation[StoreReply]:
         """Stores a payload under `key`, indexed by the scopes it depends on, unless a purge has overtaken `fence`.
 
+        `began_ms` is when the fill began, by the clock of the look-up that gave the fence: holds are judged by it.
         `shapes` has the shape of each context among the scopes. Raises EntryError where the scopes are too many.
         """
         value = encode_entry(self.sealing, key, Entry(fence, index_names(scopes), payload))
@@ -138,7 +140,7 @@ class Namespace:
         return Operation(
             script("store"),
             [self.control, self.entry(key)],
-            [nonce(), key, value, retention_ms, *pairs],
+            [nonce(), key, value, retention_ms, began_ms, *pairs],
             lambda reply: cast(StoreReply, reply.decode()),
         )
 
@@ -148,14 +150,18 @@ class Namespace:
         *,
         everything: bool = False,
         dry_run: bool = False,
+        hold_s: int = 0,
         visit: int = VISIT_LIMIT,
     ) -> Operation[Purged]:
-        """Purges scopes, or everything; dry: counts what that would purge."""
+        """Purges scopes, or everything, and stores no matching fill that begins within `hold_s` seconds.
+
+        Dry: counts what that would purge.
+        """
         texts = [""] if everything else [scope_argument(scope) for scope in scopes]
         return Operation(
             script("purge"),
             [self.control],
-            [nonce(), "dry" if dry_run else "purge", visit, LOG_LIMIT, *texts],
+            [nonce(), "dry" if dry_run else "purge", visit, LOG_LIMIT, hold_s * 1000, *texts],
             lambda reply: Purged(*reply),
         )
 

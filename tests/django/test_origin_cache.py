@@ -209,6 +209,7 @@ class TestPurges:
                 scopes=[Scope.of("slow", {"user_id": ann.pk})],
                 shapes=manifest.shapes(),
                 retention_ms=60_000,
+                began_ms=0,
             )
         )
         assert len(entries(redis_url, namespace)) == 2

@@ -1,5 +1,6 @@
 """G3: a purge that Redis has not confirmed survives the death of the edge."""
 
+import asyncio
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,5 +49,41 @@ async def test_after_kill_9_the_first_read_is_new_because_of_the_journal(
     if journal == "lost":
         (tmp_path / "state" / "journal").unlink()
     edge = await serve(**settings)
+    first = await wire.request(edge.listen, "GET", "/profile/5/")
+    assert first.body == (b"new" if journal == "kept" else b"old"), "the journal makes the difference"
+
+
+@pytest.mark.parametrize("journal", ["kept", "lost"])
+async def test_a_mutation_that_was_under_way_at_kill_9_is_purged_at_the_next_start(
+    serve: Serve, origin: Origin, server: Redis, manifest: Path, tmp_path: Path, journal: str
+):
+    name = "old"
+    changed, answer = asyncio.Event(), asyncio.Event()
+
+    async def script(asked: Asked) -> Says:
+        nonlocal name
+        if asked.method == "POST":
+            name = "new"
+            changed.set()
+            await answer.wait()
+        return Says(name)
+
+    origin.script = script
+    settings = {"MIZAN_EDGE_REDIS": server.url, "MIZAN_CACHE_SECRET": SECRET}
+    edge = await serve("--origin-timeout", "1", **settings)
+    assert (await wire.request(edge.listen, "GET", "/profile/5/")).body == b"old"
+    host, _, port = edge.listen.rpartition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    body = b'{"fn": "rename_user", "args": {"user_id": 5}}'
+    head = f"POST /api/mizan/call/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    writer.write(head.encode() + b"\r\n\r\n" + body)
+    await asyncio.wait_for(changed.wait(), 10)
+    edge.process.kill()
+    await edge.process.wait()
+    writer.close()
+    answer.set()
+    if journal == "lost":
+        (tmp_path / "state" / "journal").unlink()
+    edge = await serve("--origin-timeout", "1", **settings)
     first = await wire.request(edge.listen, "GET", "/profile/5/")
     assert first.body == (b"new" if journal == "kept" else b"old"), "the journal makes the difference"

@@ -27,7 +27,7 @@ def reopened(path: Path) -> list[Purge]:
 def test_what_was_added_is_there_after_a_crash_in_its_order(path: Path):
     journal = Journal(path)
     journal.add(ADA)
-    journal.add(ALL, durable=False)
+    journal.add(ALL, intent=True)
     assert reopened(path) == [ADA, ALL]  # `journal` was never closed
 
 

@@ -10,6 +10,7 @@
 --   {ns}:i:NAME    zset    index: entry key -> end of its retention, ms. NAME is `context` or `context;param=value`
 --   {ns}:log       zset    scope -> seq of its last purge
 --   {ns}:bans      zset    scope -> seq: purged without visiting the entries, which reads must check and sweeps delete
+--   {ns}:holds     zset    scope -> until when matching fills that have begun are not stored, ms
 --   {ns}:contexts  set     names of contexts that have entries
 --   {ns}:shapes    hash    context -> digest of how its entries are indexed
 --
@@ -22,7 +23,7 @@ local HEADER_GUESS = 1024
 
 local ctl = KEYS[1]
 local prefix = string.sub(ctl, 1, -4)
-local log_key, bans_key = prefix .. 'log', prefix .. 'bans'
+local log_key, bans_key, holds_key = prefix .. 'log', prefix .. 'bans', prefix .. 'holds'
 
 local function now_ms()
   local t = redis.call('TIME')
@@ -59,7 +60,7 @@ end
 -- stood there is lost; to fail instead would keep every later purge from being done.
 local function mend(c, nonce)
   local whole = true
-  for name, wanted in pairs({ log = 'zset', bans = 'zset', shapes = 'hash', contexts = 'set' }) do
+  for name, wanted in pairs({ log = 'zset', bans = 'zset', holds = 'zset', shapes = 'hash', contexts = 'set' }) do
     if not has_type(prefix .. name, wanted) then
       redis.call('UNLINK', prefix .. name)
       whole = false

@@ -6,13 +6,14 @@
 --       2 'purge', or 'dry' to count only
 --       3 how many entries the script may visit
 --       4 how many scopes the log keeps
---       5.. scopes; '' is everything
+--       5 for how long matching fills that begin are not stored, ms
+--       6.. scopes; '' is everything
 -- Returns {seq, entries, scopes that were banned}. For a banned scope `entries` counts its smallest index.
 
 -- A full memory refuses a script whose first write may allocate, but not one that has begun with a DEL.
 redis.call('DEL', prefix .. 'scratch')
 local c = control(ARGV[1])
-local dry, budget, cap = ARGV[2] == 'dry', tonumber(ARGV[3]), tonumber(ARGV[4])
+local dry, budget, cap, hold = ARGV[2] == 'dry', tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 if not dry then c = mend(c, ARGV[1]) end
 local now = now_ms()
 local seq, entries, banned, counted = c.seq, 0, 0, {}
@@ -68,8 +69,9 @@ local function visit(scope, index)
   if not dry then record(scope, seq, false) end
 end
 
-for i = 5, #ARGV do
+for i = 6, #ARGV do
   local scope = ARGV[i]
+  if hold > 0 and not dry then redis.call('ZADD', holds_key, 'GT', now + hold, scope) end
   if scope == '' then
     for _, context in ipairs(redis.pcall('SMEMBERS', prefix .. 'contexts')) do
       ban(context, prefix .. 'i:' .. context)
@@ -83,5 +85,8 @@ for i = 5, #ARGV do
     if size <= budget then visit(scope, index) else ban(scope, index) end
   end
 end
-if not dry then trim_log(cap) end
+if not dry then
+  trim_log(cap)
+  redis.call('ZREMRANGEBYSCORE', holds_key, '-inf', now)
+end
 return { seq, entries, banned }

@@ -80,6 +80,10 @@ class Site:
     def read(self, *names: str) -> Lookup:
         return self.runner.run(self.namespace.read([key_of(name) for name in names]))
 
+    def now_ms(self) -> int:
+        """Redis' clock."""
+        return self.read().now_ms
+
     def fence(self) -> Fence:
         return self.read().fence
 
@@ -91,6 +95,7 @@ class Site:
         payload: bytes | None = None,
         shape: str = SHAPE,
         retention_ms: int = HOUR_MS,
+        began_ms: int | None = None,
     ) -> StoreReply:
         operation = self.namespace.store(
             key_of(name),
@@ -99,14 +104,15 @@ class Site:
             scopes=scopes,
             shapes={s.context: shape for s in scopes},
             retention_ms=retention_ms,
+            began_ms=self.now_ms() if began_ms is None else began_ms,
         )
         return self.runner.run(operation)
 
     def fill(self, name: str, *scopes: Scope) -> None:
         assert self.store(name, *scopes) == "stored"
 
-    def purge(self, *scopes: Scope, dry_run: bool = False, visit: int = VISIT_LIMIT) -> Purged:
-        return self.runner.run(self.namespace.purge(scopes, dry_run=dry_run, visit=visit))
+    def purge(self, *scopes: Scope, dry_run: bool = False, visit: int = VISIT_LIMIT, hold_s: int = 0) -> Purged:
+        return self.runner.run(self.namespace.purge(scopes, dry_run=dry_run, visit=visit, hold_s=hold_s))
 
     def purge_everything(self) -> Purged:
         return self.runner.run(self.namespace.purge([], everything=True))

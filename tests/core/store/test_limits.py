@@ -73,6 +73,7 @@ def large(any_redis_url: str) -> Iterator[Site]:
                     key_of(f"{n}"),
                     b"x",
                     fence=fence,
+                    began_ms=0,
                     scopes=[scope("user", user_id=n, team=7 if n < 10 else 8)],
                     shapes={"user": SHAPE},
                     retention_ms=HOUR_MS,
