@@ -55,3 +55,10 @@ def test_the_version_is_the_same_everywhere():
 
     project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
     assert project["version"] == mizan_core.__version__
+
+
+def test_the_guarantees_name_tests_that_exist():
+    named = set(re.findall(r"`((?:core|edge|django)/[\w/]+\.py)`", (TOP / "docs" / "guarantees.md").read_text()))
+    assert named
+    for name in named:
+        assert (TOP / "tests" / name).is_file(), name

@@ -10,7 +10,7 @@ import pytest
 from tests.edge.conftest import SECRET
 from tests.support import wire
 from tests.support.killable import Redis
-from tests.support.origin import Asked, Origin, Says
+from tests.support.origin import Asked, Origin, Says, until
 from tests.support.served import Serve
 
 
@@ -87,3 +87,31 @@ async def test_a_mutation_that_was_under_way_at_kill_9_is_purged_at_the_next_sta
     edge = await serve("--origin-timeout", "1", **settings)
     first = await wire.request(edge.listen, "GET", "/profile/5/")
     assert first.body == (b"new" if journal == "kept" else b"old"), "the journal makes the difference"
+
+
+async def test_when_the_edge_that_fetches_is_killed_another_takes_over(
+    serve: Serve, origin: Origin, server: Redis, tmp_path: Path
+):
+    answer = asyncio.Event()
+
+    async def script(asked: Asked) -> Says:
+        await answer.wait()
+        return Says("page")
+
+    origin.script = script
+    settings = {"MIZAN_EDGE_REDIS": server.url, "MIZAN_CACHE_SECRET": SECRET}
+    leader = await serve(**settings)
+    follower = await serve("--state-dir", tmp_path / "other", **settings)
+    host, _, port = leader.listen.rpartition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /profile/5/ HTTP/1.1\r\nHost: site.test\r\n\r\n")
+    await until(lambda: origin.hits == 1)
+    async with asyncio.TaskGroup() as group:
+        waiting = [group.create_task(wire.request(follower.listen, "GET", "/profile/5/")) for _ in range(20)]
+        leader.process.kill()
+        await leader.process.wait()
+        writer.close()
+        await until(lambda: origin.hits == 2)
+        answer.set()
+    assert {task.result().body for task in waiting} == {b"page"}
+    assert origin.hits == 2
