@@ -14,7 +14,7 @@ from mizan.errors import ApiError
 from mizan.headers import say_invalidated
 from mizan.identity import signed_in_user
 from mizan.state import state
-from mizan.transactions import after_commit
+from mizan.transactions import after_commit, commits_by_hand
 from mizan_core.registry import FunctionSpec
 from mizan_core.scopes import Scope
 from mizan_core.scoping import invalidated
@@ -88,4 +88,5 @@ def settle(response: HttpResponseBase, scopes: tuple[Scope, ...], *, raised: boo
     Also when it raised, since what is outside the database, or was committed on the way, may have changed.
     """
     say_invalidated(response, scopes)
-    after_commit(lambda: bundles().purge(scopes), at_once=raised)
+    # Where the site commits by hand, nothing tells when: then now, and again by the edge when it sees the header.
+    after_commit(lambda: bundles().purge(scopes), at_once=raised or commits_by_hand())

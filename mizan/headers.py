@@ -13,7 +13,7 @@ SCOPE, PARTITION, INVALIDATE = "X-Mizan-Scope", "X-Mizan-Partition", "X-Mizan-In
 CACHE_CONTROL = "Mizan-Cache-Control"
 NO_STORE = "no-store"
 
-# Of the statuses that the manifest's ttl is meant for those that are no errors (section 5 of the contract).
+# Of the statuses that the manifest's ttl is meant for those that are no errors.
 _STORABLE = frozenset({200, 203, 204, 301, 308})
 # A field that says nothing about lifetimes, yet outranks Cache-Control (RFC 9213 section 2.2): the manifest decides.
 _UNSAID = "heuristic"

@@ -10,12 +10,12 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.handlers.exception import response_for_exception
-from django.http import FileResponse, Http404, HttpRequest, HttpResponseBase
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 
 from mizan.declared import declared
 from mizan.errors import ApiError, response_for
-from mizan.execute import allow, changed, check_csrf, run, settle
+from mizan.execute import SAFE_METHODS, allow, changed, check_csrf, run, settle
 from mizan.headers import Dependence, say_dependence, with_validator
 from mizan.identity import partition, refresh_cookie, sign_in
 from mizan.recording import Recording
@@ -27,6 +27,7 @@ from mizan_core.signature import ArgumentsError
 Responder = Callable[[HttpRequest, tuple[Any, ...], dict[str, Any]], HttpResponseBase]
 
 _VIEW = "mizan_view"
+_MUTATING = "POST, PUT, PATCH, DELETE, OPTIONS"
 
 
 def as_view(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,16 +65,29 @@ def responder(fn: Callable[..., Any]) -> Responder:
 
     def respond(request: HttpRequest, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpResponseBase:
         try:
+            spec = _spec(fn)
+            if spec.is_mutation and (response := _without_mutating(request)):
+                return response
             sign_in(request)
             if not exempt:
                 check_csrf(request)
-            return _Request(request, _spec(fn), skip).enter(_named(fn, args, kwargs))
+            return _Request(request, spec, skip).enter(_named(fn, args, kwargs))
         except Exception as error:
             response = response_for(request, error)
             refresh_cookie(request, response)
             return response
 
     return respond
+
+
+def _without_mutating(request: HttpRequest) -> HttpResponseBase | None:
+    """The answer to a safe method where there is only a mutation, which a link or a prefetch must not run; else None.
+    Raises ApiError, 405, for all but OPTIONS."""
+    if request.method not in SAFE_METHODS:
+        return None
+    if request.method != "OPTIONS":
+        raise ApiError(405, "method_not_allowed", f"this URL takes {_MUTATING}", allow=_MUTATING)
+    return HttpResponse(headers={"Allow": _MUTATING, "Content-Length": "0"})
 
 
 def _spec(fn: Callable[..., Any]) -> FunctionSpec:

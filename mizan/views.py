@@ -1,4 +1,4 @@
-"""The three endpoints: GET ctx/<context>/, POST call/, GET session/ (section 6 of the contract)."""
+"""The three endpoints: GET ctx/<context>/, POST call/, GET session/."""
 
 import json
 from collections.abc import Callable, Mapping

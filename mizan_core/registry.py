@@ -49,7 +49,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class FunctionSpec:
-    """One declared function. What is None was not said; PROTOCOL's defaults hold then."""
+    """One declared function. What is None was not said: the export decides."""
 
     name: str
     fn: Callable[..., Any]

@@ -21,10 +21,10 @@ from mizan_edge.counters import Counters
 from mizan_edge.errors import problem
 from mizan_edge.hold import Hold
 from mizan_edge.origin import Origin
-from mizan_edge.proxy import Proxy
 from mizan_edge.purge import Pending, Purger
 from mizan_edge.reload import Reloader
 from mizan_edge.routes import Uncacheable
+from mizan_edge.site import InUse
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Access:
 class Admin:
     """The handlers, over the parts that they speak to."""
 
-    proxy: Proxy
+    in_use: InUse
     purger: Purger
     reloader: Reloader
     store: AsyncStore
@@ -142,12 +142,12 @@ class Admin:
         return await self._answer(PurgeBody(urls=[request.raw_path]))
 
     async def _answer(self, body: PurgeBody) -> web.Response:
-        router = self.proxy.site.router
+        router = self.in_use.site.router
         scopes: tuple[Scope, ...] = ()
         urls: set[str] = set()
         if not body.all:
             try:
-                named = strict(body.scopes, self.proxy.site.manifest.contexts)
+                named = strict(body.scopes, self.in_use.site.manifest.contexts)
             except ScopeError as error:
                 raise Refused(422, str(error)) from None
             by_url = [self._scope_of(url) for url in body.urls]
@@ -155,7 +155,7 @@ class Admin:
             urls = {url for scope in named for url in router.urls(scope)} | {dict(s.params)[URL] for s in by_url}
             if not scopes:
                 raise Refused(422, 'Nothing is named: give "scopes", "urls", or "all": true.')
-        hold_s = longest_hold(None if body.all else scopes, self.proxy.site.manifest.contexts)
+        hold_s = longest_hold(None if body.all else scopes, self.in_use.site.manifest.contexts)
         purged = await self._run(Purge(scopes, everything=body.all, hold_s=hold_s), dry_run=body.dry_run)
         return _json(
             {
@@ -169,7 +169,7 @@ class Admin:
 
     def _scope_of(self, url: str) -> Scope:
         path = url if url.startswith("/") else "/" + url
-        resource = self.proxy.site.router.match(path)
+        resource = self.in_use.site.router.match(path)
         if isinstance(resource, Uncacheable):
             why = "no declared view or endpoint" if resource.detail == "undeclared" else "no canonical spelling"
             raise Refused(422, f"{url!r} is never cached: it is the URL of {why}.")
@@ -199,7 +199,7 @@ class Admin:
         return _json(found.to_json())
 
     async def _stats(self, _request: web.Request) -> web.Response:
-        return _json({"counters": self.counters.snapshot(), "hold": sorted(self.hold.reasons)})
+        return _json({"counters": self.counters.snapshot(), "hold": self.hold.told()})
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return _json({"status": "alive"})
@@ -208,10 +208,10 @@ class Admin:
         return _json(
             {
                 "status": "ready",
-                "contexts": len(self.proxy.site.manifest.contexts),
+                "contexts": len(self.in_use.site.manifest.contexts),
                 "redis": "up" if await self.store.answers() else "down",
                 "origin": "up" if await self.origin.accepts() else "down",
-                "cache": "held: " + ", ".join(sorted(self.hold.reasons)) if self.hold.active() else "in use",
+                "cache": "held: " + ", ".join(self.hold.told()) if self.hold.active() else "in use",
             }
         )
 

@@ -40,7 +40,7 @@ class Found:
     """The fields by which the responses vary that are known so far."""
     key: str
     """Under which it lies, or would."""
-    mac: bytes
+    seal: bytes
     """The seal of what lies there."""
 
     def renewed(self, turn: Turn) -> "Found":
@@ -70,7 +70,7 @@ class Cache:
                 vary = payload.names
                 continue
             stored = payload if isinstance(payload, StoredResponse) else None
-            return Found(stored, reply.fence, reply.now_ms, vary, key, entry.mac if entry else b"")
+            return Found(stored, reply.fence, reply.now_ms, vary, key, reply.seals[0])
 
     async def keep(self, reading: Reading, found: Found, stored: StoredResponse, how: Storable) -> StoreReply | None:
         """Stores a response, and whatever record leads to it. None where the store has failed."""

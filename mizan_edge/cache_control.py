@@ -14,7 +14,8 @@ TARGETED = ("mizan-cache-control", "cdn-cache-control")
 Directives = Mapping[str, str | None]
 """Directive in lower case -> its argument, None without one."""
 
-_DIRECTIVE = re.compile(r'\s*([^\s=,;"]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^,;]*))?\s*(?:[,;]|$)')
+# Anybody may send a field of 64 KiB: no match begins within a word or a space, and no run is tried at a second length.
+_DIRECTIVE = re.compile(r'(?<![^\s=,;"])([^\s=,;"]++)\s*+(?:=\s*+("(?:[^"\\]|\\.)*"|[^,;]*+))?\s*+(?:[,;]|$)')
 _QUOTED_ARGUMENT = re.compile(r'=\s*"(?:[^"\\]|\\.)*"')
 _BETWEEN_WORDS = re.compile(r'[\s,;="]+')
 # What keeps a response out of a shared cache.

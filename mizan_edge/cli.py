@@ -72,7 +72,10 @@ def _shown(default: object) -> str:
     help="a TOML file of settings, named as the flags with underscores",
 )
 def serve(config: Path | None, **flags: object) -> None:
-    """Serve a site: mizan-edge serve --origin http://127.0.0.1:8000 --manifest manifests/edge.json"""
+    """Serve a site.
+
+    For example: mizan-edge serve --origin http://127.0.0.1:8000 --manifest manifests/edge.json
+    """
     settings = load_settings(flags, config)
     logging.basicConfig(
         level=settings.log_level.upper(),
@@ -101,7 +104,10 @@ async def _serve(settings: Settings) -> None:
 @cli.command()
 @click.argument("manifest", type=click.Path(path_type=Path))
 def check(manifest: Path) -> None:
-    """Check a manifest: exit status 1, and the place in the file, for one that cannot be used."""
+    """Check a manifest.
+
+    Exit status 1, and the place in the file, for one that cannot be used.
+    """
     loaded, warnings = load_manifest(manifest)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)

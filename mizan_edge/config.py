@@ -1,4 +1,4 @@
-"""Settings: flags over environment over file. Nothing else reads the environment."""
+"""Settings: flags over environment over file. No other module of the edge reads a setting from the environment."""
 
 import difflib
 import ipaddress
@@ -30,6 +30,7 @@ from mizan_edge.site import Rules
 PREFIX = "MIZAN_EDGE_"
 SECRETS = ("cache_secret", "mwt_secret", "admin_token", "read_token")
 _REDIS_OPTIONS = ("db", "username", "password", "client_name")
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:[0-9]{1,5})?")
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\s]+):([0-9]{1,5})")
 
 
@@ -38,7 +39,15 @@ class ConfigError(MizanError):
 
 
 def _split(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, (list, tuple)) or not all(isinstance(part, str) for part in value):
+        raise ValueError('not a list of texts: write it like ["one", "two"]')
+    return value
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
 
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -61,7 +70,7 @@ class Settings(BaseSettings):
     admin: str = Field("127.0.0.1:8081", description="address of the admin listener")
     redis: str | None = Field(None, description="URL of Redis; without it, a redis-server is started")
     namespace: str = Field("mizan", description="prefix of every Redis name, so that sites can share a server")
-    workers: int = Field(1, ge=1, description="worker processes")
+    workers: int = Field(1, ge=1, description="worker processes (only 1 so far)")
     state_dir: Path = Field(
         default_factory=_state_dir, description="directory for tokens, secrets and the Redis socket"
     )
@@ -82,7 +91,9 @@ class Settings(BaseSettings):
     purge_timeout: Seconds = Field(0.25, description="seconds that one attempt at a purge may take")
     origin_connect_timeout: Seconds = Field(5, description="seconds for a connection to the origin")
     origin_timeout: Seconds = Field(60, description="seconds for which the origin may be silent")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+        "info", description="what is logged"
+    )
     cache_secret: SecretStr | None = Field(
         None, validation_alias="MIZAN_CACHE_SECRET", description="signs keys and entries"
     )
@@ -133,6 +144,14 @@ class Settings(BaseSettings):
     def _namespace(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value):
             raise ValueError(f"{value!r} is not a namespace: use letters, digits, dots, hyphens and underscores")
+        return value
+
+    @field_validator("allowed_hosts", "admin_hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if not _HOST.fullmatch(text):
+                raise ValueError(f"{text!r} is not a host name: write it like example.com or example.com:8080")
         return value
 
     @field_validator("trusted_proxies")
@@ -229,6 +248,8 @@ def prepare_state_dir(path: Path) -> None:
     """Makes the state directory, for its owner alone. Raises ConfigError."""
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except FileExistsError:
+        raise ConfigError(f"state_dir: {path} is no directory: choose another --state-dir") from None
     except OSError as error:
         raise ConfigError(f"state_dir: {path} cannot be made ({error.strerror}): choose another --state-dir") from None
 
@@ -251,6 +272,11 @@ def admin_token(settings: Settings) -> str:
     if settings.admin_token is not None:
         return settings.admin_token.get_secret_value()
     return _kept(settings.state_dir / "admin.token")
+
+
+def durable_id(settings: Settings) -> str:
+    """The id under which the fleet knows this edge through restarts: one for each state directory."""
+    return _kept(settings.state_dir / "edge.id")
 
 
 def _kept(path: Path) -> str:

@@ -20,6 +20,7 @@ from mizan_edge.config import (
     Settings,
     admin_token,
     cache_secret,
+    durable_id,
     prepare_state_dir,
     rules_of,
     split_address,
@@ -29,12 +30,13 @@ from mizan_edge.embedded import EmbeddedRedis
 from mizan_edge.flight import Flights, hear_wakes
 from mizan_edge.hold import Hold
 from mizan_edge.journal import Journal
+from mizan_edge.lease import Lease, Member
 from mizan_edge.listener import make_server
 from mizan_edge.origin import Origin
 from mizan_edge.proxy import Proxy
 from mizan_edge.purge import Purger
 from mizan_edge.reload import Reloader, read_manifest
-from mizan_edge.site import Site
+from mizan_edge.site import InUse, Site
 from mizan_edge.sweeper import sweep_forever
 from mizan_edge.tasks import Tasks
 
@@ -69,7 +71,7 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
             settings.read_token.get_secret_value() if settings.read_token else None,
             tuple(host.lower() for host in settings.admin_hosts),
         )
-        redis_url = settings.redis
+        redis_url, child = settings.redis, None
         if redis_url is None:
             child = await stack.enter_async_context(EmbeddedRedis(settings.state_dir, maxmemory=settings.redis_memory))
             redis_url = child.url
@@ -87,10 +89,11 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
             )
         )
         journal = stack.enter_context(Journal(settings.state_dir / "journal"))
-        tasks, counters, hold = Tasks(), Counters(), Hold()
-        stack.push_async_callback(tasks.stop)
+        tasks, counters, lease = Tasks(), Counters(), Lease()
+        hold, in_use = Hold(lease), InUse(Site.of(manifest, rules))
         purger = Purger(
             purges,
+            in_use,
             journal=journal,
             hold=hold,
             counters=counters,
@@ -98,11 +101,9 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
             patience_s=PATIENCE_S,
             late_s=math.ceil(settings.origin_timeout),
         )
-        purger.resume()
         flights = Flights(reads, tasks)
-        tasks.start(hear_wakes(reads, flights), "hear-wakes")
         proxy = Proxy(
-            Site.of(manifest, rules),
+            in_use,
             rules,
             cache=Cache(reads, counters),
             origin=origin,
@@ -111,10 +112,27 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
             hold=hold,
             counters=counters,
         )
-        reloader = Reloader(settings.manifest, rules, proxy=proxy, store=purges, purger=purger, hold=hold, tasks=tasks)
+        reloader = Reloader(
+            settings.manifest, rules, in_use=in_use, store=purges, purger=purger, hold=hold, tasks=tasks
+        )
+        member = Member(
+            purges,
+            lease,
+            durable_id(settings),
+            may_renew=lambda: not purger.pending,
+            new_incarnation=reloader.adopt,
+        )
+        stack.push_async_callback(member.leave)
+        stack.push_async_callback(tasks.stop)
+        if child is not None:
+            tasks.start(child.keep_running(), "keep-redis")
+        purger.resume()
         await reloader.adopt()
+        await member.renew()
+        tasks.start(member.renew_forever(), "renew-lease")
+        tasks.start(hear_wakes(reads, flights), "hear-wakes")
         tasks.start(sweep_forever(purges, counters), "sweep")
-        admin = Admin(proxy, purger, reloader, reads, origin, hold, counters, access)
+        admin = Admin(in_use, purger, reloader, reads, origin, hold, counters, access)
         admin_at = await _listen(
             stack,
             web.AppRunner(admin.application(), access_log=None, shutdown_timeout=_SHUTDOWN_S),
@@ -157,7 +175,7 @@ async def _listen(stack: AsyncExitStack, runner: web.BaseRunner, setting: str, a
 
 @contextmanager
 def _locked(state_dir: Path) -> Iterator[None]:
-    """Keeps a second edge out of the state directory: it would share a Redis socket and, later, a journal."""
+    """Keeps a second edge out of the state directory: it would share its Redis socket and its journal."""
     try:
         file = open(state_dir / "lock", "w")  # noqa: SIM115 - the block below closes it
     except OSError as error:

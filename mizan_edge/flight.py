@@ -57,9 +57,13 @@ class Flights:
         key = flight.key
         while True:
             event = self._waiting.setdefault(key, asyncio.Event())
-            turn = await self._store.run(
-                lead(self._store.namespace, key, flight.token, scopes=scopes, seen=seen, lease_ms=LEASE_MS)
-            )
+            try:
+                turn = await self._store.run(
+                    lead(self._store.namespace, key, flight.token, scopes=scopes, seen=seen, lease_ms=LEASE_MS)
+                )
+            except StoreError:
+                self.wake(key)
+                raise
             if turn.what == "lead":
                 return turn
             if turn.what != "wait":

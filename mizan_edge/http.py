@@ -28,6 +28,7 @@ HOP_BY_HOP = frozenset(
 CONDITIONALS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"})
 # RFC 9110 section 15.4.5: what a 304 repeats of the 200 it stands for.
 IN_NOT_MODIFIED = frozenset({"cache-control", "content-location", "date", "etag", "expires", "vary", "last-modified"})
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,11 @@ class Response:
 def normal_name(name: str) -> str:
     """The name under which an application may see a field: servers fold case, and `_` into `-`."""
     return name.lower().replace("_", "-")
+
+
+def normal_host(value: str, scheme: str) -> str:
+    """The `host` of a `Request` that a Host field names: in lower case, without its scheme's default port."""
+    return value.strip().lower().removesuffix(_DEFAULT_PORTS.get(scheme, ""))
 
 
 def values(fields: Fields, name: str) -> list[str]:

@@ -107,6 +107,7 @@ class Journal:
         try:
             # One write call: lines of several threads or a crash never interleave inside a line.
             if os.write(self._file, line) != len(line):
+                os.ftruncate(self._file, self._size)  # half a line would stand for a purge of everything
                 raise JournalError(f"{self._path}: the disk is full")
             self._size += len(line)
             if durable:

@@ -10,15 +10,15 @@ from mizan_edge.answer import Answer, refusal
 from mizan_edge.body import Body
 from mizan_edge.errors import OriginError
 from mizan_edge.forwarding import Peer, seen
-from mizan_edge.http import Fields, Request, combined, dropped, has_body, reason_phrase
+from mizan_edge.http import Fields, Request, combined, dropped, has_body, normal_host, reason_phrase
 from mizan_edge.proxy import Proxy
 from mizan_edge.site import Rules
 
 log = logging.getLogger(__name__)
 
 MAX_FIELD_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 256 * 1024
 _ABSOLUTE = re.compile(r"https?://([^/?#@]+)([/?#].*|)", re.IGNORECASE | re.DOTALL)
-_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class _Relayed(web.StreamResponse):
@@ -39,6 +39,9 @@ def make_server(proxy: Proxy, rules: Rules) -> web.Server:
 
     async def handle(raw: web.BaseRequest) -> web.StreamResponse:
         peer = Peer(raw.remote or "", raw.scheme)
+        if _head_bytes(raw) > MAX_HEAD_BYTES:
+            # RFC 6585 section 5
+            return await _send(raw, refusal(431, f"The head of a request may have {MAX_HEAD_BYTES} bytes."))
         request = _request(raw)
         if request is None:
             return await _send(raw, refusal(400, "The request target or the Host field is not usable."))
@@ -78,8 +81,12 @@ def _request(raw: web.BaseRequest) -> Request | None:
     # Other bytes than ASCII have no place in a target, and are no text that could be sent on.
     if not target.startswith("/") or not target.isascii():
         return None
-    host = hosts[0].lower().removesuffix(_DEFAULT_PORTS.get(raw.scheme, "")) if hosts else ""
+    host = normal_host(hosts[0], raw.scheme) if hosts else ""
     return Request(raw.method, target.partition("#")[0], host, fields, raw.scheme)
+
+
+def _head_bytes(raw: web.BaseRequest) -> int:
+    return len(raw.raw_path) + sum(len(name) + len(value) for name, value in raw.raw_headers)
 
 
 def _text(value: bytes) -> str:

@@ -24,6 +24,7 @@ from mizan_edge.http import (
     combined,
     dropped,
     members,
+    normal_host,
     normal_name,
     values,
 )
@@ -128,6 +129,10 @@ def entry_key(inputs: KeyInputs, request: Request, lookup: Lookup, variant: str 
     params: dict[str, Canonical] = dict(resource.params)
     if inputs.many_hosts or (inputs.only_host is not None and request.host != inputs.only_host):
         params["*host"] = request.host
+    field = normal_host(request.get("host") or "", request.scheme)
+    if field != request.host:
+        # A trusted proxy may name a host and leave the client's own Host field, which the origin gets as well.
+        params["*host-field"] = field
     if request.scheme != "http":
         # Else a redirect from http to https would be served to those who followed it.
         params["*scheme"] = request.scheme

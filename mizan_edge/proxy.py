@@ -32,7 +32,7 @@ from mizan_edge.origin import Exchange, Origin
 from mizan_edge.policy import Lookup, Pass, Storable
 from mizan_edge.purge import FIELD, Purger
 from mizan_edge.routes import Resource, Uncacheable
-from mizan_edge.site import Rules, Site
+from mizan_edge.site import InUse, Rules, Site
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Proxy:
 
     def __init__(
         self,
-        site: Site,
+        in_use: InUse,
         rules: Rules,
         *,
         cache: Cache,
@@ -63,7 +63,7 @@ class Proxy:
         hold: Hold,
         counters: Counters,
     ) -> None:
-        self.site = site
+        self._in_use = in_use
         self._rules = rules
         self._cache = cache
         self._origin = origin
@@ -74,7 +74,7 @@ class Proxy:
 
     async def answer(self, request: Request, body: Body, peer: Peer) -> Answer:
         """The answer to a request. Every failure of the origin is an answer too."""
-        site = self.site
+        site = self._in_use.site
         request = forwarding.to_origin(request, peer, self._rules.trusted_proxies)
         planned, body = await self._plan(site, request, body)
         match planned:
@@ -165,7 +165,7 @@ class Proxy:
             # Whoever demands a fetch gets one of his own.
             return await self._fetch(reading, body, found, why, flight)
         try:
-            turn = await self._flights.turn(flight, policy.request_scopes(reading.lookup), found.mac)
+            turn = await self._flights.turn(flight, policy.request_scopes(reading.lookup), found.seal)
         except StoreError as error:
             return await self._without_store(reading, body, error)
         match turn.what:
@@ -218,7 +218,7 @@ class Proxy:
         stored = StoredResponse.of(exchange.response, whole, found.now_ms, verdict.lifetime)
         reply = None
         # What began under another manifest was judged by it.
-        if not self._hold.active() and reading.site is self.site:
+        if not self._hold.active() and reading.site is self._in_use.site:
             reply = await self._cache.keep(reading, found, stored, verdict)
         if reply in _SHARED_OR_OVERTAKEN:
             flight.alone_ms = 0
@@ -258,7 +258,7 @@ class Proxy:
             raise
         if values(exchange.response.fields, FIELD):
             # By the manifest of now: what it does not know of the scopes would match nothing that it has stored.
-            await self._purger.obey(exchange.response.fields, self.site.manifest.contexts)
+            await self._purger.obey(exchange.response.fields, self._in_use.site.manifest.contexts)
         return exchange
 
     def _relay(self, exchange: Exchange, cache_status: str, body: AsyncIterator[bytes] | None = None) -> Answer:

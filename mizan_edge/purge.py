@@ -25,6 +25,7 @@ from mizan_edge.counters import Counters
 from mizan_edge.hold import Hold
 from mizan_edge.http import Fields, combined
 from mizan_edge.journal import Journal, JournalError
+from mizan_edge.site import InUse
 from mizan_edge.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class Purger:
     def __init__(
         self,
         store: AsyncStore,
+        in_use: InUse,
         *,
         journal: Journal,
         hold: Hold,
@@ -88,6 +90,7 @@ class Purger:
         """`patience_s`: how long an answer waits for an unconfirmed purge. `late_s`: how much later than we give it up
         the origin may carry a mutation out."""
         self._store = store
+        self._in_use = in_use
         self._journal = journal
         self._journal_lock = asyncio.Lock()
         self._hold = hold
@@ -96,6 +99,14 @@ class Purger:
         self._patience_s = patience_s
         self._late_s = late_s
         self._unconfirmed: list[_Unconfirmed] = []
+
+    @property
+    def pending(self) -> bool:
+        """Whether Redis has not confirmed a purge."""
+        return bool(self._unconfirmed)
+
+    def _shapes(self) -> dict[str, str]:
+        return self._in_use.site.manifest.shapes()
 
     def resume(self) -> None:
         """Takes up what an earlier process has left in the journal. To be called before anything is served."""
@@ -188,7 +199,9 @@ class Purger:
 
     async def count(self, scopes: Iterable[Scope], *, everything: bool) -> Purged:
         """What purging these would do. Raises StoreError."""
-        return await self._store.run(self._store.namespace.purge(scopes, everything=everything, dry_run=True))
+        return await self._store.run(
+            self._store.namespace.purge(scopes, everything=everything, dry_run=True, shapes=self._shapes())
+        )
 
     async def _run(self, purge: Purge) -> Purged:
         if purge.everything:
@@ -196,7 +209,7 @@ class Purger:
         entries = banned = seq = 0
         for start in range(0, len(purge.scopes), _SCOPES_AT_ONCE):
             part = purge.scopes[start : start + _SCOPES_AT_ONCE]
-            done = await self._store.run(self._store.namespace.purge(part, hold_s=purge.hold_s))
+            done = await self._store.run(self._store.namespace.purge(part, hold_s=purge.hold_s, shapes=self._shapes()))
             seq, entries, banned = done.seq, entries + done.entries, banned + done.banned
         return Purged(seq, entries, banned)
 
@@ -212,6 +225,11 @@ class Purger:
             try:
                 first.result = await self._run(first.purge)
             except StoreError:
+                await asyncio.sleep(_RETRY_S)
+                continue
+            except Exception:
+                # Whatever it is, the hold stays, and so must the attempts to end it.
+                log.exception("repeating the purge of %s failed", _text(first.purge))
                 await asyncio.sleep(_RETRY_S)
                 continue
             await self._close(first.number)

@@ -1,6 +1,6 @@
 """The manifest in use: loaded, swapped, and made known to the store.
 
-    # mutable state: `proxy.site`; the hold "manifest not adopted"; `_failure`, why Redis was not told, so that it is
+    # mutable state: the site in use; the hold "manifest not adopted"; `_failure`, why Redis was not told, so that it is
     # logged once.
 
 Entries that were indexed under another manifest cannot be purged exactly under this one. So the store is told how each
@@ -18,9 +18,8 @@ from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope
 from mizan_core.store import AsyncStore, StoreError
 from mizan_edge.hold import Hold
-from mizan_edge.proxy import Proxy
 from mizan_edge.purge import Purger
-from mizan_edge.site import Rules, Site
+from mizan_edge.site import InUse, Rules, Site
 from mizan_edge.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -66,7 +65,7 @@ class Reloader:
         path: Path,
         rules: Rules,
         *,
-        proxy: Proxy,
+        in_use: InUse,
         store: AsyncStore,
         purger: Purger,
         hold: Hold,
@@ -74,7 +73,7 @@ class Reloader:
     ) -> None:
         self._path = path
         self._rules = rules
-        self._proxy = proxy
+        self._in_use = in_use
         self._store = store
         self._purger = purger
         self._hold = hold
@@ -86,9 +85,9 @@ class Reloader:
         """Reads the file again and swaps. Raises ManifestError, and then the old manifest stays."""
         async with self._lock:
             manifest = read_manifest(self._path)
-            found = difference(self._proxy.site.manifest, manifest)
+            found = difference(self._in_use.site.manifest, manifest)
             self._hold.set("manifest not adopted")
-            self._proxy.site = Site.of(manifest, self._rules)
+            self._in_use.site = Site.of(manifest, self._rules)
             await self.adopt()
             # Whatever has changed about a context may have changed what its responses should be.
             gone = Purge(tuple(Scope(name) for name in (*found.removed, *found.changed)))
@@ -99,7 +98,7 @@ class Reloader:
     async def adopt(self) -> None:
         """Makes the manifest known to the store; where Redis cannot be asked now, as soon as it can."""
         self._hold.set("manifest not adopted")
-        if not await self._try_adopt(self._proxy.site):
+        if not await self._try_adopt(self._in_use.site):
             self._tasks.start(self._keep_trying(), "adopt-manifest")
 
     async def _try_adopt(self, site: Site) -> bool:
@@ -115,15 +114,15 @@ class Reloader:
         self._failure = ""
         if changed:
             log.warning("the parameters of %s have changed: their entries are purged", ", ".join(changed))
-        if site is self._proxy.site:
+        if site is self._in_use.site:
             self._hold.lift("manifest not adopted")
         return True
 
     async def _keep_trying(self) -> None:
-        site = self._proxy.site
-        while site is self._proxy.site:
+        site = self._in_use.site
+        while site is self._in_use.site:
             await asyncio.sleep(_RETRY_S)
             # Else a late answer for this manifest could undo what a reload has just made known.
             async with self._lock:
-                if site is not self._proxy.site or await self._try_adopt(site):
+                if site is not self._in_use.site or await self._try_adopt(site):
                     return

@@ -36,6 +36,13 @@ class Rules:
         return lambda token: verify(keyring, token, now_s=now_s) if keyring else None
 
 
+class InUse:
+    """The site in use. Whoever works on a request takes it once, at the beginning."""
+
+    def __init__(self, site: "Site") -> None:
+        self.site = site
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """A manifest, compiled."""

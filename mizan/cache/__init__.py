@@ -28,7 +28,8 @@ def purge(context: str, /, *, for_user: Any = None, **params: object) -> None:
     Inside a transaction it happens after the commit, and not at all when that is rolled back. Raises ScopeError (a
     ValueError, which names the nearest valid name) for a context or parameter that nobody declared, NoCacheError where
     neither a store nor an edge is configured, PurgeError where it was not confirmed; after a commit this last one
-    comes out of the `atomic` block.
+    comes out of the `atomic` block, when every other purge of it has been tried. With autocommit off it raises
+    Django's TransactionManagementError, since nothing tells when that commits: call it after the commit.
     """
     contexts = declared().manifest.contexts
     if for_user is not None and context in contexts and "for_user" in contexts[context].params:

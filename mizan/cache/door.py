@@ -43,9 +43,11 @@ class StoreDoor:
     store: Store
 
     def purge(self, scopes: tuple[Scope, ...], *, everything: bool) -> None:
-        hold_s = longest_hold(None if everything else scopes, declared().manifest.contexts)
+        manifest = declared().manifest
+        hold_s = longest_hold(None if everything else scopes, manifest.contexts)
+        operation = self.store.namespace.purge(scopes, everything=everything, hold_s=hold_s, shapes=manifest.shapes())
         try:
-            self.store.run(self.store.namespace.purge(scopes, everything=everything, hold_s=hold_s))
+            self.store.run(operation)
         except StoreError as error:
             raise PurgeError(f"the purge was not confirmed: {error}") from error
 

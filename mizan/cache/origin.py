@@ -15,7 +15,7 @@ Every failure is logged and falls through to the functions.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
@@ -163,12 +163,16 @@ class StoredBundles:
         except MizanError as error:
             logger.warning("a bundle of %r was not cached: %s", context, error)
             return
-        if reply == "shape":
+        if reply == "unadopted":
+            # Redis was emptied, or began anew: the next look tells it the shapes again.
+            with self._lock:
+                self._adopted = None
+        elif reply == "shape":
             logger.warning("bundles of %r are not cached: another deploy declares other parameters for it", context)
 
     def purge(self, scopes: tuple[Scope, ...]) -> None:
         try:
-            self._purges.run(self._purges.namespace.purge(scopes, hold_s=_hold_s(scopes)))
+            self._send_purge(scopes)
         except StoreError as error:
             self.owe(scopes)
             named = ", ".join(map(str, scopes))
@@ -181,6 +185,11 @@ class StoredBundles:
             if len(owed) > MAX_OWED:
                 owed = tuple({Scope(scope.context) for scope in owed})
             self._owed = dict.fromkeys(owed, self._failures)
+
+    def _send_purge(self, scopes: Collection[Scope]) -> None:
+        manifest = declared().manifest
+        hold_s = longest_hold(scopes, manifest.contexts)
+        self._purges.run(self._purges.namespace.purge(scopes, hold_s=hold_s, shapes=manifest.shapes()))
 
     def _ready(self) -> bool:
         """Whether nothing is owed and the store knows the shapes; else tries to make it so."""
@@ -203,7 +212,7 @@ class StoredBundles:
         with self._lock:
             owed, adopted = dict(self._owed), self._adopted
         if owed:
-            self._purges.run(self._purges.namespace.purge(owed, hold_s=_hold_s(owed)))
+            self._send_purge(owed)
         if adopted != shapes:
             self._purges.run(self._purges.namespace.adopt(shapes))
         with self._lock:
@@ -211,10 +220,6 @@ class StoredBundles:
             # A scope that failed again after it was read above is owed again: its new number says so.
             self._owed = {scope: number for scope, number in self._owed.items() if owed.get(scope) != number}
             return not self._owed
-
-
-def _hold_s(scopes: Iterable[Scope]) -> int:
-    return longest_hold(scopes, declared().manifest.contexts)
 
 
 _off = Off()

@@ -2,7 +2,9 @@
 
 layout      how entries and scopes are spelled there
 operations  the operations without I/O: script, arguments, meaning of the reply
+fills       those that decide who fetches what is missing
 lua/        a script for each operation
+connection  what both clients share: how they connect, what failures mean, which servers can be used
 client      runs them from blocking code; aioclient: from asyncio
 """
 

@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 import redis
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
-from mizan_core.store.connection import check_server, from_url, no_backoff, options, translate
+from mizan_core.store.connection import check_server, from_url, options, translate
 from mizan_core.store.operations import Namespace, Operation
 
 T = TypeVar("T")
@@ -16,13 +17,13 @@ _PUBSUB_POLL_S = 1.0
 
 
 class AsyncStore:
-    """Runs operations on one Redis. Every failure is a StoreError; nothing is retried here."""
+    """Runs operations on one Redis. Every failure is a StoreError; a retry in silence would hide it, and wait."""
 
     def __init__(self, url: str, namespace: Namespace, *, timeout_s: float) -> None:
         """Connects at the first operation. Raises StoreUnusable for a URL that is none of Redis."""
         self.namespace = namespace
         self._url = url
-        self._redis = from_url(Redis.from_url, url, retry=Retry(no_backoff(), 0), **options(timeout_s))
+        self._redis = from_url(Redis.from_url, url, retry=Retry(NoBackoff(), 0), **options(timeout_s))
 
     async def run(self, operation: Operation[T]) -> T:
         """The operation's result. Raises StoreError."""
@@ -55,7 +56,7 @@ class AsyncStore:
 
     async def messages(self, channel: str) -> AsyncIterator[str]:
         """What is published on a channel from now on, on a connection of its own. Raises StoreError when it ends."""
-        async with from_url(Redis.from_url, self._url, retry=Retry(no_backoff(), 0), **options(None)) as client:
+        async with from_url(Redis.from_url, self._url, retry=Retry(NoBackoff(), 0), **options(None)) as client:
             try:
                 async with client.pubsub(ignore_subscribe_messages=True) as subscription:
                     await subscription.subscribe(channel)

@@ -3,21 +3,22 @@
 from typing import Any, TypeVar
 
 import redis
+from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from mizan_core.store.connection import check_server, from_url, no_backoff, options, translate
+from mizan_core.store.connection import check_server, from_url, options, translate
 from mizan_core.store.operations import Namespace, Operation
 
 T = TypeVar("T")
 
 
 class Store:
-    """Runs operations on one Redis. Every failure is a StoreError; nothing is retried here."""
+    """Runs operations on one Redis. Every failure is a StoreError; a retry in silence would hide it, and wait."""
 
     def __init__(self, url: str, namespace: Namespace, *, timeout_s: float) -> None:
         """Connects at the first operation. Raises StoreUnusable for a URL that is none of Redis."""
         self.namespace = namespace
-        self._redis = from_url(redis.Redis.from_url, url, retry=Retry(no_backoff(), 0), **options(timeout_s))
+        self._redis = from_url(redis.Redis.from_url, url, retry=Retry(NoBackoff(), 0), **options(timeout_s))
 
     def run(self, operation: Operation[T]) -> T:
         """The operation's result. Raises StoreError."""

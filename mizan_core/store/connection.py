@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import redis
-from redis.backoff import NoBackoff
 
 from mizan_core.store.operations import StoreError, StoreUnusable
 
@@ -23,11 +22,6 @@ _UNUSABLE = (
 def options(timeout_s: float | None) -> dict[str, Any]:
     """Keyword arguments for redis-py, sync or asyncio; the retry policy differs in type and is the client's own."""
     return {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "protocol": 2}
-
-
-def no_backoff() -> NoBackoff:
-    """For a retry policy of none: a client that retries in silence would hide a failure, and wait."""
-    return NoBackoff()
 
 
 def from_url(connect: Callable[..., T], url: str, **settings: Any) -> T:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mizan_core.scopes import Scope
-from mizan_core.store.layout import Entry, Fence, decode_entry, index_names
+from mizan_core.store.layout import Fence, index_names
 from mizan_core.store.operations import Namespace, Operation, nonce, script
 
 
@@ -16,7 +16,6 @@ class Turn:
     what: Literal["entry", "lead", "wait", "alone"]
     fence: Fence
     now_ms: int
-    entry: Entry | None = None
     wait_ms: int = 0
 
 
@@ -38,12 +37,8 @@ def lead(
     """
 
     def parse(reply: Sequence[Any]) -> Turn:
-        what, incarnation, seq, now_ms, last = reply
-        entry = decode_entry(namespace.sealing, key, last) if what == b"entry" else None
-        fence = Fence(incarnation.decode(), seq)
-        if what == b"entry" and entry is None:
-            return Turn("alone", fence, now_ms)  # altered in Redis: a fetch replaces it
-        return Turn(what.decode(), fence, now_ms, entry, last if what == b"wait" else 0)
+        what, incarnation, seq, now_ms, wait_ms = reply
+        return Turn(what.decode(), Fence(incarnation.decode(), seq), now_ms, wait_ms)
 
     return Operation(
         script("lead"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mizan_core.errors import MizanError
 from mizan_core.scopes import Scope, term
-from mizan_core.seal import MAC_BYTES, seal, unseal
+from mizan_core.seal import seal, unseal
 
 _HEADER_LENGTH_BYTES = 2
 _MAX_HEADER_BYTES = 60_000
@@ -32,8 +32,6 @@ class Entry:
     fence: Fence
     names: tuple[str, ...]
     payload: bytes
-    mac: bytes = b""
-    """Of a stored entry: its seal, which tells it from every other one under its key."""
 
 
 def stored_term(name: str, text: str) -> str:
@@ -79,4 +77,4 @@ def decode_entry(sealing: bytes, key: str, value: bytes) -> Entry | None:
     end = _HEADER_LENGTH_BYTES + int.from_bytes(data[:_HEADER_LENGTH_BYTES])
     token, *names = data[_HEADER_LENGTH_BYTES:end].decode().split("\n")
     incarnation, _, seq = token.partition(" ")
-    return Entry(Fence(incarnation, int(seq)), tuple(names), data[end:], value[:MAC_BYTES])
+    return Entry(Fence(incarnation, int(seq)), tuple(names), data[end:])

@@ -13,6 +13,7 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 from mizan_core.errors import MizanError
 from mizan_core.scopes import Scope
+from mizan_core.seal import MAC_BYTES
 from mizan_core.store.layout import Entry, Fence, decode_entry, encode_entry, index_names, scope_argument
 
 VISIT_LIMIT = 500
@@ -23,7 +24,7 @@ SWEEP_SLICE = 50
 
 T = TypeVar("T")
 
-StoreReply = Literal["stored", "incarnation", "trimmed", "overtaken", "held", "shape", "malformed"]
+StoreReply = Literal["stored", "incarnation", "trimmed", "overtaken", "held", "shape", "unadopted", "malformed"]
 
 
 class StoreError(MizanError):
@@ -59,6 +60,8 @@ class Lookup:
     fence: Fence
     now_ms: int
     entries: tuple[Entry | None, ...]
+    seals: tuple[bytes, ...]
+    """The seal of whatever lies under each key, which tells it from anything else there; b"" for nothing."""
     corrupt: int
     """How many keys held something whose seal does not hold; each counts as a miss."""
 
@@ -70,6 +73,14 @@ class Purged:
     seq: int
     entries: int
     banned: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedIn:
+    """The store's incarnation, and whether everything was purged because an edge that lapsed may have left purges."""
+
+    incarnation: str
+    flushed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +162,17 @@ class Namespace:
         everything: bool = False,
         dry_run: bool = False,
         hold_s: int = 0,
+        shapes: Mapping[str, str] | None = None,
         visit: int = VISIT_LIMIT,
     ) -> Operation[Purged]:
         """Purges scopes, or everything, and stores no matching fill that begins within `hold_s` seconds.
 
-        Dry: counts what that would purge.
+        `shapes` are those of the manifest that the scopes were made by: a context that the store knows under another
+        one is purged as a whole. Dry: counts what that would purge.
         """
-        texts = [""] if everything else [scope_argument(scope) for scope in scopes]
+        known = shapes or {}
+        pairs = [text for scope in scopes for text in (scope_argument(scope), known.get(scope.context, ""))]
+        texts = ["", ""] if everything else pairs
         return Operation(
             script("purge"),
             [self.control],
@@ -183,6 +198,19 @@ class Namespace:
             lambda reply: Slice(reply[0].decode(), reply[2].decode(), reply[1]),
         )
 
+    def check_in(self, edge: str, *, lease_ms: int) -> Operation[CheckedIn]:
+        """Takes or renews the lease of an edge, by its durable id."""
+        return Operation(
+            script("checkin"),
+            [self.control],
+            [nonce(), edge, lease_ms],
+            lambda reply: CheckedIn(reply[0].decode(), reply[1] == 1),
+        )
+
+    def check_out(self, edge: str) -> Operation[bool]:
+        """Gives the lease of an edge up; whether there was one."""
+        return Operation(script("checkout"), [self.control], [edge], lambda reply: reply == 1)
+
     def adopt(self, shapes: Mapping[str, str]) -> Operation[list[str]]:
         """Takes over the shapes of a manifest; the reply names the contexts that had others and were purged."""
         pairs = [text for context in sorted(shapes) for text in (context, shapes[context])]
@@ -202,7 +230,8 @@ class Namespace:
             for key, value in zip(keys, values, strict=True)
         )
         corrupt = sum(value is not None and entry is None for value, entry in zip(values, entries, strict=True))
-        return Lookup(Fence(incarnation.decode(), seq), now_ms, entries, corrupt)
+        seals = tuple(value[:MAC_BYTES] if isinstance(value, bytes) else b"" for value in values)
+        return Lookup(Fence(incarnation.decode(), seq), now_ms, entries, seals, corrupt)
 
 
 def nonce() -> str:

@@ -1,4 +1,4 @@
-"""Section 2: one text for each value, and nothing cached that an application might read as another value."""
+"""One text for each value, and nothing cached that an application might read as another value."""
 
 import datetime as dt
 import enum
@@ -136,7 +136,7 @@ def test_undeclared_what_any_lenient_reader_takes_for_a_number_or_uuid_must_be_i
     assert is_canonical(text, None) is expected
 
 
-# The protocol's own list, and relatives.
+# What reads as a value although it is not that value's one text.
 OTHERWISE = [
     *("05", "+5", "5.0", "5_0", " 5", "5 ", "-0", "00", "5.", ".5", "5e3", "1E5", "1_0.5"),
     *("0x1f", "0b1", "0o7", "0x1.8p3"),
@@ -217,7 +217,7 @@ def test_a_parameter_given_twice_or_with_a_nul_is_not_cached(texts: list[str]):
     ],
     ids=repr,
 )
-def test_values_become_the_texts_of_the_protocol(value: object, text: object):
+def test_values_become_their_canonical_texts(value: object, text: object):
     assert canonical(value) == text
 
 

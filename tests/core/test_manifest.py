@@ -1,4 +1,4 @@
-"""Section 5: what a manifest may say, and that every fault is named with its place."""
+"""What a manifest may say, and that every fault is named with its place."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Section 7: which tokens name a user, and that a bad one is nobody's."""
+"""Which tokens name a user, and that a bad one is nobody's."""
 
 import base64
 import json

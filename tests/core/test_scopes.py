@@ -1,4 +1,4 @@
-"""Section 4: the grammar of scopes against http-sf, and the rule for doubt against a second reading of it."""
+"""The grammar of scopes against http-sf, and the rule for doubt against a second reading of it."""
 
 import datetime as dt
 import re
@@ -268,7 +268,7 @@ def test_a_value_of_a_kind_that_no_parameter_has_is_in_doubt():
     ],
     ids=repr,
 )
-def test_values_are_emitted_as_the_protocol_says(value: object, text: str):
+def test_values_are_emitted_in_their_one_spelling(value: object, text: str):
     assert str(Scope.of("page", {"p": value})) == "page" + text
 
 

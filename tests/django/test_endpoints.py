@@ -1,4 +1,4 @@
-"""Contexts, calls and the session endpoint: section 6 of the contract."""
+"""Contexts, calls and the session endpoint: what they answer, and what they refuse."""
 
 import json
 from typing import Any

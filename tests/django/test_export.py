@@ -10,6 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
+from mizan.management.commands import export_edge_manifest
 from mizan_core.export import export
 from mizan_core.manifest import dump_manifest, parse_manifest
 from mizan_core.registry import Registry, RegistryError
@@ -341,6 +342,17 @@ class TestCommand:
         manifest, warnings = parse_manifest(first.read_bytes(), source="first.json")
         assert warnings == []
         assert manifest.contexts["user"].views == ["/profile/:user_id/"]
+
+    def test_nothing_declared_is_a_manifest_and_a_warning(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ):
+        call_command("export_edge_manifest")
+        assert "nothing is declared" not in capsys.readouterr().err
+        monkeypatch.setattr(export_edge_manifest, "default", Registry())
+        call_command("export_edge_manifest")
+        said = capsys.readouterr()
+        assert "warning: nothing is declared: does an AppConfig.ready() call mizan_clients(...)?" in said.err
+        assert json.loads(said.out)["contexts"] == {}
 
     def test_it_prints_by_default(self, capsys: pytest.CaptureFixture[str]):
         call_command("export_edge_manifest")

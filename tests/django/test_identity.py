@@ -1,4 +1,4 @@
-"""Who is asking: section 7 of the contract, from the origin's side."""
+"""Who is asking, from the origin's side."""
 
 import time
 from typing import Any

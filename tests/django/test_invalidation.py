@@ -28,6 +28,17 @@ def atomic_requests() -> Iterator[None]:
         database["ATOMIC_REQUESTS"] = False
 
 
+@contextmanager
+def by_hand() -> Iterator[None]:
+    """Autocommit is off."""
+    transaction.set_autocommit(False)
+    try:
+        yield
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+
+
 def invalidated(response: Any) -> str:
     return str(response.headers["X-Mizan-Invalidate"])
 
@@ -83,7 +94,7 @@ def test_a_page_that_raised_names_it_in_djangos_own_answer(ann: Any):
 
 @override_settings(MIDDLEWARE=["mizan.middleware.MizanMiddleware", *MIDDLEWARE])
 def test_a_page_whose_template_fails_names_it_where_the_middleware_is_installed():
-    response = Client(raise_request_exception=False).get("/rename-template/")
+    response = Client(raise_request_exception=False).post("/rename-template/")
     assert (response.status_code, invalidated(response)) == (500, "user")
 
 

@@ -25,7 +25,7 @@ from tests.django.site import clients
 from tests.django.site.clients import ran
 from tests.django.site.settings import CACHE_SECRET
 from tests.django.test_identity import by_token, token_of
-from tests.django.test_invalidation import atomic_requests
+from tests.django.test_invalidation import atomic_requests, by_hand
 
 pytestmark = pytest.mark.usefixtures("stored")
 
@@ -247,6 +247,22 @@ class TestRaces:
             transaction.set_rollback(True)
         assert user(visitor, ann.pk).json() == {"slow_user": "Ann"}
 
+    def test_with_autocommit_off_the_cache_is_neither_read_nor_written(self, visitor: Client, ann: Any):
+        user(visitor, ann.pk)
+        with by_hand():
+            User.objects.filter(pk=ann.pk).update(first_name="uncommitted")
+            assert user(visitor, ann.pk).json() == {"slow_user": "uncommitted"}
+            transaction.rollback()
+        assert user(visitor, ann.pk).json() == {"slow_user": "Ann"}
+
+    def test_with_autocommit_off_a_mutation_says_what_it_changes_and_purges(self, visitor: Client, ann: Any):
+        user(visitor, ann.pk)
+        with by_hand():
+            response = call(visitor, "rename_slow", user_id=ann.pk, name="Anna")
+            transaction.commit()
+        assert (response.status_code, "X-Mizan-Invalidate" in response.headers) == (200, True)
+        assert user(visitor, ann.pk).json() == {"slow_user": "Anna"}
+
     def test_a_mutation_inside_a_transaction_purges_after_the_commit_only(self, visitor: Client, ann: Any):
         user(visitor, ann.pk)
         other = threading.Barrier(2)
@@ -339,6 +355,45 @@ def test_a_context_that_another_deploy_declares_otherwise_is_not_kept(
     user(visitor, ann.pk), user(visitor, ann.pk)
     assert ran["slow_user"] == 3
     assert "another deploy declares other parameters" in caplog.text
+
+
+def test_a_redis_that_was_emptied_is_told_the_shapes_again(visitor: Client, ann: Any, redis_url: str, namespace: str):
+    user(visitor, ann.pk)
+    with redis.Redis.from_url(redis_url) as client:
+        client.delete(*client.keys(f"{{{namespace}}}:*"))
+    # Refused, and then, after the shapes were told, kept.
+    user(visitor, ann.pk), user(visitor, ann.pk)
+    assert ran["slow_user"] == 3
+    user(visitor, ann.pk)
+    assert ran["slow_user"] == 3
+
+
+@pytest.mark.parametrize("by_mutation", [True, False])
+def test_where_the_store_knows_another_shape_of_a_context_all_of_it_is_purged(
+    ann: Any, redis_url: str, namespace: str, by_mutation: bool
+):
+    purge("slow", user_id=ann.pk)
+    # Another deploy indexes the context otherwise.
+    edge = Store(redis_url, Namespace(namespace, sealing_key(secret_bytes(CACHE_SECRET))), timeout_s=5)
+    edge.run(edge.namespace.adopt({"slow": "another shape"}))
+    edge.run(
+        edge.namespace.store(
+            "edge",
+            b"payload",
+            fence=edge.run(edge.namespace.read([])).fence,
+            scopes=[Scope.of("slow", {"name": "Ann"})],
+            shapes={"slow": "another shape"},
+            retention_ms=60_000,
+            began_ms=0,
+        )
+    )
+    if by_mutation:
+        call(Client(), "rename_slow", user_id=ann.pk, name="Anna")
+    else:
+        purge("slow", user_id=ann.pk)
+    (found,) = edge.run(edge.namespace.read(["edge"])).entries
+    edge.close()
+    assert found is None
 
 
 class _Interrupted(Store):

@@ -2,21 +2,34 @@
 
 import json
 import threading
+import unittest
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
-from django.db import transaction
-from django.test import Client, override_settings
+from django.db import connection, connections, transaction
+from django.db.transaction import TransactionManagementError
+from django.test import Client, TestCase, override_settings
 
 from mizan.cache import NoCacheError, PurgeError, purge, purge_all
 from mizan_core.scopes import ScopeError
-from mizan_core.store import Store
+from mizan_core.store import Namespace, Store
 from tests.django.requests import bundle
 from tests.django.site.clients import ran
 from tests.django.test_identity import by_token, token_of
+from tests.django.test_invalidation import by_hand
+from tests.django.test_origin_cache import Gate
+
+
+@pytest.fixture
+def second() -> Iterator[None]:
+    """This thread uses the second database as well."""
+    connections["second"].ensure_connection()
+    yield
+    connections["second"].close()
+    del connections["second"]
 
 
 class TestThroughTheStore:
@@ -90,6 +103,94 @@ class TestThroughTheStore:
         bundle(visitor, "catalog", {"category": "tea"})
         assert ran["products"] == 1
 
+    @pytest.mark.parametrize("before", [True, False])
+    def test_a_hook_of_the_site_that_raises_does_not_keep_it_from_happening(self, visitor: Client, before: bool):
+        bundle(visitor, "catalog", {"category": "tea"})
+
+        @transaction.atomic
+        def change() -> None:
+            if before:
+                transaction.on_commit(broken_hook)
+            purge("catalog")
+            transaction.on_commit(broken_hook)
+
+        with pytest.raises(ZeroDivisionError):
+            change()
+        bundle(visitor, "catalog", {"category": "tea"})
+        assert ran["products"] == 2
+
+    def test_of_several_each_is_tried(self, visitor: Client, caplog: pytest.LogCaptureFixture):
+        bundle(visitor, "catalog", {"category": "tea"})
+
+        @transaction.atomic
+        def change() -> None:
+            with override_settings(MIZAN_CACHE_REDIS_URL="unix:///nowhere/redis.sock"):
+                purge("user", user_id=5)
+            purge("catalog")
+
+        with pytest.raises(PurgeError):
+            change()
+        bundle(visitor, "catalog", {"category": "tea"})
+        assert ran["products"] == 2
+        assert caplog.text.count("purging user;user_id=5 was not confirmed") == 1
+
+    def test_a_savepoint_that_is_rolled_back_drops_its_own_only(self, visitor: Client):
+        for category in ("tea", "coffee"):
+            bundle(visitor, "catalog", {"category": category})
+        with transaction.atomic():
+            purge("catalog", category="tea")
+            with transaction.atomic():
+                purge("catalog", category="coffee")
+                transaction.set_rollback(True)
+            transaction.on_commit(dict)
+        bundle(visitor, "catalog", {"category": "coffee"})
+        assert ran["products"] == 2
+        bundle(visitor, "catalog", {"category": "tea"})
+        assert ran["products"] == 3
+
+    @pytest.mark.usefixtures("second")
+    def test_it_happens_once_for_each_transaction(self, redis_url: str, namespace: str):
+        with transaction.atomic(), transaction.atomic(using="second"):
+            purge("catalog")
+        assert purges(redis_url, namespace) == 2
+
+    @pytest.mark.usefixtures("second")
+    def test_one_that_fails_now_is_repeated_after_the_open_transaction(self, redis_url: str, visitor: Client):
+        bundle(visitor, "catalog", {"category": "tea"})
+        gate = Gate(redis_url)
+        with gate, override_settings(MIZAN_CACHE_REDIS_URL=gate.url), transaction.atomic():
+            gate.shut()
+            with pytest.raises(PurgeError):
+                purge("catalog")
+            gate.open()
+        bundle(visitor, "catalog", {"category": "tea"})
+        assert ran["products"] == 2
+
+    @pytest.mark.usefixtures("second")
+    def test_a_test_case_captures_it_and_none_of_the_hooks_before(self, redis_url: str, namespace: str):
+        class Case(TestCase):
+            databases = "__all__"
+
+            def runTest(self) -> None:
+                transaction.on_commit(broken_hook)
+                with self.captureOnCommitCallbacks(execute=True) as hooks:
+                    purge("catalog")
+                assert len(hooks) == 1
+
+        result = unittest.TestSuite([Case()]).run(unittest.TestResult())
+        assert (result.errors, result.failures) == ([], [])
+        assert purges(redis_url, namespace) == 1
+
+    @pytest.mark.parametrize("block", [nullcontext, transaction.atomic])
+    def test_with_autocommit_off_it_says_when_to_call_it(self, redis_url: str, namespace: str, block: Any):
+        with by_hand():
+            with block(), pytest.raises(TransactionManagementError, match="after the commit"):
+                purge("catalog")
+            transaction.commit()
+        assert purges(redis_url, namespace) == 0
+        purge("catalog")
+        assert purges(redis_url, namespace) == 1
+
     def test_what_is_wrong_is_said_before_the_commit(self):
         with transaction.atomic(), pytest.raises(ScopeError):
             purge("nothing")
@@ -98,11 +199,7 @@ class TestThroughTheStore:
 def test_the_url_alone_is_enough_to_purge(redis_url: str, namespace: str):
     with override_settings(MIZAN_CACHE_REDIS_URL=redis_url, MIZAN_CACHE_NAMESPACE=namespace):
         purge("user", user_id=5)
-    from mizan_core.store import Namespace
-
-    store = Store(redis_url, Namespace(namespace, b""), timeout_s=5)
-    assert store.run(store.namespace.read([])).fence.seq == 1
-    store.close()
+    assert purges(redis_url, namespace) == 1
 
 
 def test_without_a_cache_it_raises_and_says_what_to_set():
@@ -152,9 +249,19 @@ class TestThroughTheEdge:
             purge("user", user_id=5)
 
 
-def seen_by_another_thread(look: Any) -> None:
-    from django.db import connection
+def broken_hook() -> None:
+    raise ZeroDivisionError
 
+
+def purges(redis_url: str, namespace: str) -> int:
+    """How many purges the store has seen."""
+    store = Store(redis_url, Namespace(namespace, b""), timeout_s=5)
+    seq = store.run(store.namespace.read([])).fence.seq
+    store.close()
+    return seq
+
+
+def seen_by_another_thread(look: Any) -> None:
     def run() -> None:
         look()
         connection.close()

@@ -81,6 +81,24 @@ def test_a_read_and_a_mutation_share_a_url_by_method(visitor: Client):
     assert changed.headers["X-Mizan-Invalidate"] == "numbers;number=7"
 
 
+@pytest.mark.parametrize("method", ["get", "head", "trace"])
+@pytest.mark.parametrize("url", ["/rename/5/", "/hook/"])
+def test_a_mutation_without_a_read_beside_it_takes_no_safe_method(visitor: Client, url: str, method: str):
+    response = getattr(visitor, method)(url)
+    assert response.status_code == 405
+    assert response.headers["Allow"] == "POST, PUT, PATCH, DELETE, OPTIONS"
+    assert "X-Mizan-Invalidate" not in response.headers
+    if method == "get":
+        assert error_code(response) == "method_not_allowed"
+
+
+def test_options_at_a_mutation_names_its_methods_and_changes_nothing(visitor: Client):
+    response = visitor.options("/rename/5/")
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["Allow"] == "POST, PUT, PATCH, DELETE, OPTIONS"
+    assert "X-Mizan-Invalidate" not in response.headers
+
+
 def test_a_post_without_the_csrf_token_is_a_json_403():
     response = Client(enforce_csrf_checks=True).post("/both/7/")
     assert (response.status_code, error_code(response)) == (403, "csrf")

@@ -106,7 +106,7 @@ async def test_the_public_listener_knows_nothing_of_the_admin_api(edge: RunningE
     for method, target in [
         ("POST", "/purge"),
         ("POST", "/reload"),
-        ("PURGE", "/profile/5/"),
+        ("PURGE", "/elsewhere/"),
         ("GET", "/stats"),
         ("GET", "/healthz"),
         ("GET", "/readyz"),

@@ -1,6 +1,7 @@
 """The command line, as processes: what it says, how it starts, and how it ends."""
 
 import asyncio
+import os
 import re
 import signal
 import stat
@@ -23,6 +24,11 @@ def children(pid: int) -> list[int]:
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+
+
+async def test_the_help_says_what_each_command_does_in_whole_sentences():
+    _, out, _ = await run("--help")
+    assert {"check  Check a manifest.", "serve  Serve a site."} <= {line.strip() for line in out.splitlines()}
 
 
 async def test_help_names_every_setting():
@@ -99,8 +105,35 @@ async def test_a_signal_drains_what_is_open_and_ends_with_status_0(
     assert (reply.status, reply.body) == (200, b"whole")
     assert await served.end() == 0
     assert "Traceback" not in served.log
+    assert "ERROR" not in served.log
     await until(lambda: not alive(redis))
     assert stat.S_IMODE((tmp_path / "state" / "admin.token").stat().st_mode) == 0o600
+
+
+@linux
+async def test_a_redis_of_its_own_that_was_killed_is_started_again_and_reads_are_cached_again(
+    serve: Serve, origin: Origin
+):
+    async def cached() -> bool:
+        return (await wire.request(served.listen, "GET", "/profile/5/")).hit
+
+    served = await serve()
+    for _ in range(2):  # the second time the new one is known to be watched as well
+        (redis,) = children(served.process.pid)
+        async with asyncio.timeout(10):
+            while not await cached():
+                pass
+        os.kill(redis, signal.SIGKILL)
+        await served.read_until(re.compile("Redis runs again"))
+    async with asyncio.timeout(10):
+        while not await cached():
+            pass
+    (redis,) = children(served.process.pid)
+    served.process.terminate()
+    assert await served.end() == 0
+    assert not alive(redis)
+    deaths = re.findall(r"ERROR .*embedded Redis.*ended.*until then nothing is served from the cache", served.log)
+    assert len(deaths) == 2
 
 
 @linux

@@ -1,4 +1,4 @@
-"""G3: a purge that Redis has not confirmed survives the death of the edge."""
+"""A purge that Redis has not confirmed survives the death of the edge."""
 
 import asyncio
 import tempfile

@@ -1,10 +1,22 @@
 """Which responses are stored and for how long, what a request may demand of them, and what Cache-Status says."""
 
+import time
 from email.utils import formatdate
+from ipaddress import ip_network
 
 import pytest
 
-from tests.edge.conftest import MANIFEST, EdgeFactory, RunningEdge
+from mizan_core.manifest import Manifest
+from mizan_core.mwt import Keyring, verify
+from mizan_edge import conditional, policy
+from mizan_edge.cache_control import governing
+from mizan_edge.entry import StoredResponse
+from mizan_edge.forwarding import Peer, seen, to_origin
+from mizan_edge.freshness import Lifetime
+from mizan_edge.http import Request, Response
+from mizan_edge.identity import ANON, IdentityRules, Partition, is_named, partition
+from mizan_edge.routes import Resource, Router
+from tests.edge.conftest import MANIFEST, MWT_SECRET, EdgeFactory, RunningEdge
 from tests.support.origin import Origin, Says
 from tests.support.wire import Headers
 
@@ -346,3 +358,80 @@ async def test_a_body_that_is_too_large_streams_through_byte_for_byte(
     assert [reply["Content-Length"] for reply in replies] == [str(size)] * 2
     fits = size <= 100
     assert [replies[0].cache, replies[1].hit] == ["fwd=uri-miss; stored" if fits else "fwd=uri-miss", fits]
+
+
+# What a field may cost: nobody else is answered meanwhile.
+
+FIELD_BYTES = 64 * 1024
+FIELD_CPU_S = 0.3  # in linear time it is a tenth of that; in quadratic time it was a minute
+PIECES = [
+    " ",
+    ",",
+    '"',
+    "\\",
+    "=",
+    ";",
+    "a",
+    "a ",
+    "a=",
+    '="',
+    'a="',
+    '\\"',
+    'a="\\",',
+    '"a",',
+    "W/",
+    'W/"a"x',
+    "a=b;",
+    "1",
+    "1 ",
+]
+FIELDS = [
+    "Cache-Control",
+    "Pragma",
+    "If-None-Match",
+    "If-Modified-Since",
+    "Cookie",
+    "Authorization",
+    "Accept",
+    "Accept-Language",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "Connection",
+    "Vary",
+    "CDN-Cache-Control",
+]
+
+
+def read_everything(name: str, value: str) -> None:
+    """Takes a request and a response that have this field through all that judges fields."""
+    manifest = Manifest.model_validate(MANIFEST)
+    rules = IdentityRules(("sessionid",), ("csrftoken", "_ga*"), ("Remote-User", "X-Auth-Request-*"))
+    peer, trusted = Peer("127.0.0.1", "http"), (ip_network("127.0.0.1"),)
+    asked = Request("GET", VIEW, "site.test", (("Host", "site.test"), (name, value)))
+    asked = to_origin(seen(asked, peer, trusted), peer, trusted)
+    partition(asked.fields, rules, lambda token: verify(Keyring.parse(MWT_SECRET), token, now_s=T0))
+    resource = Router(manifest).match(VIEW)
+    assert isinstance(resource, Resource)
+    lookup = policy.plan(asked, resource, Partition(ANON), named=is_named(asked.fields, rules))
+    assert isinstance(lookup, policy.Lookup)
+    keys = policy.KeyInputs(b"k" * 32, manifest, many_hosts=True)
+    policy.entry_key(keys, asked, lookup, policy.variant_of(asked, (name.lower(),)))
+    page = Response(200, (("ETag", '"v1"'), ("Last-Modified", date()), ("Vary", name)))
+    policy.usable(asked, StoredResponse(page, b"", 0, 0, Lifetime(60)), lookup, 0)
+    conditional.select(asked, page, b"")
+    said = Response(200, ((name, value),))
+    governing(said.fields)
+    policy.vary_names(said, "user")
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_no_field_costs_more_than_linear_time(name: str):
+    def cpu_s(value: str) -> float:
+        before = time.process_time()
+        read_everything(name, value)
+        return time.process_time() - before
+
+    for piece in PIECES:
+        run = piece * (FIELD_BYTES // len(piece))
+        for value in run, f'x{run}"', f"x{run}x", f'x="{run}':
+            assert any(cpu_s(value) < FIELD_CPU_S for _ in range(3)), (value[:20], value[-5:])

@@ -189,6 +189,19 @@ async def test_what_is_no_request_is_400_and_goes_nowhere(edge: RunningEdge, ori
     assert origin.hits == 0
 
 
+@pytest.mark.parametrize(("size", "status"), [(60_000, 200), (66_000, 431)])
+async def test_a_head_of_more_than_256_kib_is_refused_and_goes_nowhere(
+    edge: RunningEdge, origin: Origin, size: int, status: int
+):
+    lines = [("Cookie", "a" * 60_000)] * 3 + [("X-A", "a" * (size // 2)), ("X-B", "a" * (size // 2))]
+    reply = await edge.get("/x?" + "a" * 20_000, lines)
+    assert reply.status == status
+    assert origin.hits == (1 if status == 200 else 0)
+    if status == 431:
+        assert reply["Content-Type"] == "application/problem+json"
+        assert reply.json["status"] == 431
+
+
 async def test_only_allowed_hosts_are_served_on_any_port_and_ports_do_not_mix(make_edge: EdgeFactory, origin: Origin):
     edge = await make_edge(allowed_hosts="Site.test")
     for host in "evil.test", "evil.test:80", "site.test.evil.test", "":

@@ -279,6 +279,7 @@ async def test_an_entry_that_was_altered_is_a_miss_that_is_counted_and_never_ser
                 reply = await edge.get(target)
                 assert not reply.hit
                 assert reply.body.decode() == f"this is {target}"
+            # Each is read once more, by whoever is told that there is something to be read.
             assert (await edge.counters())["corrupt_entries"] == before + 2
 
 

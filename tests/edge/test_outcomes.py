@@ -1,4 +1,4 @@
-"""G7: when nobody knows whether a mutation was carried out, what it declares to affect is purged."""
+"""When nobody knows whether a mutation was carried out, what it declares to affect is purged."""
 
 import asyncio
 import json

@@ -7,7 +7,7 @@ import socket
 import stat
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,10 @@ def test_secrets_come_from_the_file(tmp_path: Path):
         ("origin_timeout", "inf", "finite"),
         ("forward_mizan_headers", "perhaps", "valid boolean"),
         ("log_level", "loud", "'debug'"),
+        ("allowed_hosts", "https://site.test", "'https://site.test' is not a host name: write it like"),
+        ("allowed_hosts", "site.test,site.test/path", "'site.test/path' is not a host name"),
+        ("allowed_hosts", "*.site.test", "is not a host name"),
+        ("admin_hosts", "http://edge.lan:8081", "is not a host name"),
         ("admin_token", "", "at least one"),
         ("read_token", "two words", "without spaces"),
     ],
@@ -130,6 +134,26 @@ def test_a_wrong_setting_is_one_line_that_names_it_and_says_what_to_do(name: str
     assert line.startswith(f"{name}: ")
     assert says in line
     assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    "host", ["site.test", "Site.test:8443", "127.0.0.1", "[::1]", "[::1]:8080", "my_app", "a-b.test."]
+)
+def test_a_host_is_allowed_by_its_name_with_or_without_a_port(host: str):
+    assert load_settings({**NEEDED, "allowed_hosts": host}, None).allowed_hosts == (host,)
+
+
+@pytest.mark.parametrize("level", ["warning", "WARNING", "Warning"])
+def test_a_log_level_is_known_in_any_case(level: str):
+    assert load_settings({**NEEDED, "log_level": level}, None).log_level == "warning"
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("value", ["5", "[1]", "true"])
+def test_what_is_no_list_of_texts_is_told_so(tmp_path: Path, name: str, value: str):
+    assert lines_of(NEEDED, toml(tmp_path, f"{name} = {value}\n")) == [
+        f'{name}: not a list of texts: write it like ["one", "two"]'
+    ]
 
 
 def test_every_wrong_setting_has_its_line(tmp_path: Path):
@@ -274,6 +298,12 @@ async def test_secrets_that_are_made_are_private_and_kept(usable: dict[str, Any]
     assert first[0] != first[1]
 
 
+async def test_a_state_directory_that_is_a_file_is_named(usable: dict[str, Any]):
+    path = usable["state_dir"]
+    path.touch()
+    assert await failure(usable) == f"state_dir: {path} is no directory: choose another --state-dir"
+
+
 async def test_a_secret_that_is_set_makes_no_file(usable: dict[str, Any]):
     async with running(load_settings(usable | {"admin_token": "t"}, None)):
         assert not [path for path in usable["state_dir"].iterdir() if path.suffix in (".token", ".secret")]
@@ -291,12 +321,17 @@ async def test_a_kept_secret_that_is_none_is_refused(usable: dict[str, Any], con
 
 @asynccontextmanager
 async def answering(reply: bytes) -> AsyncIterator[str]:
-    """The URL of a server that gives `reply` to whatever it reads."""
+    """The URL of a server that gives `reply` to every command."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.read(65536):
-            writer.write(reply)
-            await writer.drain()
+        with suppress(ConnectionError):
+            # A command is `*<number of arguments>`, and for each argument `$<its length>` and itself, all on lines.
+            while head := await reader.readline():
+                for _ in range(int(head[1:])):
+                    size = int((await reader.readline())[1:])
+                    await reader.readexactly(size + len(b"\r\n"))
+                writer.write(reply)
+                await writer.drain()
         writer.close()
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)

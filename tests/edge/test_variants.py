@@ -271,3 +271,22 @@ async def test_what_a_trusted_proxy_says_of_host_and_scheme_is_told_apart(make_e
     assert first == ["site.test|http", "other.test|http", "site.test|https", "other.test|https"]
     assert await bodies(edge, *asks) == first
     assert origin.hits == 4
+
+
+@pytest.mark.parametrize("allowed", ["", "site.test", "site.test,other.test"])
+async def test_a_host_field_that_a_trusted_proxy_leaves_beside_the_host_it_names_poisons_nobody(
+    make_edge: EdgeFactory, origin: Origin, allowed: str
+):
+    edge = await make_edge(trusted_proxies="127.0.0.0/8", allowed_hosts=allowed)
+    origin.script = by("Host", vary="X-Nothing")
+    named = [("X-Forwarded-Host", "site.test")]
+    hosts = ["evil.test", "site.test", "inner:8000"]
+    for was_asked in (False, True):
+        replies = [await get_at(edge, host, named) for host in hosts]
+        assert [reply.body.decode() for reply in replies] == hosts
+        assert [reply.hit for reply in replies] == [was_asked] * 3
+    for host in ("SITE.test", "site.test:80"):
+        assert (await get_at(edge, host, named)).hit
+    assert (await get_at(edge, "site.test")).hit
+    if allowed:
+        assert (await get_at(edge, "site.test", [("X-Forwarded-Host", "evil.test")])).status == 421

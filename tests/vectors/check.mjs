@@ -1,4 +1,4 @@
-// Sections 2 and 3 of the protocol once more, from their text alone: nothing here is shared with the Python code.
+// Canonical values and keys once more, written from their rules alone: nothing here is shared with the Python code.
 // `node tests/vectors/check.mjs` derives every key of keys.json and compares the digests.
 
 import { createHmac } from "node:crypto"

@@ -32,7 +32,10 @@ class Command(BaseCommand):
             exported = export(default, base=base, release=conf().release)
         except RegistryError as error:
             raise CommandError(str(error)) from None
-        for warning in exported.warnings:
+        warnings = list(exported.warnings)
+        if not any(default):
+            warnings.append("nothing is declared: does an AppConfig.ready() call mizan_clients(...)?")
+        for warning in warnings:
             self.stderr.write(self.style.WARNING(f"warning: {warning}"))
         data = dump_manifest(exported.document)
         if not options["output"]:

@@ -6,13 +6,20 @@
 --   {ns}:ctl       hash    inc: this incarnation's random id; run: the run_id of the server that it began on;
 --                          born: when, ms; seq: the last purge; epoch: entries fenced before it are dead;
 --                          floor: the highest seq that was trimmed from the log
---   {ns}:e:KEY     string  one entry: 32 bytes of seal, 2 of header length, header, payload; the only kind with a TTL
+--   {ns}:e:KEY     string  one entry: 32 bytes of seal, 2 of header length, header, payload; with a TTL
+--   {ns}:f:KEY     hash    fill lease: who fetches that entry, since when, and whether anybody waits; with a TTL
 --   {ns}:i:NAME    zset    index: entry key -> end of its retention, ms. NAME is `context` or `context;param=value`
 --   {ns}:log       zset    scope -> seq of its last purge
 --   {ns}:bans      zset    scope -> seq: purged without visiting the entries, which reads must check and sweeps delete
 --   {ns}:holds     zset    scope -> until when matching fills that have begun are not stored, ms
 --   {ns}:contexts  set     names of contexts that have entries
 --   {ns}:shapes    hash    context -> digest of how its entries are indexed
+--   {ns}:edges     zset    durable id of an edge -> end of its lease, ms
+--   {ns}:wake      channel KEY of a fill that has ended, where somebody waits for it
+--   {ns}:scratch   never there: a script that begins with its DEL goes on in a full memory, and fails on a replica
+--
+-- Nothing but entries and fill leases has a TTL. Every script compares the server's run_id with `run`, by control(),
+-- except those that touch nothing but a lease which the caller holds (checkout, end_fill, renew_fill).
 --
 -- A scope in an argument is its context and its parameters' texts, sorted, each on a line of its own; '' is everything.
 -- An entry's header is `inc seq` and then the names of its indexes, each on a line of its own, sorted. (inc, seq) is

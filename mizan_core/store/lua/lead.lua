@@ -9,18 +9,19 @@
 --       3 how long its lease lasts if it gets one, ms
 --       4 the names of the indexes that the entry will stand in, as far as the request shows them, a line each
 --       5 the seal of an entry that the caller has seen and cannot use, or ''
--- Returns {what, inc, seq, now in ms, value or ms}:
---   'entry'  it has been stored meanwhile: its bytes
+-- Returns {what, inc, seq, now in ms, ms}:
+--   'entry'  it has been stored meanwhile
 --   'lead'   the caller asks the origin
 --   'wait'   somebody else does, and publishes on {ns}:wake when done: how long that lease lasts yet, ms
 --   'alone'  ask at once, and share with nobody
 
+redis.call('DEL', prefix .. 'scratch') -- refused by a primary that has been demoted
 local c = control(ARGV[1])
 local now = now_ms()
 local value = redis.pcall('GET', KEYS[2])
 local header = type(value) == 'string' and parse_header(value)
 if header and string.sub(value, 1, 32) ~= ARGV[5] and alive(c, header, redis.pcall('ZCARD', bans_key) ~= 0) then
-  return { 'entry', c.inc, c.seq, now, value }
+  return { 'entry', c.inc, c.seq, now, 0 }
 end
 
 local lease = redis.pcall('HMGET', KEYS[3], 'alone', 'inc', 'seq', 'waited') -- an error has no [1]

@@ -7,7 +7,8 @@
 --       3 how many entries the script may visit
 --       4 how many scopes the log keeps
 --       5 for how long matching fills that begin are not stored, ms
---       6.. scopes; '' is everything
+--       6.. pairs: a scope, '' is everything; the shape of its context in the caller's manifest, '' if unknown. Where the
+--         store knows the context under another shape, its entries are indexed otherwise: all of it is purged.
 -- Returns {seq, entries, scopes that were banned}. For a banned scope `entries` counts its smallest index.
 
 -- A full memory refuses a script whose first write may allocate, but not one that has begun with a DEL.
@@ -69,8 +70,13 @@ local function visit(scope, index)
   if not dry then record(scope, seq, false) end
 end
 
-for i = 6, #ARGV do
+for i = 6, #ARGV, 2 do
   local scope = ARGV[i]
+  if ARGV[i + 1] ~= '' then
+    local context = string.match(scope, '^[^\n]+')
+    local shape = redis.pcall('HGET', prefix .. 'shapes', context)
+    if type(shape) == 'string' and shape ~= ARGV[i + 1] then scope = context end
+  end
   if hold > 0 and not dry then redis.call('ZADD', holds_key, 'GT', now + hold, scope) end
   if scope == '' then
     for _, context in ipairs(redis.pcall('SMEMBERS', prefix .. 'contexts')) do

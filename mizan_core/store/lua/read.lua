@@ -6,6 +6,7 @@
 -- Returns {inc, seq, now in ms, value, value, ...}: a value is the entry's bytes, nil for a miss (nothing there, banned,
 -- of another incarnation) or 0 where something is there that is not an entry of ours.
 
+redis.call('DEL', prefix .. 'scratch') -- a primary that has been demoted would still answer; this it refuses
 local c = control(ARGV[1])
 local bans = redis.pcall('ZCARD', bans_key)
 if type(bans) ~= 'number' then c, bans = mend(c, ARGV[1]), 0 end

@@ -9,7 +9,8 @@
 --       5 when its fill began, ms of Redis' clock
 --       6.. pairs: a context that it is indexed under, that context's shape
 -- Returns 'stored', or why not: 'incarnation' (the fence is of another one, or of the future), 'trimmed' (too old to be
--- judged), 'overtaken' (by a matching purge), 'held' (begun while a matching hold lasts), 'shape' (somebody indexes the context otherwise), 'malformed'.
+-- judged), 'overtaken' (by a matching purge), 'held' (begun while a matching hold lasts), 'shape' (somebody indexes the context otherwise), 'unadopted' (nobody has said how it is
+-- indexed), 'malformed'.
 
 local c = control(ARGV[1])
 local key, value, retention = ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -24,11 +25,11 @@ if overtaken(holds_key, header, tonumber(ARGV[5])) then return 'held' end
 
 for i = 6, #ARGV, 2 do
   local shape = redis.call('HGET', prefix .. 'shapes', ARGV[i])
-  if shape and shape ~= ARGV[i + 1] then return 'shape' end
+  if not shape then return 'unadopted' end
+  if shape ~= ARGV[i + 1] then return 'shape' end
 end
 -- The first write, and one that a full memory refuses: then nothing has been done.
 for i = 6, #ARGV, 2 do
-  redis.call('HSET', prefix .. 'shapes', ARGV[i], ARGV[i + 1])
   redis.call('SADD', prefix .. 'contexts', ARGV[i])
 end
 

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import redis
@@ -97,6 +97,8 @@ class Site:
         retention_ms: int = HOUR_MS,
         began_ms: int | None = None,
     ) -> StoreReply:
+        began_ms = self.now_ms() if began_ms is None else began_ms
+        self._know(scopes, shape)
         operation = self.namespace.store(
             key_of(name),
             payload if payload is not None else name.encode(),
@@ -104,9 +106,15 @@ class Site:
             scopes=scopes,
             shapes={s.context: shape for s in scopes},
             retention_ms=retention_ms,
-            began_ms=self.now_ms() if began_ms is None else began_ms,
+            began_ms=began_ms,
         )
         return self.runner.run(operation)
+
+    def _know(self, scopes: Sequence[Scope], shape: str) -> None:
+        # As an edge that has adopted its manifest, where nobody has yet.
+        with suppress(redis.ResponseError):
+            for context in {scope.context for scope in scopes}:
+                self.raw.hsetnx(f"{{{self.namespace.name}}}:shapes", context, shape)
 
     def fill(self, name: str, *scopes: Scope) -> None:
         assert self.store(name, *scopes) == "stored"

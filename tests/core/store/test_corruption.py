@@ -1,4 +1,4 @@
-"""G4: whatever another hand does to the store, no wrong value is read and no purge is kept from working."""
+"""Whatever another hand does to the store, no wrong value is read and no purge is kept from working."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""G1: what a purge has overtaken is not stored, whether or not an entry existed when the purge ran."""
+"""What a purge has overtaken is not stored, whether or not an entry existed when the purge ran."""
 
 import pytest
 
