@@ -30,7 +30,7 @@ from mizan_edge.embedded import EmbeddedRedis
 from mizan_edge.flight import Flights, hear_wakes
 from mizan_edge.hold import Hold
 from mizan_edge.journal import Journal
-from mizan_edge.lease import Lease, Member
+from mizan_edge.lease import LEASE_S, Lease, Member
 from mizan_edge.listener import make_server
 from mizan_edge.origin import Origin
 from mizan_edge.proxy import Proxy
@@ -42,8 +42,9 @@ from mizan_edge.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-# How long a purge that Redis does not confirm keeps its response waiting.
-PATIENCE_S = 2.2
+# How long a purge that Redis does not confirm keeps its response waiting: until every lease that was granted before has
+# run out.
+PATIENCE_S = LEASE_S + 0.2
 _SHUTDOWN_S = 10.0
 
 
@@ -71,23 +72,10 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
             settings.read_token.get_secret_value() if settings.read_token else None,
             tuple(host.lower() for host in settings.admin_hosts),
         )
-        redis_url, child = settings.redis, None
-        if redis_url is None:
-            child = await stack.enter_async_context(EmbeddedRedis(settings.state_dir, maxmemory=settings.redis_memory))
-            redis_url = child.url
-        namespace = Namespace(settings.namespace, sealing_key(secret))
-        reads = AsyncStore(redis_url, namespace, timeout_s=settings.redis_timeout)
-        stack.push_async_callback(reads.close)
-        purges = AsyncStore(redis_url, namespace, timeout_s=settings.purge_timeout)
-        stack.push_async_callback(purges.close)
+        redis_url, child = await _redis(stack, settings)
+        reads, purges = _stores(stack, redis_url, settings, secret)
         await _check(purges)
-        origin = await stack.enter_async_context(
-            Origin(
-                settings.origin,
-                connect_timeout_s=settings.origin_connect_timeout,
-                read_timeout_s=settings.origin_timeout,
-            )
-        )
+        origin = await stack.enter_async_context(_origin(settings))
         journal = stack.enter_context(Journal(settings.state_dir / "journal"))
         tasks, counters, lease = Tasks(), Counters(), Lease()
         hold, in_use = Hold(lease), InUse(Site.of(manifest, rules))
@@ -120,6 +108,7 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
             lease,
             durable_id(settings),
             may_renew=lambda: not purger.pending,
+            may_leave=lambda: not journal.open,
             new_incarnation=reloader.adopt,
         )
         stack.push_async_callback(member.leave)
@@ -133,20 +122,40 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
         tasks.start(hear_wakes(reads, flights), "hear-wakes")
         tasks.start(sweep_forever(purges, counters), "sweep")
         admin = Admin(in_use, purger, reloader, reads, origin, hold, counters, access)
-        admin_at = await _listen(
-            stack,
-            web.AppRunner(admin.application(), access_log=None, shutdown_timeout=_SHUTDOWN_S),
-            "admin",
-            settings.admin,
-        )
-        public_at = await _listen(
-            stack, web.ServerRunner(make_server(proxy, rules), shutdown_timeout=_SHUTDOWN_S), "listen", settings.listen
-        )
+        admin_runner = web.AppRunner(admin.application(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
+        admin_at = await _listen(stack, admin_runner, "admin", settings.admin)
+        public_runner = web.ServerRunner(make_server(proxy, rules), shutdown_timeout=_SHUTDOWN_S)
+        public_at = await _listen(stack, public_runner, "listen", settings.listen)
         if settings.workers > 1:
             log.warning("one worker process runs, not %d: more than one are not supported yet", settings.workers)
         if rules.keyring is None:
             log.warning("without MIZAN_MWT_SECRET, requests of signed-in users pass by the cache")
         yield Edge(public_at, admin_at, redis_url, reloader)
+
+
+async def _redis(stack: AsyncExitStack, settings: Settings) -> tuple[str, EmbeddedRedis | None]:
+    """The URL of Redis, and the child that serves it where none is configured."""
+    if settings.redis is not None:
+        return settings.redis, None
+    child = await stack.enter_async_context(EmbeddedRedis(settings.state_dir, maxmemory=settings.redis_memory))
+    return child.url, child
+
+
+def _stores(stack: AsyncExitStack, url: str, settings: Settings, secret: bytes) -> tuple[AsyncStore, AsyncStore]:
+    """The store as requests use it, which must not wait, and as purges do, which must get through."""
+    namespace = Namespace(settings.namespace, sealing_key(secret))
+    stores = [AsyncStore(url, namespace, timeout_s=s) for s in (settings.redis_timeout, settings.purge_timeout)]
+    for store in stores:
+        stack.push_async_callback(store.close)
+    return stores[0], stores[1]
+
+
+def _origin(settings: Settings) -> Origin:
+    return Origin(
+        settings.origin,
+        connect_timeout_s=settings.origin_connect_timeout,
+        read_timeout_s=settings.origin_timeout,
+    )
 
 
 async def _check(store: AsyncStore) -> None:

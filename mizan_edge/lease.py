@@ -71,14 +71,16 @@ class Member:
         edge: str,
         *,
         may_renew: Callable[[], bool],
+        may_leave: Callable[[], bool],
         new_incarnation: Callable[[], Awaitable[None]],
     ) -> None:
-        """`may_renew`: whether no purge waits in the journal. `new_incarnation` is called when the store has lost or
-        forgotten what it held, before the lease is granted."""
+        """`may_renew`: whether no purge waits to be confirmed. `may_leave`: whether the journal is empty.
+        `new_incarnation` is called when the store has lost or forgotten what it held, before the lease is granted."""
         self._store = store
         self._lease = lease
         self._edge = edge
         self._may_renew = may_renew
+        self._may_leave = may_leave
         self._new_incarnation = new_incarnation
         self._incarnation: str | None = None
 
@@ -109,7 +111,7 @@ class Member:
     async def leave(self) -> None:
         """Gives the lease up, so that nobody takes this edge for one that has died; not with purges in the journal."""
         self._lease.drop()
-        if not self._may_renew():
+        if not self._may_leave():
             return
         try:
             await self._store.run(self._store.namespace.check_out(self._edge))

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -75,6 +76,7 @@ def serves(url: str) -> bool:
         return False
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed, and the README shows it")
 def test_the_site_of_the_readme_is_cached_and_purged_by_the_commands_it_prints(
     site: Path, started: list[subprocess.Popen[str]]
 ):
