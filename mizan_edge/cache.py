@@ -1,6 +1,7 @@
 """Stored responses: found for a request, and kept with the records that lead to them."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from mizan_core.store import AsyncStore, EntryError, Fence, StoreError
@@ -51,8 +52,10 @@ class Found:
 class Cache:
     """Reads and writes responses in the store."""
 
-    def __init__(self, store: AsyncStore, counters: Counters) -> None:
+    def __init__(self, store: AsyncStore, counters: Counters, *, adopt: Callable[[], Awaitable[None]]) -> None:
+        """`adopt` makes the manifest known to a store that has forgotten it."""
         self._store = store
+        self._adopt = adopt
         self._counters = counters
 
     async def look_up(self, reading: Reading) -> Found:
@@ -90,6 +93,10 @@ class Cache:
                     retention_ms=(how.lifetime.retention_s - stored.initial_age_s) * 1000,
                 )
                 reply = await self._store.run(operation)
+                if reply == "unadopted":
+                    # Redis was emptied or restarted, and the next renewal of the lease would find out.
+                    await self._adopt()
+                    reply = await self._store.run(operation)
                 if reply != "stored":
                     self._refused(reading, reply)
                     return reply

@@ -93,7 +93,7 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
         proxy = Proxy(
             in_use,
             rules,
-            cache=Cache(reads, counters),
+            cache=Cache(reads, counters, adopt=lambda: reloader.adopt()),
             origin=origin,
             purger=purger,
             flights=flights,

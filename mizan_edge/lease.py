@@ -22,6 +22,7 @@ LEASE_S = 2.0
 # The store counts from when it grants, the edge from before it asks, and a little less: no clock is exact.
 _USED = 0.95
 _RENEW_S = 0.5
+_RETRY_S = 0.1
 
 
 def _clocks() -> tuple[float, float, float]:
@@ -105,7 +106,7 @@ class Member:
     async def renew_forever(self) -> None:
         """Renews the lease until cancelled."""
         while True:
-            await asyncio.sleep(_RENEW_S)
+            await asyncio.sleep(_RENEW_S if self._lease.valid() else _RETRY_S)
             await self.renew()
 
     async def leave(self) -> None:

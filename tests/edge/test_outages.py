@@ -465,3 +465,12 @@ async def test_a_slow_upload_is_not_an_origin_that_is_silent(make_edge: EdgeFact
     writer.close()
     assert re.match(rb"HTTP/1.1 200", raw)
     assert origin.asked[0].body == b"upload"
+
+
+async def test_the_first_read_after_redis_was_emptied_is_stored(make_edge: EdgeFactory, kept: Redis, namespace: str):
+    edge = await make_edge(redis=kept.url)
+    for _ in range(3):
+        assert (await edge.get("/profile/5/")).cache == "fwd=uri-miss; stored"
+        assert (await edge.get("/profile/5/")).hit
+        with kept.client() as client:
+            client.flushall()
