@@ -11,7 +11,7 @@ SOURCES := mizan_core mizan_edge mizan demo tests
 SAY = @sed -n 's/^$@:.*\#\# /$@: /p' $(firstword $(MAKEFILE_LIST))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix clean
+.PHONY: help demo test exact check fix clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -23,6 +23,10 @@ demo: $(STAMP) ## run the demo: Redis, a Django origin and the edge, on this mac
 test: $(STAMP) ## run the tests against a real Redis (ARGS="-k name" passes options to pytest)
 	$(SAY)
 	@$(BIN)/python -m pytest $(ARGS)
+
+exact: $(STAMP) ## run the exactness checker against faults (SECONDS=60 SEED=n)
+	$(SAY)
+	@$(BIN)/python -m tests.exact --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 check: $(STAMP) ## check the format, lint, types and import rules
 	$(SAY)

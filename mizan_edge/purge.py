@@ -170,9 +170,16 @@ class Purger:
         purged: Purged | Pending
         try:
             purged = await self._run(purge)
-        except StoreError as error:
+        except asyncio.CancelledError:
+            self._keep_for_next_start(purge)
+            raise
+        except Exception as error:
+            # Whatever it is: what is not confirmed must not be forgotten.
             log.error(
-                "a purge of %s is not confirmed (%s): nothing is served from the cache until it is", _text(purge), error
+                "a purge of %s is not confirmed (%s): nothing is served from the cache until it is",
+                _text(purge),
+                error,
+                exc_info=not isinstance(error, StoreError),
             )
             purged = await self._confirmed_later(purge)
         if isinstance(purged, Purged):
@@ -212,6 +219,13 @@ class Purger:
             done = await self._store.run(self._store.namespace.purge(part, hold_s=purge.hold_s, shapes=self._shapes()))
             seq, entries, banned = done.seq, entries + done.entries, banned + done.banned
         return Purged(seq, entries, banned)
+
+    def _keep_for_next_start(self, purge: Purge) -> None:
+        # The edge is stopping, and does not wait for this any longer.
+        try:
+            self._journal.add(purge)
+        except JournalError as error:
+            log.error("%s: the purge of %s is lost", error, _text(purge))
 
     def _hold_for(self, waiting: _Unconfirmed) -> None:
         self._hold.set("unconfirmed purges")

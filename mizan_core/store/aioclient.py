@@ -14,6 +14,8 @@ from mizan_core.store.operations import Namespace, Operation
 T = TypeVar("T")
 
 _PUBSUB_POLL_S = 1.0
+# uvloop raises a RuntimeError where a connection that has broken is written to.
+_FAILURES = (redis.RedisError, OSError, RuntimeError)
 
 
 class AsyncStore:
@@ -34,7 +36,7 @@ class AsyncStore:
                 reply = await self._redis.evalsha(script.sha, len(operation.keys), *arguments)
             except redis.exceptions.NoScriptError:
                 reply = await self._redis.eval(script.text, len(operation.keys), *arguments)
-        except (redis.RedisError, OSError) as error:
+        except _FAILURES as error:
             raise translate(error) from error
         return operation.parse(reply)
 
@@ -42,7 +44,7 @@ class AsyncStore:
         """Raises StoreUnusable for a server that can never serve, StoreError for one that does not answer."""
         try:
             info = await self._redis.info()
-        except (redis.RedisError, OSError, AttributeError) as error:
+        except (*_FAILURES, AttributeError) as error:
             raise translate(error) from error
         check_server(info)
 
@@ -50,7 +52,7 @@ class AsyncStore:
         """Whether Redis answers at all at the moment."""
         try:
             await self._redis.ping()
-        except (redis.RedisError, OSError):
+        except _FAILURES:
             return False
         return True
 
@@ -64,7 +66,7 @@ class AsyncStore:
                         message = await subscription.get_message(timeout=_PUBSUB_POLL_S)
                         if message is not None:
                             yield message["data"].decode()
-            except (redis.RedisError, OSError) as error:
+            except _FAILURES as error:
                 raise translate(error) from error
 
     async def close(self) -> None:

@@ -1,0 +1,10 @@
+"""A checker of exactness: two edges over one Redis, readers and writers with histories, and faults by a seed.
+
+model    what a read may show: pure
+origin   a site that reads its versions first and answers late
+fleet    the processes: Redis, two edges, a link between each of them and Redis
+faults   what goes wrong, and the schedule that follows from a seed
+checker  drives all of them, and counts
+
+python -m tests.exact --seconds 60 --seed 7
+"""
