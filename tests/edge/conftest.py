@@ -1,8 +1,9 @@
 """An edge in this process, over real sockets: `edge` serves MANIFEST in front of a scripted `origin` and real Redis."""
 
 import json
+import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from mizan_core.mwt import Keyring, mint
 from mizan_edge.config import load_settings
 from mizan_edge.edge import running
 from tests.support import wire
+from tests.support.killable import Redis
 from tests.support.origin import Origin, running_origin
 from tests.support.served import SERVING, Serve, Served, spawn
 from tests.support.wire import Headers, Reply
@@ -176,3 +178,13 @@ async def serve(origin: Origin, manifest: Path, tmp_path: Path) -> AsyncIterator
             with suppress(ProcessLookupError):
                 process.kill()
         await process.communicate()
+
+
+@pytest.fixture
+def server() -> Iterator[Redis]:
+    """A Redis of this test alone, which it may kill and freeze."""
+    with tempfile.TemporaryDirectory(prefix="mizan-test-") as home:
+        redis = Redis(Path(home), keep=False)
+        redis.start()
+        yield redis
+        redis.kill()

@@ -1,8 +1,6 @@
 """A purge that Redis has not confirmed survives the death of the edge."""
 
 import asyncio
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,15 +10,6 @@ from tests.support import wire
 from tests.support.killable import Redis
 from tests.support.origin import Asked, Origin, Says, until
 from tests.support.served import Serve
-
-
-@pytest.fixture
-def server() -> Iterator[Redis]:
-    with tempfile.TemporaryDirectory(prefix="mizan-test-") as home:
-        redis = Redis(Path(home), keep=False)
-        redis.start()
-        yield redis
-        redis.kill()
 
 
 @pytest.mark.parametrize("journal", ["kept", "lost"])

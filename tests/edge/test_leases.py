@@ -1,8 +1,6 @@
 """No edge reads the store after an absence in which another one may have purged without being heard."""
 
 import asyncio
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,15 +11,6 @@ from tests.support import wire
 from tests.support.killable import Redis
 from tests.support.origin import Asked, Origin, Says
 from tests.support.served import Serve
-
-
-@pytest.fixture
-def server() -> Iterator[Redis]:
-    with tempfile.TemporaryDirectory(prefix="mizan-test-") as home:
-        redis = Redis(Path(home), keep=False)
-        redis.start()
-        yield redis
-        redis.kill()
 
 
 @pytest.mark.parametrize("killed", [True, False], ids=["the purger dies", "the purger lives"])

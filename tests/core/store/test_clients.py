@@ -151,13 +151,16 @@ def test_a_read_only_replica_is_refused_until_it_is_promoted(kind: str, own_redi
         runner.run(NAMESPACE.purge([scope("user")]))
 
 
-def test_a_demoted_primary_does_not_store(own_redis: str):
+def test_a_demoted_primary_neither_stores_nor_serves(own_redis: str):
     with open_site(own_redis, "test-demoted") as site:
         site.fill("a", scope("user"))
         fence = site.fence()
         site.raw.replicaof("127.0.0.1", "1")
         with pytest.raises(StoreError):
             site.store("a", scope("user"), fence=fence)
+        # It would still answer a GET, while purges go to its successor.
+        with pytest.raises(StoreError):
+            site.read("a")
         site.raw.replicaof("NO", "ONE")
         assert site.served("a") == {"a"}
 
