@@ -220,16 +220,20 @@ def parse_manifest(data: bytes, *, source: str) -> tuple[Manifest, list[str]]:
     return manifest, [f"{source}: {place}: an unknown key, ignored" for place in _unknown(manifest, "")]
 
 
-def load_manifest(path: Path) -> tuple[Manifest, list[str]]:
-    """The manifest in a file, and warnings. Raises ManifestError, which names the file and the place."""
+def read_manifest_file(path: Path) -> bytes:
+    """The bytes of a manifest's file. Raises ManifestError, which names the file."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise ManifestError(
             f"{path}: cannot be read ({error.strerror}): "
             f"export it with `python manage.py export_edge_manifest --output {path}`"
         ) from None
-    return parse_manifest(data, source=str(path))
+
+
+def load_manifest(path: Path) -> tuple[Manifest, list[str]]:
+    """The manifest in a file, and warnings. Raises ManifestError, which names the file and the place."""
+    return parse_manifest(read_manifest_file(path), source=str(path))
 
 
 def dump_manifest(document: dict[str, Any]) -> bytes:

@@ -8,6 +8,7 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 from mizan_core.canonical import Canonical, ListOf, ParamType, is_canonical, value_text
 from mizan_core.manifest import Context
@@ -25,6 +26,23 @@ class Purge:
     faults: tuple[str, ...] = ()
     hold_s: int = 0
     """For so long, matching fills that begin are not stored: a replica may lag, or the change may come late."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as a JSON object, without the faults."""
+        record: dict[str, Any] = {}
+        if self.everything:
+            record["everything"] = True
+        else:
+            record["scopes"] = [[scope.context, scope.params] for scope in self.scopes]
+        if self.hold_s:
+            record["hold_s"] = self.hold_s
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[Any, Any]) -> Self:
+        """What `to_json` gave."""
+        scopes = tuple(Scope(name, tuple((n, v) for n, v in params)) for name, params in record.get("scopes", []))
+        return cls(scopes, everything=record.get("everything", False), hold_s=record.get("hold_s", 0))
 
 
 def widen(field: str, contexts: Mapping[str, Context]) -> Purge:

@@ -17,11 +17,11 @@ from mizan_core.manifest import ManifestError
 from mizan_core.resolve import Purge, longest_hold, strict
 from mizan_core.scopes import URL, Scope, ScopeError, widest
 from mizan_core.store import AsyncStore, Purged, StoreError
-from mizan_edge.counters import Counters
 from mizan_edge.errors import problem
 from mizan_edge.hold import Hold
+from mizan_edge.invalidation import Pending
 from mizan_edge.origin import Origin
-from mizan_edge.purge import Pending, Purger
+from mizan_edge.purge import Purger
 from mizan_edge.reload import Reloader
 from mizan_edge.routes import Uncacheable
 from mizan_edge.site import InUse
@@ -100,7 +100,7 @@ class Admin:
     store: AsyncStore
     origin: Origin
     hold: Hold
-    counters: Counters
+    counters: Callable[[], Awaitable[dict[str, int]]]
     access: Access
 
     def application(self) -> web.Application:
@@ -199,7 +199,7 @@ class Admin:
         return _json(found.to_json())
 
     async def _stats(self, _request: web.Request) -> web.Response:
-        return _json({"counters": self.counters.snapshot(), "hold": self.hold.told()})
+        return _json({"counters": await self.counters(), "hold": self.hold.told()})
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return _json({"status": "alive"})

@@ -1,17 +1,20 @@
-"""Stored responses: found for a request, and kept with the records that lead to them."""
+"""Stored responses: found for a request in memory or in Redis, and kept in both with the records that lead to them."""
 
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from mizan_core.store import AsyncStore, EntryError, Fence, StoreError
+from mizan_core.store import EntryError, Fence, Namespace, StoreError
 from mizan_core.store.fills import Turn
+from mizan_core.store.layout import index_names
 from mizan_core.store.operations import StoreReply
 from mizan_edge import policy
 from mizan_edge.counters import Counters
-from mizan_edge.entry import StoredResponse, VaryRecord, decode_payload
+from mizan_edge.entry import Payload, StoredResponse, VaryRecord, decode_payload
 from mizan_edge.http import Request
+from mizan_edge.memory import Mark, Memory
 from mizan_edge.policy import Lookup, Storable
+from mizan_edge.reads import Reads
 from mizan_edge.site import Site
 
 log = logging.getLogger(__name__)
@@ -32,11 +35,15 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a look-up gave: a response or none, the token for a fill, and Redis' clock."""
+    """What a look-up in Redis gave: a response or none, the token for a fill, and Redis' clock."""
 
     stored: StoredResponse | None
+    names: tuple[str, ...]
+    """The indexes that the response stands in."""
     fence: Fence
     now_ms: int
+    mark: Mark
+    """From before the look-up."""
     vary: tuple[str, ...]
     """The fields by which the responses vary that are known so far."""
     key: str
@@ -44,62 +51,87 @@ class Found:
     seal: bytes
     """The seal of what lies there."""
 
-    def renewed(self, turn: Turn) -> "Found":
+    def renewed(self, turn: Turn, mark: Mark) -> "Found":
         """The same, as of a later moment."""
-        return replace(self, fence=turn.fence, now_ms=turn.now_ms)
+        return replace(self, fence=turn.fence, now_ms=turn.now_ms, mark=mark)
 
 
 class Cache:
-    """Reads and writes responses in the store."""
+    """Reads and writes responses in memory and in Redis."""
 
-    def __init__(self, store: AsyncStore, counters: Counters, *, adopt: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        reads: Reads,
+        memory: Memory[Payload],
+        namespace: Namespace,
+        counters: Counters,
+        *,
+        adopt: Callable[[], Awaitable[None]],
+    ) -> None:
         """`adopt` makes the manifest known to a store that has forgotten it."""
-        self._store = store
+        self._reads = reads
+        self._memory = memory
+        self._namespace = namespace
         self._adopt = adopt
         self._counters = counters
 
-    async def look_up(self, reading: Reading) -> Found:
-        """Reads what is stored for a request, through the record of what its responses vary by. Raises StoreError."""
+    def recall(self, reading: Reading, mark: Mark) -> StoredResponse | None:
+        """The response to a request, if it is in memory."""
+        payload = self._memory.get(_key(reading, None), mark)
+        if isinstance(payload, VaryRecord):
+            payload = self._memory.get(_key(reading, policy.variant_of(reading.request, payload.names)), mark)
+        return payload if isinstance(payload, StoredResponse) else None
+
+    async def look_up(self, reading: Reading, mark: Mark) -> Found:
+        """Reads what Redis has for a request, through the record of what its responses vary by. Raises StoreError.
+
+        `mark` was taken before.
+        """
         vary: tuple[str, ...] = ()
         while True:
             key = _key(reading, policy.variant_of(reading.request, vary))
-            reply = await self._store.run(self._store.namespace.read([key]))
-            if reply.corrupt:
-                self._counters.count("corrupt_entries", by=reply.corrupt)
-                log.error("the entry %s was altered in Redis: not used", self._store.namespace.entry(key))
-            (entry,) = reply.entries
-            payload = decode_payload(entry.payload) if entry else None
+            look = await self._reads.look(key)
+            if look.corrupt:
+                self._counters.count("corrupt_entries")
+                log.error("the entry %s was altered in Redis: not used", self._namespace.entry(key))
+            payload = decode_payload(look.entry.payload) if look.entry else None
+            names = look.entry.names if look.entry else ()
+            if payload is not None:
+                self._memory.put(key, payload, names, payload.size, mark)
             if isinstance(payload, VaryRecord) and not vary:
                 vary = payload.names
                 continue
             stored = payload if isinstance(payload, StoredResponse) else None
-            return Found(stored, reply.fence, reply.now_ms, vary, key, reply.seals[0])
+            return Found(stored, names, look.fence, look.now_ms, mark, vary, key, look.seal)
 
     async def keep(self, reading: Reading, found: Found, stored: StoredResponse, how: Storable) -> StoreReply | None:
-        """Stores a response, and whatever record leads to it. None where the store has failed."""
-        variants: list[tuple[str | None, bytes]] = [(policy.variant_of(reading.request, how.vary), stored.to_bytes())]
+        """Stores a response, and whatever record leads to it. None where Redis has failed."""
+        variants: list[tuple[str | None, Payload]] = [(policy.variant_of(reading.request, how.vary), stored)]
         if how.vary:
-            variants.append((None, VaryRecord(how.vary).to_bytes()))
+            variants.append((None, VaryRecord(how.vary)))
         contexts = reading.site.manifest.contexts
+        names = index_names(how.scopes)
         try:
             for variant, payload in variants:
-                operation = self._store.namespace.store(
-                    _key(reading, variant),
-                    payload,
+                key = _key(reading, variant)
+                operation = self._namespace.store(
+                    key,
+                    payload.to_bytes(),
                     fence=found.fence,
                     scopes=how.scopes,
                     shapes={scope.context: contexts[scope.context].shape for scope in how.scopes},
                     began_ms=found.now_ms,
                     retention_ms=(how.lifetime.retention_s - stored.initial_age_s) * 1000,
                 )
-                reply = await self._store.run(operation)
+                reply = await self._reads.run(operation)
                 if reply == "unadopted":
                     # Redis was emptied or restarted, and the next renewal of the lease would find out.
                     await self._adopt()
-                    reply = await self._store.run(operation)
+                    reply = await self._reads.run(operation)
                 if reply != "stored":
                     self._refused(reading, reply)
                     return reply
+                self._memory.put(key, payload, names, payload.size, found.mark)
         except (StoreError, EntryError) as error:
             self._counters.count("store_errors", "store")
             log.warning("a response is not stored: %s", error)

@@ -13,7 +13,7 @@ import uvloop
 
 from mizan_core.errors import MizanError
 from mizan_core.manifest import load_manifest
-from mizan_edge.config import PREFIX, SECRETS, Settings, load_settings, variable
+from mizan_edge.config import PREFIX, SECRETS, Settings, load_settings, set_up_logging, variable
 from mizan_edge.edge import running
 
 log = logging.getLogger("mizan_edge")
@@ -77,11 +77,7 @@ def serve(config: Path | None, **flags: object) -> None:
     For example: mizan-edge serve --origin http://127.0.0.1:8000 --manifest manifests/edge.json
     """
     settings = load_settings(flags, config)
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    set_up_logging(settings, "keeper")
     uvloop.run(_serve(settings))
 
 

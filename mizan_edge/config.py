@@ -2,9 +2,11 @@
 
 import difflib
 import ipaddress
+import logging
 import os
 import re
 import secrets as random
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -70,7 +72,10 @@ class Settings(BaseSettings):
     admin: str = Field("127.0.0.1:8081", description="address of the admin listener")
     redis: str | None = Field(None, description="URL of Redis; without it, a redis-server is started")
     namespace: str = Field("mizan", description="prefix of every Redis name, so that sites can share a server")
-    workers: int = Field(1, ge=1, description="worker processes (only 1 so far)")
+    workers: int = Field(1, ge=0, le=1024, description="worker processes; 0: serve in the keeper's own process")
+    near: int = Field(
+        64 << 20, ge=0, description="bytes of memory for responses in each worker; 0: only Redis has them"
+    )
     state_dir: Path = Field(
         default_factory=_state_dir, description="directory for tokens, secrets and the Redis socket"
     )
@@ -218,6 +223,28 @@ def _line(problem: Any) -> str:
         close = difflib.get_close_matches(name, Settings.model_fields, n=1)
         return f"{name}: there is no such setting" + (f"; the nearest is {close[0]}" if close else "")
     return f"{name}: {message}"
+
+
+def handed_over(settings: Settings) -> dict[str, Any]:
+    """The settings as JSON values, secrets included, from which a worker makes them again."""
+    values = settings.model_dump()
+    return {
+        name: value.get_secret_value()
+        if isinstance(value, SecretStr)
+        else str(value)
+        if isinstance(value, Path)
+        else value
+        for name, value in values.items()
+    }
+
+
+def set_up_logging(settings: Settings, process: str) -> None:
+    """Logs to standard error. `process` tells which of the edge's processes writes a line."""
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format=f"%(asctime)s %(levelname)s {process}: %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
 
 
 def rules_of(settings: Settings, secret: bytes) -> Rules:

@@ -10,6 +10,9 @@ from mizan_edge.freshness import Lifetime, initial_age_s
 from mizan_edge.http import Response, end_to_end
 
 _LENGTH_BYTES = 4
+# Of Python's objects: two texts and a pair for each field; a few records and the bytes object.
+_FIELD_OVERHEAD_BYTES = 160
+_OVERHEAD_BYTES = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,12 @@ class StoredResponse:
     def ttl_s(self, now_ms: int) -> int:
         """Seconds for which it is still fresh; negative once it is stale."""
         return self.lifetime.ttl_s - self.age_s(now_ms)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in memory, about."""
+        fields = sum(len(name) + len(value) + _FIELD_OVERHEAD_BYTES for name, value in self.response.fields)
+        return len(self.body) + fields + _OVERHEAD_BYTES
 
     def to_bytes(self) -> bytes:
         head = orjson.dumps(
@@ -63,12 +72,21 @@ class VaryRecord:
 
     names: tuple[str, ...]
 
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in memory, about."""
+        return sum(map(len, self.names)) + _OVERHEAD_BYTES
+
     def to_bytes(self) -> bytes:
         # No stored response begins like this: its head would be four gigabytes long.
         return b"\xff\xff\xff\xff" + orjson.dumps(self.names)
 
 
-def decode_payload(data: bytes) -> StoredResponse | VaryRecord:
+Payload = StoredResponse | VaryRecord
+"""What lies under a key."""
+
+
+def decode_payload(data: bytes) -> Payload:
     """What `to_bytes` wrote. The seal has been verified, so nothing else can stand there."""
     if data.startswith(b"\xff\xff\xff\xff"):
         return VaryRecord(tuple(orjson.loads(data[4:])))

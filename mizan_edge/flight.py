@@ -1,26 +1,38 @@
 """Flights: any number of requests for one missing entry, one fetch.
 
-Who fetches is decided in Redis (`mizan_core.store.fills`), for all hosts at once; here is what happens in
-one process: the leader's lease is kept alive while it fetches, and those who wait are woken.
+Who fetches is decided in Redis (`mizan_core.store.fills`), for all hosts at once. Here is what happens in one process:
+one request asks there whose turn it is, and the others join it; the leader's lease is kept alive while it fetches; who
+waits for a fetch of another process is woken.
 
-    # mutable state: `_waiting`, for each key the event of those who wait for it here.
+    # mutable state: `_open`, for each key the flight that may be joined; `_wakes`, the event of a flight that waits for
+    # another process.
 
-A waiter is not handed the response. It looks again, and finds the entry if and only if the store took it, which
-no purge has overtaken then. So whoever came after a purge can never get what was fetched before it.
+Those who joined get what the flight brings, even where a purge has overtaken it meanwhile: they came before that purge.
+Whoever comes after it must not join, and begins another flight:
 
-1. A and B miss. A leads. B asks whose turn it is: A's.   2. A stores, ends its lease, publishes.   3. B subscribes to
-the wake-up. -- B would sleep on. Hence B's event exists before B asks.
+1. A fetches. 2. The origin reads the old value. 3. A mutation is answered, its purge known to this process. 4. B asks.
+-- Hence `joinable` looks at the purges since the flight's mark.
+
+1. A asks whose turn it is: somebody else's. 2. That one stores, ends its lease, publishes. 3. A begins to listen for
+that. -- A would sleep on. Hence the event exists before A asks.
 """
 
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 
 from mizan_core.scopes import Scope
-from mizan_core.store import AsyncStore, StoreError
-from mizan_core.store.fills import Turn, end, lead, renew, wake_channel
+from mizan_core.store import Namespace, StoreError
+from mizan_core.store.fills import Turn, end, lead, renew
+from mizan_core.store.layout import index_names
+from mizan_edge.entry import Payload, StoredResponse
+from mizan_edge.errors import OriginError
+from mizan_edge.memory import Mark, Memory
+from mizan_edge.reads import Reads
+from mizan_edge.site import Site
 from mizan_edge.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -28,96 +40,155 @@ log = logging.getLogger(__name__)
 LEASE_MS = 2000
 # How long it is remembered that responses under a key cannot be shared.
 ALONE_MS = 5000
-_RESUBSCRIBE_S = 0.5
+# A key may be purged faster than it can be fetched. Who has waited so often for others fetches for himself.
+_PATIENCE = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """What a flight has brought. With neither response nor error: nothing that could be shared."""
+
+    stored: StoredResponse | None = None
+    names: tuple[str, ...] = ()
+    """The indexes that the response stands in."""
+    vary: tuple[str, ...] = ()
+    variant: str | None = None
+    """Which of the responses it is that differ by the fields in `vary`."""
+    error: OriginError | None = None
+    look: bool = False
+    """Whether those who joined should look into the cache again."""
+
+
+@dataclass(eq=False, slots=True)
 class Flight:
-    """One fill that this process leads."""
+    """A fill that a request of this process has begun."""
 
-    def __init__(self, key: str) -> None:
-        self.key = key
-        self.token = secrets.token_hex(8)
-        self.alone_ms = 0
-        """Set where the response cannot be shared: for how long those who come next need not wait for each other."""
+    key: str
+    site: Site
+    scopes: Sequence[Scope]
+    """Those that the response will depend on at least."""
+    mark: Mark
+    """Where purges stood before it asked the origin, or Redis."""
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+    alone_ms: int = 0
+    """Set where the response cannot be shared: for how long those who come next need not wait for each other."""
+    landed: asyncio.Future[Landed] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Flights:
-    """The fills of this process, and those who wait here for any."""
+    """The flights of this process."""
 
-    def __init__(self, store: AsyncStore, tasks: Tasks) -> None:
-        self._store = store
+    def __init__(
+        self,
+        reads: Reads,
+        namespace: Namespace,
+        memory: Memory[Payload],
+        tasks: Tasks,
+        *,
+        told: Callable[[str, str, bool], None] = lambda key, token, leads: None,
+    ) -> None:
+        """`told` hears of each lead that begins or ends: somebody must end those of a process that has died."""
+        self._told = told
+        self._reads = reads
+        self._namespace = namespace
+        self._memory = memory
         self._tasks = tasks
-        self._waiting: dict[str, asyncio.Event] = {}
+        self._open: dict[str, Flight] = {}
+        self._wakes: dict[str, asyncio.Event] = {}
 
-    async def turn(self, flight: Flight, scopes: Sequence[Scope], seen: bytes) -> Turn:
+    def joinable(self, key: str, site: Site, scopes: Sequence[Scope], mark: Mark) -> Flight | None:
+        """A flight whose response may answer a request that came at `mark`."""
+        flight = self._open.get(key)
+        if flight is None or flight.site is not site or flight.mark.session != mark.session:
+            return None
+        return None if self._memory.overtaken(index_names(scopes), flight.mark) else flight
+
+    async def joined(self, flight: Flight, mark: Mark) -> Landed:
+        """What a flight brings for somebody who found it joinable at `mark`."""
+        # Not to be cancelled with whoever waits here: others wait for the same.
+        landed = await asyncio.shield(flight.landed)
+        further = not set(landed.names) <= set(index_names(flight.scopes))
+        if (
+            landed.stored
+            # It depends on more than anybody knew when `joinable` looked, and that may have been purged before `mark`.
+            and further
+            and mark.number > flight.mark.number
+            and self._memory.overtaken(landed.names, flight.mark)
+        ):
+            return Landed(look=True)
+        return landed
+
+    def begin(self, key: str, site: Site, scopes: Sequence[Scope], mark: Mark) -> Flight:
+        """A new flight, which those who come from now on may join."""
+        flight = self._open[key] = Flight(key, site, scopes, mark)
+        return flight
+
+    def unshared(self, key: str, site: Site, mark: Mark) -> Flight:
+        """A flight that nobody can join."""
+        return Flight(key, site, (), mark)
+
+    def land(self, flight: Flight, landed: Landed) -> None:
+        """Hands over what a flight has brought. What is said first counts."""
+        if self._open.get(flight.key) is flight:
+            del self._open[flight.key]
+        if not flight.landed.done():
+            flight.landed.set_result(landed)
+
+    async def turn(self, flight: Flight, seen: bytes) -> Turn:
         """Whose turn it is to fetch; returns when it is no longer somebody else's. Raises StoreError.
 
         `seen` is the seal of an entry that is of no use, as in `mizan_core.store.fills.lead`.
         """
-        key = flight.key
+        woken = 0
         while True:
-            event = self._waiting.setdefault(key, asyncio.Event())
+            wake = self._wakes.setdefault(flight.key, asyncio.Event())
             try:
-                turn = await self._store.run(
-                    lead(self._store.namespace, key, flight.token, scopes=scopes, seen=seen, lease_ms=LEASE_MS)
+                operation = lead(
+                    self._namespace, flight.key, flight.token, scopes=flight.scopes, seen=seen, lease_ms=LEASE_MS
                 )
-            except StoreError:
-                self.wake(key)
-                raise
-            if turn.what == "lead":
-                return turn
-            if turn.what != "wait":
-                self.wake(key)
-                return turn
-            try:
+                turn = await self._reads.run(operation)
+                if turn.what != "wait":
+                    return turn
+                if woken == _PATIENCE:
+                    return replace(turn, what="alone")
                 # A little longer than the lease, so that the one who finds it gone can take it over.
-                await asyncio.wait_for(event.wait(), max(turn.wait_ms, 0) / 1000 + 0.01)
+                await asyncio.wait_for(wake.wait(), max(turn.wait_ms, 0) / 1000 + 0.01)
+                woken += 1
             except TimeoutError:
-                self.wake(key)
+                pass
+            finally:
+                if self._wakes.get(flight.key) is wake:
+                    del self._wakes[flight.key]
 
     @asynccontextmanager
     async def led(self, flight: Flight) -> AsyncIterator[None]:
         """Keeps a lead while the block runs, and ends it."""
+        self._told(flight.key, flight.token, True)
         keeping = self._tasks.start(self._keep(flight), "keep-fill-lease")
         try:
             yield
         finally:
             keeping.cancel()
             await self._end(flight)
+            self._told(flight.key, flight.token, False)
 
-    def wake(self, key: str) -> None:
-        """Wakes who waits here for a key."""
-        if event := self._waiting.pop(key, None):
-            event.set()
-
-    def wake_all(self) -> None:
-        """Wakes everybody: a message may have been missed."""
-        for key in list(self._waiting):
-            self.wake(key)
+    def wake(self, key: str | None) -> None:
+        """A fill of a key has ended somewhere. None: any may have, and the message was missed."""
+        for woken in list(self._wakes) if key is None else [key]:
+            if event := self._wakes.pop(woken, None):
+                event.set()
 
     async def _keep(self, flight: Flight) -> None:
         while True:
             await asyncio.sleep(LEASE_MS / 3000)
             try:
-                await self._store.run(renew(self._store.namespace, flight.key, flight.token, lease_ms=LEASE_MS))
+                await self._reads.run(renew(self._namespace, flight.key, flight.token, lease_ms=LEASE_MS))
             except StoreError as error:
                 log.debug("a fill lease was not renewed: %s", error)
 
     async def _end(self, flight: Flight) -> None:
         try:
-            await self._store.run(end(self._store.namespace, flight.key, flight.token, alone_ms=flight.alone_ms))
+            await self._reads.run(end(self._namespace, flight.key, flight.token, alone_ms=flight.alone_ms))
         except StoreError as error:
             log.debug("a fill lease was not ended: %s", error)
         self.wake(flight.key)
-
-
-async def hear_wakes(store: AsyncStore, flights: Flights) -> None:
-    """Wakes those who wait here for fills of other hosts, until cancelled."""
-    while True:
-        try:
-            async for key in store.messages(wake_channel(store.namespace)):
-                flights.wake(key)
-        except StoreError as error:
-            log.debug("waiting for fills of other hosts falls back to their leases: %s", error)
-        flights.wake_all()
-        await asyncio.sleep(_RESUBSCRIBE_S)

@@ -15,14 +15,13 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from mizan_core.errors import MizanError
 from mizan_core.resolve import Purge
-from mizan_core.scopes import Scope
 
 log = logging.getLogger(__name__)
 
@@ -135,13 +134,7 @@ def _opened(path: Path) -> int:
 
 
 def _record(item: Open) -> dict[str, object]:
-    record: dict[str, object] = {"open": item.number}
-    if item.purge.everything:
-        record["everything"] = True
-    else:
-        record["scopes"] = [[scope.context, scope.params] for scope in item.purge.scopes]
-    if item.purge.hold_s:
-        record["hold_s"] = item.purge.hold_s
+    record = {"open": item.number, **item.purge.to_json()}
     if item.intent:
         record["intent"] = True
     return record
@@ -165,17 +158,12 @@ def _replay(data: bytes) -> tuple[dict[int, Open], int]:
     for record in _records(data):
         match record:
             case {"open": int(number), **rest}:
-                found[number] = Open(number, _purge(rest), "intent" in rest)
+                found[number] = Open(number, Purge.from_json(rest), "intent" in rest)
             case {"closed": int(number)}:
                 found.pop(number, None)
             case _:
                 damaged += 1
     return found, damaged
-
-
-def _purge(record: Mapping[Any, Any]) -> Purge:
-    scopes = tuple(Scope(name, tuple((n, v) for n, v in params)) for name, params in record.get("scopes", []))
-    return Purge(scopes, everything=record.get("everything", False), hold_s=record.get("hold_s", 0))
 
 
 def _records(data: bytes) -> Iterator[dict[str, Any] | None]:

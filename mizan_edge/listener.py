@@ -1,13 +1,16 @@
 """The public listener: aiohttp's connections in, `Proxy`'s answers out."""
 
+import errno
 import logging
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 
 from mizan_edge.answer import Answer, refusal
 from mizan_edge.body import Body
+from mizan_edge.config import ConfigError, split_address
 from mizan_edge.errors import OriginError
 from mizan_edge.forwarding import Peer, seen
 from mizan_edge.http import Fields, Request, combined, dropped, has_body, normal_host, reason_phrase
@@ -66,6 +69,23 @@ def make_server(proxy: Proxy, rules: Rules) -> web.Server:
         access_log=None,
         auto_decompress=False,
     )
+
+
+@asynccontextmanager
+async def listening(runner: web.BaseRunner, setting: str, address: str) -> AsyncIterator[str]:
+    """Listens while the block runs; gives the address that it has in the end, with the port that the system chose for
+    port 0. `setting` is named in the ConfigError for an address that cannot be used."""
+    host, port = split_address(address)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        bound = runner.addresses[0]
+        yield f"[{host}]:{bound[1]}" if ":" in host else f"{host}:{bound[1]}"
+    except OSError as error:
+        why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+        raise ConfigError(f"{setting}: {address} {why}: choose another address with --{setting}") from None
+    finally:
+        await runner.cleanup()
 
 
 def _request(raw: web.BaseRequest) -> Request | None:

@@ -37,6 +37,8 @@ _METHOD_OVERRIDE = frozenset({"x-http-method-override", "x-http-method", "x-meth
 # RFC 9111 section 3.5: what allows a response to a request with Authorization to be shared.
 _SHARES_AUTHORIZED = frozenset({"public", "s-maxage", "must-revalidate"})
 _MAX_SCOPE_BYTES = 64 * 1024
+# RFC 5861 section 4
+_ERRORS = (500, 502, 503, 504)
 
 Refusal = Literal[
     "directives",
@@ -175,6 +177,14 @@ def usable(request: Request, stored: StoredResponse, lookup: Lookup, now_ms: int
     return stored.ttl_s(now_ms) >= min_fresh and may_answer(lookup, tuple(members(stored.response.get("vary"))))
 
 
+def usable_on_error(status: int, stored: StoredResponse, lookup: Lookup, now_ms: int) -> bool:
+    """Whether a stale response may stand for an origin that has failed with `status`. RFC 5861 section 4."""
+    if status not in _ERRORS or lookup.forced:
+        return False
+    stale_s = -stored.ttl_s(now_ms)
+    return stale_s <= stored.lifetime.sie_s and may_answer(lookup, tuple(members(stored.response.get("vary"))))
+
+
 def may_answer(lookup: Lookup, vary: tuple[str, ...]) -> bool:
     """Whether a response that varies by these fields can be the answer to a request that has the look-up's fields."""
     return all(name in vary for name in lookup.partial_page) and lookup.misspelt.isdisjoint(vary)
@@ -197,6 +207,11 @@ def vary_names(response: Response, scope: str) -> tuple[str, ...] | None:
     if names & {"*", "cookie", "authorization"}:
         return None
     return tuple(sorted(names))
+
+
+def vary_of(stored: StoredResponse, context: Context) -> tuple[str, ...]:
+    """The same for a response that is stored."""
+    return vary_names(stored.response, context.scope) or ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """One request: asks the pure modules what to do, and does the I/O.
 
-    read   look up -> answer from the entry, or ask whose turn it is to fetch -> fetch -> store -> answer
+    read   look up -> answer from the entry; or join whoever fetches, or ask whose turn it is -> fetch, store, answer
     pass   stream both ways
 
 Whatever comes back from the origin goes through `_send`, so no response can reach a client before what it
@@ -9,11 +9,13 @@ invalidates has been purged.
 
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import assert_never
 
 from mizan_core.resolve import Purge
+from mizan_core.scopes import Scope
 from mizan_core.store import StoreError
+from mizan_core.store.layout import index_names
 from mizan_edge import forwarding, outcome, policy
 from mizan_edge.answer import Answer, from_stored, refusal
 from mizan_edge.body import Body, collect, peek
@@ -21,16 +23,16 @@ from mizan_edge.cache import Cache, Found, Reading
 from mizan_edge.cache_status import Forwarded, Hit, forwarded, hit
 from mizan_edge.calls import Call, match_call
 from mizan_edge.counters import Counters
-from mizan_edge.entry import StoredResponse
+from mizan_edge.entry import Payload, StoredResponse
 from mizan_edge.errors import OriginError
-from mizan_edge.flight import ALONE_MS, Flight, Flights
+from mizan_edge.flight import ALONE_MS, Flight, Flights, Landed
 from mizan_edge.forwarding import Peer
-from mizan_edge.hold import Hold
 from mizan_edge.http import Request, Response, values
 from mizan_edge.identity import PUBLIC, Partition, is_named, partition
+from mizan_edge.invalidation import FIELD, Invalidation
+from mizan_edge.memory import Memory
 from mizan_edge.origin import Exchange, Origin
 from mizan_edge.policy import Lookup, Pass, Storable
-from mizan_edge.purge import FIELD, Purger
 from mizan_edge.routes import Resource, Uncacheable
 from mizan_edge.site import InUse, Rules, Site
 
@@ -46,6 +48,8 @@ _NOTEWORTHY = {
 # The next who asks may share again: this response is there, or was overtaken by a purge.
 _SHARED_OR_OVERTAKEN = ("stored", "overtaken", "incarnation", "trimmed")
 _NO_STORE = Forwarded("bypass", "store")
+# How many flights a request joins before it fetches for itself.
+_JOINS = 3
 
 
 class Proxy:
@@ -56,20 +60,20 @@ class Proxy:
         in_use: InUse,
         rules: Rules,
         *,
+        memory: Memory[Payload],
         cache: Cache,
         origin: Origin,
-        purger: Purger,
+        invalidation: Invalidation,
         flights: Flights,
-        hold: Hold,
         counters: Counters,
     ) -> None:
         self._in_use = in_use
         self._rules = rules
+        self._memory = memory
         self._cache = cache
         self._origin = origin
-        self._purger = purger
+        self._invalidation = invalidation
         self._flights = flights
-        self._hold = hold
         self._counters = counters
 
     async def answer(self, request: Request, body: Body, peer: Peer) -> Answer:
@@ -125,7 +129,7 @@ class Proxy:
 
     async def _mutate(self, site: Site, request: Request, body: Body, why: Forwarded, affects: Purge) -> Answer:
         """Forwards what may change something; where it cannot be known whether it did, purges that."""
-        async with self._purger.intending(affects) as intent:
+        async with self._invalidation.intending(affects) as intent:
             try:
                 exchange = await self._send(request, body)
             except OriginError as error:
@@ -136,20 +140,24 @@ class Proxy:
             if status >= 500 and not values(exchange.response.fields, FIELD):
                 await intent.unknown()
             elif 200 <= status < 400:
-                await self._purger.purge(Purge(tuple(outcome.of_url(site.router, request))), "response")
+                await self._invalidation.purge(Purge(tuple(outcome.of_url(site.router, request))))
         self._counters.count("requests", "pass", why.detail or why.fwd)
         return self._relay(exchange, forwarded(why, status=status))
 
     async def _read(self, reading: Reading, body: Body) -> Answer:
-        if self._hold.active():
+        mark = self._memory.mark()
+        if mark is None:
             return await self._pass(reading.request, body, _NO_STORE)
+        if stored := self._cache.recall(reading, mark):
+            now_ms = self._memory.redis_ms()
+            if policy.usable(reading.request, stored, reading.lookup, now_ms):
+                return self._hit(reading, stored, now_ms)
         try:
-            found = await self._cache.look_up(reading)
+            found = await self._cache.look_up(reading, mark)
         except StoreError as error:
             return await self._without_store(reading, body, error)
         if stored := self._usable(reading, found):
-            self._counters.count("requests", reading.context, "hit")
-            return self._from_stored(reading, stored, hit(Hit(stored.ttl_s(found.now_ms))), found.now_ms)
+            return self._hit(reading, stored, found.now_ms)
         if reading.lookup.only_if_cached:
             # RFC 9111 section 5.2.1.7
             return refusal(504, "Nothing usable is stored, and the request asks for nothing else.")
@@ -160,39 +168,70 @@ class Proxy:
         why = _why(reading.lookup, found)
         if not reading.lookup.store:
             return await self._pass(reading.request, body, why)
-        flight = Flight(found.key)
         if reading.lookup.forced:
             # Whoever demands a fetch gets one of his own.
-            return await self._fetch(reading, body, found, why, flight)
+            return await self._fetch(reading, body, found, why)
+        scopes = policy.request_scopes(reading.lookup)
+        for _ in range(_JOINS):
+            flight = self._flights.joinable(found.key, reading.site, scopes, found.mark)
+            if flight is None:
+                return await self._lead(reading, body, found, why, scopes)
+            landed = await self._flights.joined(flight, found.mark)
+            if landed.error is not None:
+                return self._failed_over(reading, found, landed.error, why)
+            if landed.stored is not None and self._suits(reading, landed):
+                return self._collapsed(reading, landed.stored, why)
+            if not landed.look and landed.stored is None:
+                break  # it could not be shared, so everybody fetches at once
+            mark = self._memory.mark()
+            if mark is None:
+                return await self._pass(reading.request, body, _NO_STORE)
+            try:
+                found = await self._cache.look_up(reading, mark)
+            except StoreError as error:
+                return await self._without_store(reading, body, error)
+            if stored := self._usable(reading, found):
+                return self._collapsed(reading, stored, why)
+        return await self._fetch(reading, body, found, why)
+
+    async def _lead(
+        self, reading: Reading, body: Body, found: Found, why: Forwarded, scopes: Sequence[Scope]
+    ) -> Answer:
+        """Fetches for all who join, once it is this process's turn."""
+        flight = self._flights.begin(found.key, reading.site, scopes, found.mark)
         try:
-            turn = await self._flights.turn(flight, policy.request_scopes(reading.lookup), found.seal)
+            turn = await self._flights.turn(flight, found.seal)
+            # What is fetched from now on is newer than every purge up to this mark.
+            mark = self._memory.mark()
+            if mark is None:
+                return await self._pass(reading.request, body, _NO_STORE)
+            flight.mark = mark
+            if turn.what == "entry":
+                found = await self._cache.look_up(reading, mark)
+                if stored := self._usable(reading, found):
+                    self._flights.land(flight, _landed(reading, stored, found.names))
+                    return self._collapsed(reading, stored, why)
+                self._flights.land(flight, Landed(look=True))
+                if found.vary and found.stored is None:
+                    # One of several variants was fetched, and this request selects another, with a flight of its own.
+                    return await self._fill(reading, body, found)
+                return await self._fetch(reading, body, found, why)
+            found = found.renewed(turn, mark)
+            if turn.what == "alone":
+                self._flights.land(flight, Landed())
+                return await self._fetch(reading, body, found, why)
+            async with self._flights.led(flight):
+                return await self._fetch(reading, body, found, why, flight)
         except StoreError as error:
             return await self._without_store(reading, body, error)
-        match turn.what:
-            case "lead":
-                async with self._flights.led(flight):
-                    return await self._fetch(reading, body, found.renewed(turn), why, flight)
-            case "entry":
-                return await self._collapsed(reading, body, why)
-            case _:
-                return await self._fetch(reading, body, found.renewed(turn), why, flight)
+        finally:
+            self._flights.land(flight, Landed())
 
-    async def _collapsed(self, reading: Reading, body: Body, why: Forwarded) -> Answer:
-        """Answers with what somebody else has fetched; where that is of no use, with a fetch of its own."""
-        try:
-            found = await self._cache.look_up(reading)
-        except StoreError as error:
-            return await self._without_store(reading, body, error)
-        if stored := self._usable(reading, found):
-            self._counters.count("requests", reading.context, "collapsed")
-            return self._from_stored(reading, stored, forwarded(why, collapsed=True), found.now_ms)
-        if found.vary and found.stored is None:
-            # One of several variants was fetched, and this request selects another: there is a flight for that one.
-            return await self._fill(reading, body, found)
-        return await self._fetch(reading, body, found, why, Flight(found.key))
-
-    async def _fetch(self, reading: Reading, body: Body, found: Found, why: Forwarded, flight: Flight) -> Answer:
-        """Asks the origin, stores what may be stored, and answers. Says in `flight` whether others could share it."""
+    async def _fetch(
+        self, reading: Reading, body: Body, found: Found, why: Forwarded, flight: Flight | None = None
+    ) -> Answer:
+        """Asks the origin, stores what may be stored, and answers; those who have joined the flight as well."""
+        flight = flight or self._flights.unshared(found.key, reading.site, found.mark)
         flight.alone_ms = ALONE_MS
         contexts = reading.site.manifest.contexts
         try:
@@ -200,28 +239,37 @@ class Proxy:
                 policy.fill_request(reading.request, reading.lookup, contexts[reading.context]), body
             )
         except OriginError as error:
-            return self._failed(error, why)
+            self._flights.land(flight, Landed(error=error))
+            return self._failed_over(reading, found, error, why)
         status = exchange.response.status
+        if stale := self._stale_instead(reading, found, status):
+            exchange.close()
+            return stale
         verdict = policy.storable(reading.request, reading.lookup, exchange.response, contexts)
         if not isinstance(verdict, Storable):
+            self._flights.land(flight, Landed())
             self._unstorable(reading, exchange.response, verdict)
             return self._relay(exchange, forwarded(why, status=status))
         try:
             whole, rest = await collect(exchange.body(), self._rules.max_entry_bytes)
         except OriginError as error:
             exchange.close()
-            return self._failed(error, why)
+            self._flights.land(flight, Landed(error=error))
+            return self._failed_over(reading, found, error, why)
         if rest is not None:
+            self._flights.land(flight, Landed())
             self._counters.count("requests", reading.context, "unstorable-size")
             return self._relay(exchange, forwarded(why, status=status), rest)
         # RFC 9111 section 4.2.3: a response ages from when it was asked for.
         stored = StoredResponse.of(exchange.response, whole, found.now_ms, verdict.lifetime)
         reply = None
         # What began under another manifest was judged by it.
-        if not self._hold.active() and reading.site is self._in_use.site:
+        if self._memory.still(found.mark) and reading.site is self._in_use.site:
             reply = await self._cache.keep(reading, found, stored, verdict)
         if reply in _SHARED_OR_OVERTAKEN:
             flight.alone_ms = 0
+        # Even where a purge has overtaken it: who has joined came before that.
+        self._flights.land(flight, _landed(reading, stored, index_names(verdict.scopes)))
         kept = reply == "stored"
         self._counters.count("requests", reading.context, "miss" if kept else "miss-unstored")
         return self._from_stored(reading, stored, forwarded(why, stored=kept, status=status), None)
@@ -232,10 +280,38 @@ class Proxy:
         return await self._pass(reading.request, body, _NO_STORE)
 
     def _usable(self, reading: Reading, found: Found) -> StoredResponse | None:
-        if found.stored is None or self._hold.active():
+        if found.stored is None or not self._memory.still(found.mark):
             return None
         usable = policy.usable(reading.request, found.stored, reading.lookup, found.now_ms)
         return found.stored if usable else None
+
+    def _suits(self, reading: Reading, landed: Landed) -> bool:
+        """Whether what a flight has brought answers this request, which found the flight under the same key."""
+        if landed.stored is None or policy.variant_of(reading.request, landed.vary) != landed.variant:
+            return False
+        return policy.usable(reading.request, landed.stored, reading.lookup, self._memory.redis_ms())
+
+    def _hit(self, reading: Reading, stored: StoredResponse, now_ms: int) -> Answer:
+        self._counters.count("requests", reading.context, "hit")
+        return self._from_stored(reading, stored, hit(Hit(stored.ttl_s(now_ms))), now_ms)
+
+    def _collapsed(self, reading: Reading, stored: StoredResponse, why: Forwarded) -> Answer:
+        self._counters.count("requests", reading.context, "collapsed")
+        return self._from_stored(reading, stored, forwarded(why, collapsed=True), self._memory.redis_ms())
+
+    def _stale_instead(self, reading: Reading, found: Found, status: int) -> Answer | None:
+        """The stale response that RFC 5861 section 4 allows where the origin has failed."""
+        stored, now_ms = found.stored, self._memory.redis_ms()
+        if stored is None or not policy.usable_on_error(status, stored, reading.lookup, now_ms):
+            return None
+        names = index_names(policy.request_scopes(reading.lookup))
+        if self._memory.overtaken((*names, *found.names), found.mark):
+            return None
+        self._counters.count("requests", reading.context, "stale")
+        return self._from_stored(reading, stored, hit(Hit(stored.ttl_s(now_ms))), now_ms)
+
+    def _failed_over(self, reading: Reading, found: Found, error: OriginError, why: Forwarded) -> Answer:
+        return self._stale_instead(reading, found, error.status) or self._failed(error, why)
 
     def _unstorable(self, reading: Reading, response: Response, why: policy.Refusal) -> None:
         self._counters.count("requests", reading.context, f"unstorable-{why}")
@@ -252,13 +328,13 @@ class Proxy:
             exchange = await self._origin.send(request, body)
         except OriginError as error:
             if error.unread:
-                await self._purger.purge(
-                    Purge(everything=True, faults=("the head of a response could not be read",)), "response"
+                await self._invalidation.purge(
+                    Purge(everything=True, faults=("the head of a response could not be read",))
                 )
             raise
         if values(exchange.response.fields, FIELD):
             # By the manifest of now: what it does not know of the scopes would match nothing that it has stored.
-            await self._purger.obey(exchange.response.fields, self._in_use.site.manifest.contexts)
+            await self._invalidation.obey(exchange.response.fields, self._in_use.site.manifest.contexts)
         return exchange
 
     def _relay(self, exchange: Exchange, cache_status: str, body: AsyncIterator[bytes] | None = None) -> Answer:
@@ -280,6 +356,11 @@ class Proxy:
         self._counters.count("origin_errors", str(error.status))
         log.error("%s", error)
         return refusal(error.status, str(error), forwarded(why))
+
+
+def _landed(reading: Reading, stored: StoredResponse, names: tuple[str, ...]) -> Landed:
+    vary = policy.vary_of(stored, reading.site.manifest.contexts[reading.context])
+    return Landed(stored, names, vary, policy.variant_of(reading.request, vary), look=True)
 
 
 def _why(lookup: Lookup, found: Found) -> Forwarded:

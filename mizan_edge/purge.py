@@ -12,39 +12,29 @@ order, until Redis confirms, by this process or by the next one; purging twice d
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from mizan_core.manifest import Context
-from mizan_core.resolve import Purge, longest_hold, widen
+from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope, format_scopes
 from mizan_core.store import AsyncStore, Purged, StoreError
+from mizan_core.store.layout import scope_argument
 from mizan_edge.counters import Counters
+from mizan_edge.fleet import LEASE_S, Fleet
 from mizan_edge.hold import Hold
-from mizan_edge.http import Fields, combined
+from mizan_edge.invalidation import Pending, Source
 from mizan_edge.journal import Journal, JournalError
 from mizan_edge.site import InUse
 from mizan_edge.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-FIELD = "x-mizan-invalidate"
-MAX_FIELD_BYTES = 64 * 1024
 # Scopes in one script call: a thousand stay well under its time limit.
 _SCOPES_AT_ONCE = 1000
 _RETRY_S = 0.2
-
-Source = Literal["response", "admin", "reload", "unknown outcome"]
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A purge that Redis has not confirmed within the time that an answer may wait. It is repeated until it has."""
-
-    journaled: bool
-    """Whether it is on disk; if not, it is lost when this process dies."""
+# How long a purge that Redis does not confirm keeps its response waiting: until every lease that was granted before has
+# run out.
+PATIENCE_S = LEASE_S + 0.2
 
 
 @dataclass(eq=False, slots=True)
@@ -56,22 +46,6 @@ class _Unconfirmed:
     result: Purged | None = None
 
 
-@dataclass(slots=True)
-class Intent:
-    """A mutation that is under way."""
-
-    purger: "Purger"
-    affects: Purge
-    number: int | None
-    """Its number in the journal, None where it could not be written."""
-    is_unknown: bool = False
-
-    async def unknown(self) -> None:
-        """Nobody knows whether it was carried out, or will be yet: purges what it may change, now and once more."""
-        self.is_unknown = True
-        await self.purger.purge_twice(self.affects, self.number)
-
-
 class Purger:
     """Purges what responses and people say, and remembers what Redis has not confirmed."""
 
@@ -79,24 +53,26 @@ class Purger:
         self,
         store: AsyncStore,
         in_use: InUse,
+        fleet: Fleet,
         *,
         journal: Journal,
         hold: Hold,
         counters: Counters,
         tasks: Tasks,
-        patience_s: float,
+        lease_ms: int,
         late_s: int,
     ) -> None:
-        """`patience_s`: how long an answer waits for an unconfirmed purge. `late_s`: how much later than we give it up
-        the origin may carry a mutation out."""
+        """`lease_ms`: for how long members may have leases of which a Redis that has forgotten them knows nothing.
+        `late_s`: how much later than we give it up the origin may carry a mutation out."""
         self._store = store
         self._in_use = in_use
+        self._fleet = fleet
+        self._lease_ms = lease_ms
         self._journal = journal
         self._journal_lock = asyncio.Lock()
         self._hold = hold
         self._counters = counters
         self._tasks = tasks
-        self._patience_s = patience_s
         self._late_s = late_s
         self._unconfirmed: list[_Unconfirmed] = []
 
@@ -118,22 +94,24 @@ class Purger:
             else:
                 self._hold_for(_Unconfirmed(left.purge, asyncio.Event(), left.number))
 
-    @asynccontextmanager
-    async def intending(self, affects: Purge) -> AsyncIterator[Intent]:
-        """Writes down what a mutation may change while the block forwards it, in case this process dies meanwhile.
-
-        1. The mutation is forwarded.   2. The edge is killed.   3. The origin carries it out, and nobody hears of it.
-        4. The edge starts, and serves what it had. -- Hence the intent, which is purged at the next start.
-        """
-        intent = Intent(self, affects, None)
+    async def intend(self, affects: Purge) -> int | None:
+        """Writes down what a mutation may change; its number, None where it could not be written."""
         try:
             async with self._journal_lock:
-                intent.number = self._journal.add(affects, intent=True)
+                return self._journal.add(affects, intent=True)
         except JournalError as error:
             log.error("%s: a crash before this mutation is answered would lose what it changes", error)
-        yield intent
-        if not intent.is_unknown:
-            await self._close(intent.number)
+            return None
+
+    async def settle(self, number: int | None) -> None:
+        """The mutation has ended, and what it has changed is purged."""
+        if number is None:
+            return
+        async with self._journal_lock:
+            try:
+                self._journal.close(number)
+            except JournalError as error:
+                log.error("%s: the purge will be repeated at the next start", error)
 
     async def purge_twice(self, purge: Purge, number: int | None) -> None:
         """Purges, stores nothing that matches for as long as the change may come late, and purges again then."""
@@ -146,22 +124,7 @@ class Purger:
     async def _purge_late(self, purge: Purge, number: int | None) -> None:
         await asyncio.sleep(self._late_s)
         await self.purge(purge, "unknown outcome")
-        await self._close(number)
-
-    async def obey(self, fields: Fields, contexts: Mapping[str, Context]) -> None:
-        """Purges what a response of the origin says. Returns when Redis has confirmed, or patience has ended."""
-        value = combined(fields, FIELD)
-        if value is None:
-            return
-        if len(value.encode()) > MAX_FIELD_BYTES:
-            fault = f"a field of {len(value)} bytes is longer than {MAX_FIELD_BYTES}"
-            purge = Purge((), True, (fault,), longest_hold(None, contexts))
-        else:
-            purge = widen(value, contexts)
-        if purge.faults:
-            self._counters.count("invalidation_faults", by=len(purge.faults))
-            log.warning("X-Mizan-Invalidate was widened: %s (field: %.200r)", "; ".join(purge.faults), value)
-        await self.purge(purge, "response")
+        await self.settle(number)
 
     async def purge(self, purge: Purge, source: Source) -> Purged | Pending:
         """Purges. Returns when Redis has confirmed, or when the answer may wait no longer."""
@@ -197,9 +160,9 @@ class Purger:
         except JournalError as error:
             log.error("%s: a crash before the purge is confirmed would lose it", error)
         if waiting.confirmed.is_set():
-            await self._close(waiting.number)  # confirmed before it was written down
+            await self.settle(waiting.number)  # confirmed before it was written down
         try:
-            await asyncio.wait_for(waiting.confirmed.wait(), self._patience_s)
+            await asyncio.wait_for(waiting.confirmed.wait(), PATIENCE_S)
         except TimeoutError:
             self._counters.count("purges_unconfirmed")
         return waiting.result or Pending(journaled=waiting.number is not None)
@@ -212,13 +175,24 @@ class Purger:
 
     async def _run(self, purge: Purge) -> Purged:
         if purge.everything:
-            return await self._store.run(self._store.namespace.purge([], everything=True, hold_s=purge.hold_s))
+            return await self._purge_part((), purge)
         entries = banned = seq = 0
         for start in range(0, len(purge.scopes), _SCOPES_AT_ONCE):
-            part = purge.scopes[start : start + _SCOPES_AT_ONCE]
-            done = await self._store.run(self._store.namespace.purge(part, hold_s=purge.hold_s, shapes=self._shapes()))
+            done = await self._purge_part(purge.scopes[start : start + _SCOPES_AT_ONCE], purge)
             seq, entries, banned = done.seq, entries + done.entries, banned + done.banned
         return Purged(seq, entries, banned)
+
+    async def _purge_part(self, scopes: Sequence[Scope], purge: Purge) -> Purged:
+        operation = self._store.namespace.purge(
+            scopes,
+            everything=purge.everything,
+            hold_s=purge.hold_s,
+            shapes=self._shapes(),
+            purger=self._fleet.id,
+            lease_ms=self._lease_ms,
+        )
+        texts = [""] if purge.everything else [scope_argument(scope) for scope in scopes]
+        return await self._fleet.purge(operation, texts)
 
     def _keep_for_next_start(self, purge: Purge) -> None:
         # The edge is stopping, and does not wait for this any longer.
@@ -246,20 +220,11 @@ class Purger:
                 log.exception("repeating the purge of %s failed", _text(first.purge))
                 await asyncio.sleep(_RETRY_S)
                 continue
-            await self._close(first.number)
+            await self.settle(first.number)
             self._unconfirmed.remove(first)
             first.confirmed.set()
             log.warning("the purge of %s is confirmed now", _text(first.purge))
         self._hold.lift("unconfirmed purges")
-
-    async def _close(self, number: int | None) -> None:
-        if number is None:
-            return
-        async with self._journal_lock:
-            try:
-                self._journal.close(number)
-            except JournalError as error:
-                log.error("%s: the purge will be repeated at the next start", error)
 
 
 def _text(purge: Purge) -> str:

@@ -10,10 +10,11 @@ confirmed: at start, after a reload, and when Redis was away meanwhile.
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mizan_core.manifest import Manifest, load_manifest
+from mizan_core.manifest import Manifest, parse_manifest, read_manifest_file
 from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope
 from mizan_core.store import AsyncStore, StoreError
@@ -49,12 +50,13 @@ def difference(old: Manifest, new: Manifest) -> Difference:
     )
 
 
-def read_manifest(path: Path) -> Manifest:
-    """The manifest of a file, its warnings logged. Raises ManifestError."""
-    manifest, warnings = load_manifest(path)
+def read_manifest(path: Path) -> tuple[Manifest, str]:
+    """The manifest of a file, its warnings logged, and its text. Raises ManifestError."""
+    data = read_manifest_file(path)
+    manifest, warnings = parse_manifest(data, source=str(path))
     for warning in warnings:
         log.warning("%s", warning)
-    return manifest
+    return manifest, data.decode()
 
 
 class Reloader:
@@ -70,7 +72,12 @@ class Reloader:
         purger: Purger,
         hold: Hold,
         tasks: Tasks,
+        text: str,
+        spread: Callable[[str], Awaitable[None]],
     ) -> None:
+        """`text` is the manifest in use. `spread` has every worker use another; returns when all do."""
+        self.text = text
+        self._spread = spread
         self._path = path
         self._rules = rules
         self._in_use = in_use
@@ -84,10 +91,12 @@ class Reloader:
     async def reload(self) -> Difference:
         """Reads the file again and swaps. Raises ManifestError, and then the old manifest stays."""
         async with self._lock:
-            manifest = read_manifest(self._path)
+            manifest, text = read_manifest(self._path)
             found = difference(self._in_use.site.manifest, manifest)
             self._hold.set("manifest not adopted")
             self._in_use.site = Site.of(manifest, self._rules)
+            self.text = text  # before the others hear of it: one that is starting asks for it
+            await self._spread(text)
             await self.adopt()
             # Whatever has changed about a context may have changed what its responses should be.
             gone = Purge(tuple(Scope(name) for name in (*found.removed, *found.changed)))

@@ -1,4 +1,7 @@
-"""Deletes in small slices what wide purges have made dead. Reads do not depend on it: it only gives memory back."""
+"""Deletes in small slices what wide purges have made dead, and what has expired from indexes.
+
+Reads do not depend on it: it only gives memory back.
+"""
 
 import asyncio
 import logging
@@ -10,6 +13,8 @@ from mizan_edge.counters import Counters
 log = logging.getLogger(__name__)
 
 _INTERVAL_S = 1.0
+# Between two slices that found something: 10,000 entries a second at most, in a fortieth of Redis' time.
+_BUSY_S = 0.05
 
 
 async def sweep_forever(store: AsyncStore, counters: Counters) -> None:
@@ -32,3 +37,16 @@ async def sweep(store: AsyncStore) -> int:
             done = await store.run(store.namespace.sweep(ban, done))
             deleted += done.deleted
     return deleted
+
+
+async def collect_forever(store: AsyncStore, counters: Counters) -> None:
+    """Looks through the database for indexes that hold what has expired, a slice at a time, until cancelled."""
+    done = Slice()
+    while True:
+        await asyncio.sleep(_BUSY_S if done.deleted else _INTERVAL_S)
+        try:
+            done = await store.run(store.namespace.collect(done))
+            counters.count("collected_entries", by=done.deleted)
+        except StoreError as error:
+            done = Slice()
+            log.debug("collecting waits: %s", error)

@@ -45,9 +45,8 @@ class StoreDoor:
     def purge(self, scopes: tuple[Scope, ...], *, everything: bool) -> None:
         manifest = declared().manifest
         hold_s = longest_hold(None if everything else scopes, manifest.contexts)
-        operation = self.store.namespace.purge(scopes, everything=everything, hold_s=hold_s, shapes=manifest.shapes())
         try:
-            self.store.run(operation)
+            self.store.purge(scopes, everything=everything, hold_s=hold_s, shapes=manifest.shapes())
         except StoreError as error:
             raise PurgeError(f"the purge was not confirmed: {error}") from error
 

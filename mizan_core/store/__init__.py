@@ -4,24 +4,44 @@ layout      how entries and scopes are spelled there
 operations  the operations without I/O: script, arguments, meaning of the reply
 fills       those that decide who fetches what is missing
 lua/        a script for each operation
+members     what members and purgers tell each other, and who has not acknowledged a purge yet
 connection  what both clients share: how they connect, what failures mean, which servers can be used
 client      runs them from blocking code; aioclient: from asyncio
+subscription  what is published, for asyncio
 """
 
 from mizan_core.store.aioclient import AsyncStore
 from mizan_core.store.client import Store
 from mizan_core.store.layout import Entry, EntryError, Fence
-from mizan_core.store.operations import Lookup, Namespace, Purged, StoreError, StoreUnusable
+from mizan_core.store.members import Ack, Announcement, Awaited
+from mizan_core.store.operations import (
+    LEASE_MS,
+    Lookup,
+    Namespace,
+    Purged,
+    Registered,
+    Renewed,
+    StoreError,
+    StoreUnusable,
+)
+from mizan_core.store.subscription import Subscription
 
 __all__ = [
+    "LEASE_MS",
+    "Ack",
+    "Announcement",
     "AsyncStore",
+    "Awaited",
     "Entry",
     "EntryError",
     "Fence",
     "Lookup",
     "Namespace",
     "Purged",
+    "Registered",
+    "Renewed",
     "Store",
     "StoreError",
     "StoreUnusable",
+    "Subscription",
 ]

@@ -1,6 +1,6 @@
 """The store over redis-py's asyncio client: for the edge."""
 
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 import redis
@@ -10,12 +10,9 @@ from redis.backoff import NoBackoff
 
 from mizan_core.store.connection import check_server, from_url, options, translate
 from mizan_core.store.operations import Namespace, Operation
+from mizan_core.store.subscription import FAILURES, Subscription, subscribed
 
 T = TypeVar("T")
-
-_PUBSUB_POLL_S = 1.0
-# uvloop raises a RuntimeError where a connection that has broken is written to.
-_FAILURES = (redis.RedisError, OSError, RuntimeError)
 
 
 class AsyncStore:
@@ -24,7 +21,7 @@ class AsyncStore:
     def __init__(self, url: str, namespace: Namespace, *, timeout_s: float) -> None:
         """Connects at the first operation. Raises StoreUnusable for a URL that is none of Redis."""
         self.namespace = namespace
-        self._url = url
+        self._timeout_s = timeout_s
         self._redis = from_url(Redis.from_url, url, retry=Retry(NoBackoff(), 0), **options(timeout_s))
 
     async def run(self, operation: Operation[T]) -> T:
@@ -36,7 +33,7 @@ class AsyncStore:
                 reply = await self._redis.evalsha(script.sha, len(operation.keys), *arguments)
             except redis.exceptions.NoScriptError:
                 reply = await self._redis.eval(script.text, len(operation.keys), *arguments)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise translate(error) from error
         return operation.parse(reply)
 
@@ -44,7 +41,7 @@ class AsyncStore:
         """Raises StoreUnusable for a server that can never serve, StoreError for one that does not answer."""
         try:
             info = await self._redis.info()
-        except (*_FAILURES, AttributeError) as error:
+        except (*FAILURES, AttributeError) as error:
             raise translate(error) from error
         check_server(info)
 
@@ -52,22 +49,24 @@ class AsyncStore:
         """Whether Redis answers at all at the moment."""
         try:
             await self._redis.ping()
-        except _FAILURES:
+        except FAILURES:
             return False
         return True
 
-    async def messages(self, channel: str) -> AsyncIterator[str]:
-        """What is published on a channel from now on, on a connection of its own. Raises StoreError when it ends."""
-        async with from_url(Redis.from_url, self._url, retry=Retry(NoBackoff(), 0), **options(None)) as client:
-            try:
-                async with client.pubsub(ignore_subscribe_messages=True) as subscription:
-                    await subscription.subscribe(channel)
-                    while True:
-                        message = await subscription.get_message(timeout=_PUBSUB_POLL_S)
-                        if message is not None:
-                            yield message["data"].decode()
-            except _FAILURES as error:
-                raise translate(error) from error
+    def subscription(self, *channels: str) -> AbstractAsyncContextManager[Subscription]:
+        """Enters when Redis has confirmed each channel; what is published from then on can be read, as (channel, data).
+
+        Whatever breaks it raises StoreError, and it is never mended in silence: anything may have been missed.
+        """
+        pool: Any = self._redis.connection_pool
+        return subscribed(pool.make_connection(), channels, self._timeout_s)
+
+    async def publish(self, channel: str, data: bytes) -> None:
+        """Publishes on a channel. Raises StoreError."""
+        try:
+            await self._redis.publish(channel, data)
+        except FAILURES as error:
+            raise translate(error) from error
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -1,15 +1,22 @@
 """The store over redis-py's blocking client: for Django, Celery and shells."""
 
-from typing import Any, TypeVar
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from typing import Any, TypeVar, cast
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from mizan_core.scopes import Scope
 from mizan_core.store.connection import check_server, from_url, options, translate
-from mizan_core.store.operations import Namespace, Operation
+from mizan_core.store.members import Ack, Awaited, acks_channel
+from mizan_core.store.operations import Namespace, Operation, Purged, nonce
 
 T = TypeVar("T")
+
+_FAILURES = (redis.RedisError, OSError)
 
 
 class Store:
@@ -29,9 +36,34 @@ class Store:
                 reply = self._redis.evalsha(script.sha, len(operation.keys), *arguments)
             except redis.exceptions.NoScriptError:
                 reply = self._redis.eval(script.text, len(operation.keys), *arguments)
-        except (redis.RedisError, OSError) as error:
+        except _FAILURES as error:
             raise translate(error) from error
         return operation.parse(reply)
+
+    def purge(
+        self,
+        scopes: Iterable[Scope],
+        *,
+        everything: bool = False,
+        hold_s: int = 0,
+        shapes: Mapping[str, str] | None = None,
+    ) -> Purged:
+        """Purges as `Namespace.purge` says, and returns when no edge can have any of it in memory.
+
+        Each has acknowledged by then, or its lease has run out. Raises StoreError where the purge was not confirmed.
+        """
+        purger = nonce()
+        operation = self.namespace.purge(scopes, everything=everything, hold_s=hold_s, shapes=shapes, purger=purger)
+        # Subscribed first: a member may be faster than the reply.
+        with closing(_Acks(self._redis.connection_pool, acks_channel(self.namespace, purger))) as acks:
+            awaited = Awaited()
+            purged = self.run(operation)
+            awaited.replied(purged, time.monotonic())
+            while not awaited.done and (left_s := awaited.deadline_s() - time.monotonic()) > 0:
+                ack = acks.next(left_s)
+                if ack is not None:
+                    awaited.heard(ack)
+            return purged
 
     def check(self) -> None:
         """Raises StoreUnusable for a server that can never serve, StoreError for one that does not answer."""
@@ -44,3 +76,47 @@ class Store:
     def close(self) -> None:
         """Closes the connections."""
         self._redis.close()
+
+
+class _Acks:
+    """Acknowledgements that come on one channel, on a connection of its own.
+
+    # mutable state: `_broken`, whether none can come any more.
+    """
+
+    # Not redis-py's PubSub, which subscribes again in silence; a connection that nothing is sent over stays closed.
+
+    def __init__(self, pool: redis.ConnectionPool, channel: str) -> None:
+        """Returns when Redis has confirmed the subscription. Raises StoreError."""
+        self._pool = pool
+        self._broken = False
+        try:
+            self._connection = cast(Any, pool.get_connection())
+        except _FAILURES as error:
+            raise translate(error) from error
+        try:
+            self._connection.send_command("SUBSCRIBE", channel)
+            self._connection.read_response()
+        except _FAILURES as error:
+            self.close()
+            raise translate(error) from error
+
+    def next(self, timeout_s: float) -> Ack | None:
+        """The next acknowledgement; None where none comes in time, or something else does."""
+        if self._broken:
+            # The purge is done, and no lease lasts longer than this.
+            time.sleep(timeout_s)
+            return None
+        try:
+            if not self._connection.can_read(timeout_s):
+                return None
+            _, _, data = self._connection.read_response()
+        except _FAILURES:
+            self._broken = True
+            return None
+        return Ack.parse(data)
+
+    def close(self) -> None:
+        """Gives the connection back, closed: whoever gets it next is subscribed to nothing."""
+        self._connection.disconnect()
+        self._pool.release(self._connection)

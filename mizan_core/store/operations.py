@@ -21,6 +21,10 @@ VISIT_LIMIT = 500
 LOG_LIMIT = 10_000
 """Scopes that the log of purges keeps."""
 SWEEP_SLICE = 50
+COLLECT_SLICE = 1000
+"""Keys of the database among which one slice looks for indexes to collect from: about 0.8 ms."""
+LEASE_MS = 2000
+"""For how long an edge may read entries after it has asked, and what is purged may stay in its memory at most."""
 
 T = TypeVar("T")
 
@@ -68,19 +72,44 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """What a purge did: its place in the sequence, how many entries went, how many scopes were banned."""
+    """What a purge did, and who may serve from memory what it purged: see `members.Awaited`."""
 
     seq: int
+    """Its place in the sequence of its incarnation."""
     entries: int
+    """How many entries went."""
     banned: int
+    """How many scopes were banned."""
+    incarnation: str = ""
+    wait_ms: int = 0
+    """For how long there may yet be members of an earlier incarnation, counted from the reply."""
+    members: tuple[tuple[str, int], ...] = ()
+    """The sessions that must hear of it, each with the milliseconds that remained of its lease."""
 
 
 @dataclass(frozen=True, slots=True)
-class CheckedIn:
-    """The store's incarnation, and whether everything was purged because an edge that lapsed may have left purges."""
+class Registered:
+    """A new member: it knows nothing yet, and hears of every purge after `seq`."""
 
     incarnation: str
+    seq: int
+    now_ms: int
+    """Redis' clock."""
     flushed: bool
+    """Whether everything was purged because an edge that lapsed may have left purges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """Whether a lease was renewed ("ok"), and what the member may have missed: see `lua/renew.lua`."""
+
+    what: Literal["ok", "gone", "incarnation"]
+    incarnation: str
+    seq: int
+    now_ms: int
+    """Redis' clock."""
+    scopes: tuple[str, ...]
+    """What was purged since, as scripts spell it; ("",) is everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +122,7 @@ class Ban:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """How far a sweep has come."""
+    """How far a sweep or a collection has come."""
 
     cursor: str = "0"
     index: str = ""
@@ -164,11 +193,14 @@ class Namespace:
         hold_s: int = 0,
         shapes: Mapping[str, str] | None = None,
         visit: int = VISIT_LIMIT,
+        purger: str = "",
+        lease_ms: int = LEASE_MS,
     ) -> Operation[Purged]:
         """Purges scopes, or everything, and stores no matching fill that begins within `hold_s` seconds.
 
         `shapes` are those of the manifest that the scopes were made by: a context that the store knows under another
-        one is purged as a whole. Dry: counts what that would purge.
+        one is purged as a whole. Dry: counts what that would purge. Members acknowledge to `purger`, an id that its
+        channel is named by, unless it is empty. `lease_ms` is 0 where no other member can exist.
         """
         known = shapes or {}
         pairs = [text for scope in scopes for text in (scope_argument(scope), known.get(scope.context, ""))]
@@ -176,8 +208,8 @@ class Namespace:
         return Operation(
             script("purge"),
             [self.control],
-            [nonce(), "dry" if dry_run else "purge", visit, LOG_LIMIT, hold_s * 1000, *texts],
-            lambda reply: Purged(*reply),
+            [nonce(), "dry" if dry_run else "purge", visit, LOG_LIMIT, hold_s * 1000, purger, lease_ms, *texts],
+            _purged,
         )
 
     def bans(self) -> Operation[list[Ban]]:
@@ -198,18 +230,41 @@ class Namespace:
             lambda reply: Slice(reply[0].decode(), reply[2].decode(), reply[1]),
         )
 
-    def check_in(self, edge: str, *, lease_ms: int) -> Operation[CheckedIn]:
-        """Takes or renews the lease of an edge, by its durable id."""
+    def collect(self, done: Slice) -> Operation[Slice]:
+        """The slice after `done` of dropping what has expired from indexes; its cursor is "0" after the last one."""
         return Operation(
-            script("checkin"),
+            script("collect"),
             [self.control],
-            [nonce(), edge, lease_ms],
-            lambda reply: CheckedIn(reply[0].decode(), reply[1] == 1),
+            [nonce(), done.cursor, COLLECT_SLICE],
+            lambda reply: Slice(reply[0].decode(), deleted=reply[1]),
         )
 
-    def check_out(self, edge: str) -> Operation[bool]:
+    def register(self, edge: str, session: str, *, former: str = "", lease_ms: int = LEASE_MS) -> Operation[Registered]:
+        """Makes a new session a member, and takes the lease of its edge, by the edge's durable id.
+
+        `former` is the session before it, of which nothing is left in memory.
+        """
+        return Operation(
+            script("register"),
+            [self.control],
+            [nonce(), edge, session, lease_ms, former],
+            lambda reply: Registered(reply[0].decode(), reply[1], reply[2], reply[3] == 1),
+        )
+
+    def renew(
+        self, edge: str, session: str, incarnation: str, seen: int, *, lease_ms: int = LEASE_MS
+    ) -> Operation[Renewed]:
+        """Renews the lease of a session that knows every purge of `incarnation` up to `seen`."""
+
+        def parse(reply: Sequence[Any]) -> Renewed:
+            what, current, seq, now_ms, *scopes = reply
+            return Renewed(what.decode(), current.decode(), seq, now_ms, tuple(scope.decode() for scope in scopes))
+
+        return Operation(script("renew"), [self.control], [nonce(), edge, session, incarnation, seen, lease_ms], parse)
+
+    def sign_off(self, edge: str, session: str) -> Operation[bool]:
         """Gives the lease of an edge up; whether there was one."""
-        return Operation(script("checkout"), [self.control], [edge], lambda reply: reply == 1)
+        return Operation(script("sign_off"), [self.control], [edge, session], lambda reply: reply == 1)
 
     def adopt(self, shapes: Mapping[str, str]) -> Operation[list[str]]:
         """Takes over the shapes of a manifest; the reply names the contexts that had others and were purged."""
@@ -232,6 +287,12 @@ class Namespace:
         corrupt = sum(value is not None and entry is None for value, entry in zip(values, entries, strict=True))
         seals = tuple(value[:MAC_BYTES] if isinstance(value, bytes) else b"" for value in values)
         return Lookup(Fence(incarnation.decode(), seq), now_ms, entries, seals, corrupt)
+
+
+def _purged(reply: Sequence[Any]) -> Purged:
+    seq, entries, banned, incarnation, wait_ms, *members = reply
+    sessions = tuple((s.decode(), ms) for s, ms in zip(members[::2], members[1::2], strict=True))
+    return Purged(seq, entries, banned, incarnation.decode(), wait_ms, sessions)
 
 
 def nonce() -> str:

@@ -16,6 +16,7 @@ from django.test import AsyncClient, Client, override_settings
 from django.test.utils import setup_test_environment, teardown_test_environment
 
 from tests.django.site.settings import CACHE_SECRET, site_settings
+from tests.support.redis_server import established
 
 _home = Path(tempfile.mkdtemp(prefix="mizan-django-"))
 settings.configure(**site_settings(_home))
@@ -82,6 +83,7 @@ def visitor() -> Client:
 @pytest.fixture
 def stored(redis_url: str, namespace: str) -> Iterator[None]:
     """The cache of bundles is on, and purge() goes through Redis."""
+    established(redis_url, namespace)
     with override_settings(
         MIZAN_CACHE_SECRET=CACHE_SECRET, MIZAN_CACHE_REDIS_URL=redis_url, MIZAN_CACHE_NAMESPACE=namespace
     ):

@@ -17,6 +17,7 @@ from mizan_edge.edge import running
 from tests.support import wire
 from tests.support.killable import Redis
 from tests.support.origin import Origin, running_origin
+from tests.support.redis_server import established
 from tests.support.served import SERVING, Serve, Served, spawn
 from tests.support.wire import Headers, Reply
 
@@ -103,6 +104,7 @@ async def make_edge(origin: Origin, redis_url: str, namespace: str, tmp_path: Pa
     """Starts edges: `await make_edge(manifest=..., any_setting=...)`."""
     async with AsyncExitStack() as stack:
         count = 0
+        established(redis_url, namespace)
 
         async def start(manifest: dict[str, Any] = MANIFEST, **settings: Any) -> RunningEdge:
             nonlocal count
@@ -123,6 +125,8 @@ async def make_edge(origin: Origin, redis_url: str, namespace: str, tmp_path: Pa
                 "read_token": "read-token",
                 # Machines that run tests stall; what the timeouts are for has tests of its own.
                 "redis_timeout": 5,
+                # In this process; what processes of their own change has tests of its own.
+                "workers": 0,
                 "purge_timeout": 5,
             }
             edge = await stack.enter_async_context(running(load_settings(defaults | settings, None)))

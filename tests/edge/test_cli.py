@@ -19,8 +19,11 @@ from tests.support.processes import alive
 from tests.support.served import Serve, run
 
 
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def redis_of(pid: int) -> int:
+    """The Redis server among the children of an edge."""
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    (redis,) = (child for child in children if b"redis" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[0])
+    return redis
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
@@ -93,7 +96,7 @@ async def test_a_signal_drains_what_is_open_and_ends_with_status_0(
 
     origin.script = slow
     served = await serve()
-    (redis,) = children(served.process.pid)
+    redis = redis_of(served.process.pid)
     async with asyncio.TaskGroup() as group:
         asking = group.create_task(wire.request(served.listen, "GET", "/profile/5/"))
         await until(lambda: origin.hits == 1)
@@ -119,7 +122,7 @@ async def test_a_redis_of_its_own_that_was_killed_is_started_again_and_reads_are
 
     served = await serve()
     for _ in range(2):  # the second time the new one is known to be watched as well
-        (redis,) = children(served.process.pid)
+        redis = redis_of(served.process.pid)
         async with asyncio.timeout(10):
             while not await cached():
                 pass
@@ -128,7 +131,7 @@ async def test_a_redis_of_its_own_that_was_killed_is_started_again_and_reads_are
     async with asyncio.timeout(10):
         while not await cached():
             pass
-    (redis,) = children(served.process.pid)
+    redis = redis_of(served.process.pid)
     served.process.terminate()
     assert await served.end() == 0
     assert not alive(redis)
@@ -139,7 +142,7 @@ async def test_a_redis_of_its_own_that_was_killed_is_started_again_and_reads_are
 @linux
 async def test_its_redis_does_not_outlive_a_sigkill(serve: Serve):
     served = await serve()
-    (redis,) = children(served.process.pid)
+    redis = redis_of(served.process.pid)
     served.process.kill()
     await served.end()
     await until(lambda: not alive(redis))

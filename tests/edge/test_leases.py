@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from mizan_edge.lease import LEASE_S, Lease
 from tests.edge.conftest import MANIFEST, SECRET, EdgeFactory
 from tests.support import wire
 from tests.support.killable import Redis
@@ -56,20 +55,3 @@ async def test_edges_with_different_manifests_purge_what_the_other_has_indexed_o
     assert [(await old.get(target)).hit for _ in range(2)] == [False, True]
     assert (await new.purge('user;user_id=5;locale="de"')).json["entries"] == 1
     assert not (await old.get(target)).hit
-
-
-def test_a_lease_counts_by_the_clock_that_has_advanced_most():
-    now = [0.0, 0.0, 1e9]
-    lease = Lease(lambda: tuple(now))
-    assert not lease.valid()
-    lease.grant(lease.ask())
-    assert lease.valid()
-    for clock in range(3):
-        now[clock] += LEASE_S
-        assert not lease.valid()
-        now[clock] -= LEASE_S
-        assert lease.valid()
-    now[2] -= 3600  # the wall clock set back does not matter
-    assert lease.valid()
-    lease.drop()
-    assert not lease.valid()

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from mizan_edge.config import load_settings
-from mizan_edge.edge import PATIENCE_S, running
+from mizan_edge.edge import running
+from mizan_edge.purge import PATIENCE_S
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.support import wire
 from tests.support.killable import Redis
@@ -167,7 +168,7 @@ async def test_a_purge_by_hand_that_redis_does_not_confirm_is_503_and_is_repeate
 
 
 async def test_a_frozen_redis_delays_reads_by_a_bounded_time(make_edge: EdgeFactory, kept: Redis):
-    edge = await make_edge(redis=kept.url, redis_timeout=0.05)
+    edge = await make_edge(redis=kept.url, redis_timeout=0.05, near=0)
     await edge.get("/profile/5/")
     kept.freeze()
     for answers in [
@@ -265,7 +266,7 @@ async def test_an_entry_that_was_altered_is_a_miss_that_is_counted_and_never_ser
     make_edge: EdgeFactory, origin: Origin, kept: Redis, namespace: str
 ):
     origin.script = lambda asked: Says(f"this is {asked.target}")
-    edge = await make_edge(redis=kept.url)
+    edge = await make_edge(redis=kept.url, near=0)
     targets = ["/profile/5/", "/profile/6/"]
     with kept.client() as client:
         for alter in ALTERED:
@@ -468,7 +469,7 @@ async def test_a_slow_upload_is_not_an_origin_that_is_silent(make_edge: EdgeFact
 
 
 async def test_the_first_read_after_redis_was_emptied_is_stored(make_edge: EdgeFactory, kept: Redis, namespace: str):
-    edge = await make_edge(redis=kept.url)
+    edge = await make_edge(redis=kept.url, near=0)
     for _ in range(3):
         assert (await edge.get("/profile/5/")).cache == "fwd=uri-miss; stored"
         assert (await edge.get("/profile/5/")).hit

@@ -114,7 +114,7 @@ def test_secrets_come_from_the_file(tmp_path: Path):
         ("redis", "unix:///tmp/s?db=1&foo=hunter2", "'foo' is no option"),
         ("namespace", "a{b}", "use letters"),
         ("workers", "many", "valid integer"),
-        ("workers", "0", "greater than or equal to 1"),
+        ("workers", "-1", "greater than or equal to 0"),
         ("trusted_proxies", "10.0.0.0/8,proxy", "'proxy' is not a network: write it like"),
         ("redis_timeout", "soon", "valid number"),
         ("redis_timeout", "0", "greater than 0"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import redis
 
+from mizan_core.store import Namespace, Store
 from mizan_edge.embedded import launch_command, launch_environment, packaged_server, system_server
 
 START_SECONDS = 10.0
@@ -52,6 +53,15 @@ def running(server: str) -> Iterator[str]:
         process.terminate()
         process.wait(timeout=START_SECONDS)
         shutil.rmtree(home)
+
+
+def established(url: str, namespace: str) -> None:
+    """Begins a namespace that is older than any lease: in a new one, purges wait for members that nobody knows of."""
+    store = Store(url, Namespace(namespace, b""), timeout_s=5)
+    store.run(store.namespace.bans())
+    store.close()
+    with redis.Redis.from_url(url) as client:
+        client.hset(store.namespace.control, "born", 0)
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

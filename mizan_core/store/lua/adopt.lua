@@ -7,7 +7,7 @@
 -- Returns the contexts that were purged.
 
 redis.call('DEL', prefix .. 'scratch')
-mend(control(ARGV[1]), ARGV[1])
+local c = mend(control(ARGV[1]), ARGV[1])
 local changed = {}
 for i = 2, #ARGV, 2 do
   local shape = redis.call('HGET', prefix .. 'shapes', ARGV[i])
@@ -17,5 +17,6 @@ end
 if #changed > 0 then
   local seq = redis.call('HINCRBY', ctl, 'seq', 1)
   for _, context in ipairs(changed) do record(context, seq, true) end
+  announce(c.inc, seq, '', changed)
 end
 return changed

@@ -15,11 +15,13 @@
 --   {ns}:contexts  set     names of contexts that have entries
 --   {ns}:shapes    hash    context -> digest of how its entries are indexed
 --   {ns}:edges     zset    durable id of an edge -> end of its lease, ms
+--   {ns}:members   zset    session of an edge -> end of its lease, ms: who must hear of purges
 --   {ns}:wake      channel KEY of a fill that has ended, where somebody waits for it
+--   {ns}:purges    channel `inc seq purger`, and each purged scope behind an empty line; purger is '' if nobody waits
 --   {ns}:scratch   never there: a script that begins with its DEL goes on in a full memory, and fails on a replica
 --
 -- Nothing but entries and fill leases has a TTL. Every script compares the server's run_id with `run`, by control(),
--- except those that touch nothing but a lease which the caller holds (checkout, end_fill, renew_fill).
+-- except those that touch nothing but a lease which the caller holds (sign_off, end_fill, renew_fill).
 --
 -- A scope in an argument is its context and its parameters' texts, sorted, each on a line of its own; '' is everything.
 -- An entry's header is `inc seq` and then the names of its indexes, each on a line of its own, sorted. (inc, seq) is
@@ -27,34 +29,38 @@
 
 local MAX_SUBSETS = 64 -- up to here looking scopes up one by one is cheaper than scanning
 local HEADER_GUESS = 1024
+local TRIM_IN_PASSING = 20 -- expired entries that a script drops from an index which it passes by
 
 local ctl = KEYS[1]
 local prefix = string.sub(ctl, 1, -4)
 local log_key, bans_key, holds_key = prefix .. 'log', prefix .. 'bans', prefix .. 'holds'
+local edges_key, members_key = prefix .. 'edges', prefix .. 'members'
 
 local function now_ms()
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
--- A new incarnation: whatever was stored or begun before is dead. It costs the whole cache, and forgets nothing.
+-- A new incarnation: whatever was stored or begun before is dead. It costs the whole cache, and forgets nothing. Who
+-- was a member before may serve from memory until its lease ends, so purges wait until `born` is that long ago.
 local function begin(nonce, seq)
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
   -- Begins with DEL: when memory is full, a script whose first write is one may go on to write.
   redis.call('DEL', ctl)
-  redis.call('UNLINK', log_key, bans_key, prefix .. 'shapes')
-  redis.call('HSET', ctl, 'inc', nonce, 'run', run, 'seq', seq, 'epoch', 0, 'floor', 0, 'born', now_ms())
-  return { inc = nonce, seq = seq, epoch = 0, floor = 0 }
+  redis.call('UNLINK', log_key, bans_key, members_key, prefix .. 'shapes')
+  local born = now_ms()
+  redis.call('HSET', ctl, 'inc', nonce, 'run', run, 'seq', seq, 'epoch', 0, 'floor', 0, 'born', born)
+  return { inc = nonce, seq = seq, epoch = 0, floor = 0, born = born }
 end
 
 -- The control record, begun anew where Redis has lost it or was restarted: a Redis that comes back with old data has
 -- forgotten purges.
 local function control(nonce)
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-  local c = redis.pcall('HMGET', ctl, 'inc', 'run', 'seq', 'epoch', 'floor')
-  local seq, epoch, floor = tonumber(c[3]), tonumber(c[4]), tonumber(c[5])
-  if not (c[1] and seq and epoch and floor) or c[2] ~= run then return begin(nonce, seq or 0) end
-  return { inc = c[1], seq = seq, epoch = epoch, floor = floor }
+  local c = redis.pcall('HMGET', ctl, 'inc', 'run', 'seq', 'epoch', 'floor', 'born')
+  local seq, epoch, floor, born = tonumber(c[3]), tonumber(c[4]), tonumber(c[5]), tonumber(c[6])
+  if not (c[1] and seq and epoch and floor and born) or c[2] ~= run then return begin(nonce, seq or 0) end
+  return { inc = c[1], seq = seq, epoch = epoch, floor = floor, born = born }
 end
 
 -- Whether a key is what it must be, or not there.
@@ -63,11 +69,16 @@ local function has_type(key, wanted)
   return found == wanted or found == 'none'
 end
 
+-- What this namespace keeps for good, beside indexes.
+local TYPES = {
+  log = 'zset', bans = 'zset', holds = 'zset', shapes = 'hash', contexts = 'set', edges = 'zset', members = 'zset',
+}
+
 -- The control record `c`, begun anew where another hand has put something else under a name that purges write to. What
 -- stood there is lost; to fail instead would keep every later purge from being done.
 local function mend(c, nonce)
   local whole = true
-  for name, wanted in pairs({ log = 'zset', bans = 'zset', holds = 'zset', shapes = 'hash', contexts = 'set' }) do
+  for name, wanted in pairs(TYPES) do
     if not has_type(prefix .. name, wanted) then
       redis.call('UNLINK', prefix .. name)
       whole = false
@@ -173,21 +184,29 @@ local function remove(key, header)
   end
 end
 
--- Drops a few members whose retention has ended from an index that a script passes by. Unlinks them too: Redis deletes
--- what has expired when it gets to it, and a clock set back would revive an entry that no purge can find.
-local function trim(index, now)
-  local gone = redis.pcall('ZRANGEBYSCORE', index, '-inf', '(' .. now, 'LIMIT', 0, 20)
-  if #gone == 0 then return end
+-- Drops at most `limit` entries whose retention has ended from an index; returns how many. Unlinks them too: Redis
+-- deletes what has expired when it gets to it, and a clock set back would revive an entry that no purge can find.
+local function trim(index, now, limit)
+  local gone = redis.pcall('ZRANGEBYSCORE', index, '-inf', '(' .. now, 'LIMIT', 0, limit)
+  if #gone == 0 then return 0 end
   local entries = {}
   for i, key in ipairs(gone) do entries[i] = prefix .. 'e:' .. key end
   redis.call('UNLINK', unpack(entries))
   redis.call('ZREM', index, unpack(gone))
+  return #gone
 end
 
 -- Writes down that `scope` was purged at `seq`; with `ban`, that its entries are still there.
 local function record(scope, seq, ban)
   redis.call('ZADD', log_key, seq, scope)
   if ban then redis.call('ZADD', bans_key, seq, scope) end
+end
+
+-- Tells the members what was purged. One message for each raise of seq, so a number that is missing is a lost message.
+local function announce(inc, seq, purger, scopes)
+  local parts = { inc .. ' ' .. seq .. ' ' .. purger }
+  for i, scope in ipairs(scopes) do parts[i + 1] = scope end
+  redis.call('PUBLISH', prefix .. 'purges', table.concat(parts, '\n\n'))
 end
 
 -- Keeps the log to `cap` scopes. A fill whose fence is older than what was trimmed cannot be judged, and is refused.

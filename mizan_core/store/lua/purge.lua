@@ -7,9 +7,13 @@
 --       3 how many entries the script may visit
 --       4 how many scopes the log keeps
 --       5 for how long matching fills that begin are not stored, ms
---       6.. pairs: a scope, '' is everything; the shape of its context in the caller's manifest, '' if unknown. Where the
+--       6 who waits for acknowledgements, which go to {ns}:acks:PURGER; '' for nobody
+--       7 how long a lease lasts, ms; 0 where no other member can exist
+--       8.. pairs: a scope, '' is everything; the shape of its context in the caller's manifest, '' if unknown. Where the
 --         store knows the context under another shape, its entries are indexed otherwise: all of it is purged.
--- Returns {seq, entries, scopes that were banned}. For a banned scope `entries` counts its smallest index.
+-- Returns {seq, entries, scopes that were banned, inc, wait, session, remaining, ...}. For a banned scope `entries` counts
+-- its smallest index. Every session may serve from memory what was purged until it has acknowledged, or for the ms that
+-- remain of its lease; members of an earlier incarnation, who are not known any more, for the ms of `wait`.
 
 -- A full memory refuses a script whose first write may allocate, but not one that has begun with a DEL.
 redis.call('DEL', prefix .. 'scratch')
@@ -17,6 +21,7 @@ local c = control(ARGV[1])
 local dry, budget, cap, hold = ARGV[2] == 'dry', tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 if not dry then c = mend(c, ARGV[1]) end
 local now = now_ms()
+local purger, lease, purged = ARGV[6], tonumber(ARGV[7]), {}
 local seq, entries, banned, counted = c.seq, 0, 0, {}
 local any_bans = redis.pcall('ZCARD', bans_key) ~= 0
 if not dry then seq = redis.call('HINCRBY', ctl, 'seq', 1) end
@@ -26,7 +31,7 @@ local function smallest(scope)
   local best, least
   for _, name in ipairs(scope_names(scope)) do
     local index = prefix .. 'i:' .. name
-    if not dry then trim(index, now) end
+    if not dry then trim(index, now, TRIM_IN_PASSING) end
     local size = redis.pcall('ZCARD', index)
     if type(size) ~= 'number' then
       -- Another hand has put something else there, so what was indexed by it can no longer be found.
@@ -70,13 +75,14 @@ local function visit(scope, index)
   if not dry then record(scope, seq, false) end
 end
 
-for i = 6, #ARGV, 2 do
+for i = 8, #ARGV, 2 do
   local scope = ARGV[i]
   if ARGV[i + 1] ~= '' then
     local context = string.match(scope, '^[^\n]+')
     local shape = redis.pcall('HGET', prefix .. 'shapes', context)
     if type(shape) == 'string' and shape ~= ARGV[i + 1] then scope = context end
   end
+  purged[#purged + 1] = scope
   if hold > 0 and not dry then redis.call('ZADD', holds_key, 'GT', now + hold, scope) end
   if scope == '' then
     for _, context in ipairs(redis.pcall('SMEMBERS', prefix .. 'contexts')) do
@@ -95,4 +101,15 @@ if not dry then
   trim_log(cap)
   redis.call('ZREMRANGEBYSCORE', holds_key, '-inf', now)
 end
-return { seq, entries, banned }
+local reply = { seq, entries, banned, c.inc, 0 }
+if dry then return reply end
+-- A clock that was set back must not make it longer than a lease.
+reply[5] = math.max(0, math.min(lease, c.born + lease - now))
+redis.call('ZREMRANGEBYSCORE', members_key, '-inf', now)
+local members = redis.call('ZRANGE', members_key, 0, -1, 'WITHSCORES')
+for i = 1, #members, 2 do
+  reply[#reply + 1] = members[i]
+  reply[#reply + 1] = members[i + 1] - now
+end
+announce(c.inc, seq, purger, purged)
+return reply

@@ -39,7 +39,7 @@ if old then remove(key, old) end
 local now = now_ms()
 for _, name in ipairs(header.names) do
   local index = prefix .. 'i:' .. name
-  trim(index, now)
+  trim(index, now, TRIM_IN_PASSING)
   if type(redis.pcall('ZADD', index, now + retention, key)) ~= 'number' then
     -- Another hand has put something else there, so what was indexed by it can no longer be purged by it.
     redis.call('UNLINK', index)

@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 import redis
 
 from mizan_core.scopes import Scope
-from mizan_core.store import AsyncStore, Entry, Fence, Lookup, Namespace, Purged, Store
+from mizan_core.store import AsyncStore, Entry, Fence, Lookup, Namespace, Purged, Registered, Renewed, Store
 from mizan_core.store.operations import VISIT_LIMIT, Ban, Operation, Slice, StoreReply
 
 T = TypeVar("T")
 SEALING = hashlib.sha256(b"a sealing key for tests").digest()
 HOUR_MS = 3_600_000
+MINUTE_MS = 60_000
 SHAPE = "one shape"
 
 
@@ -84,6 +85,11 @@ class Site:
         """Redis' clock."""
         return self.read().now_ms
 
+    def grow_old(self) -> None:
+        """As if the incarnation had begun long ago: no purge has to wait for members of the one before."""
+        self.now_ms()
+        self.raw.hset(self.named("ctl"), "born", 0)
+
     def fence(self) -> Fence:
         return self.read().fence
 
@@ -124,6 +130,16 @@ class Site:
 
     def purge_everything(self) -> Purged:
         return self.runner.run(self.namespace.purge([], everything=True))
+
+    def register(self, edge: str, session: str, lease_ms: int = MINUTE_MS) -> Registered:
+        return self.runner.run(self.namespace.register(edge, session, lease_ms=lease_ms))
+
+    def renew(self, edge: str, session: str, incarnation: str, seen: int, lease_ms: int = MINUTE_MS) -> Renewed:
+        return self.runner.run(self.namespace.renew(edge, session, incarnation, seen, lease_ms=lease_ms))
+
+    def lapse(self, record: str, *names: str) -> None:
+        """As if these leases had run out: of edges (`edges`) or of sessions (`members`)."""
+        self.raw.zadd(self.named(record), dict.fromkeys(names, 1))
 
     def bans(self) -> list[Ban]:
         return self.runner.run(self.namespace.bans())
@@ -195,3 +211,16 @@ def open_site(url: str, name: str, client: str = "blocking") -> Iterator[Site]:
             yield Site(runner, namespace, raw)
     finally:
         runner.close()
+
+
+@contextmanager
+def full_memory(site: Site) -> Iterator[None]:
+    """Redis refuses whatever may allocate, and evicts nothing."""
+    before = site.raw.config_get("maxmemory*")
+    site.raw.config_set("maxmemory-policy", "noeviction")
+    site.raw.config_set("maxmemory", 1)
+    try:
+        yield
+    finally:
+        for name in ("maxmemory", "maxmemory-policy"):
+            site.raw.config_set(name, before[name] or "")

@@ -1,28 +1,14 @@
 """A full memory, and how much work a purge is."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import redis
 
 from mizan_core.store import StoreError
-from tests.core.store.site import HOUR_MS, SHAPE, Site, key_of, open_site, scope
+from tests.core.store.site import HOUR_MS, SHAPE, Site, full_memory, key_of, open_site, scope
 
 MANY = 20_000
-
-
-@contextmanager
-def full_memory(site: Site) -> Iterator[None]:
-    """Redis refuses whatever may allocate, and evicts nothing."""
-    before = site.raw.config_get("maxmemory*")
-    site.raw.config_set("maxmemory-policy", "noeviction")
-    site.raw.config_set("maxmemory", 1)
-    try:
-        yield
-    finally:
-        for name in ("maxmemory", "maxmemory-policy"):
-            site.raw.config_set(name, before[name] or "")
 
 
 def test_a_full_memory_refuses_a_store_and_leaves_what_was_there(site: Site):

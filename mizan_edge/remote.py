@@ -1,0 +1,151 @@
+"""What a worker and its keeper ask each other, over their channel.
+
+Both ends of each message stand here: `Keeper` is what a worker sees of its keeper, `Worker` what the keeper sees of it.
+
+    worker -> keeper    settings, purge, intend, settle, purge_twice, adopt; told: lead, ready
+    keeper -> worker    site, counters; told: wake, stop
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
+from typing import Any
+
+from mizan_core.resolve import Purge
+from mizan_core.store import AsyncStore, Purged, StoreError
+from mizan_core.store.fills import end
+from mizan_edge.channel import Channel, Handler
+from mizan_edge.invalidation import Pending, Purges, Source
+from mizan_edge.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """The keeper, as its worker speaks to it. When it has gone, so will this process: nothing here handles that."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    async def settings(self) -> Any:
+        """What this worker needs in order to begin."""
+        return await self._channel.call("settings")
+
+    async def purge(self, purge: Purge, source: Source) -> Purged | Pending:
+        """As `Purges.purge`."""
+        answer = await self._channel.call("purge", [purge.to_json(), source])
+        if "journaled" in answer:
+            return Pending(answer["journaled"])
+        return Purged(answer["seq"], answer["entries"], answer["banned"])
+
+    async def intend(self, affects: Purge) -> int | None:
+        """As `Purges.intend`; the number is the keeper's for this worker."""
+        handle: int = await self._channel.call("intend", affects.to_json())
+        return handle
+
+    async def settle(self, number: int | None) -> None:
+        """As `Purges.settle`."""
+        await self._channel.call("settle", number)
+
+    async def purge_twice(self, affects: Purge, number: int | None) -> None:
+        """As `Purges.purge_twice`."""
+        await self._channel.call("purge_twice", [affects.to_json(), number])
+
+    async def adopt(self) -> None:
+        """The store has forgotten the manifest."""
+        await self._channel.call("adopt")
+
+    def lead(self, key: str, token: str, leads: bool) -> None:
+        """This worker has begun, or ended, to lead the fill of a key."""
+        self._channel.tell("lead", [key, token, leads])
+
+    def ready(self) -> None:
+        """This worker serves."""
+        self._channel.tell("ready")
+
+
+class Worker:
+    """One worker, as the keeper hears it. What it leaves open when it dies is taken care of.
+
+    # mutable state: `_intents`, its mutations that are under way, under a handle that it knows, with their numbers in
+    # the journal; `_leads`, the fills that it leads.
+    """
+
+    def __init__(
+        self,
+        settings: Callable[[], Any],
+        purges: Purges,
+        adopt: Callable[[], Awaitable[None]],
+        store: AsyncStore,
+        tasks: Tasks,
+    ) -> None:
+        self._settings = settings
+        self._purges = purges
+        self._adopt = adopt
+        self._store = store
+        self._tasks = tasks
+        self._handles = count()
+        self._intents: dict[int, tuple[int | None, Purge]] = {}
+        self._leads: dict[str, str] = {}
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """What it may ask and tell."""
+        return {
+            "settings": self._give_settings,
+            "purge": self._purge,
+            "intend": self._intend,
+            "settle": self._settle,
+            "purge_twice": self._purge_twice,
+            "adopt": lambda _: self._adopt(),
+            "lead": self._lead,
+        }
+
+    def died(self) -> None:
+        """It has gone: nobody knows how its mutations have ended, and nobody brings what it was fetching."""
+        for number, affects in self._intents.values():
+            log.warning("a worker has died while a mutation was under way: what that may have changed is purged")
+            self._tasks.start(self._purges.purge_twice(affects, number), "purge-for-dead-worker")
+        if self._leads:
+            self._tasks.start(self._end_fills(dict(self._leads)), "end-fills-of-dead-worker")
+
+    async def _give_settings(self, _: Any) -> Any:
+        return self._settings()
+
+    async def _purge(self, argument: Any) -> Any:
+        purge, source = argument
+        done = await self._purges.purge(Purge.from_json(purge), source)
+        if isinstance(done, Pending):
+            return {"journaled": done.journaled}
+        return {"seq": done.seq, "entries": done.entries, "banned": done.banned}
+
+    async def _intend(self, affects: Any) -> int:
+        purge = Purge.from_json(affects)
+        number = await self._purges.intend(purge)
+        handle = next(self._handles)
+        self._intents[handle] = number, purge
+        return handle
+
+    async def _settle(self, handle: int) -> None:
+        number, _affects = self._intents[handle]
+        await self._purges.settle(number)
+        del self._intents[handle]
+
+    async def _purge_twice(self, argument: Any) -> None:
+        affects, handle = argument
+        number, _affects = self._intents.pop(handle)
+        await self._purges.purge_twice(Purge.from_json(affects), number)
+
+    async def _lead(self, argument: Any) -> None:
+        key, token, leads = argument
+        if leads:
+            self._leads[key] = token
+        elif self._leads.get(key) == token:
+            del self._leads[key]
+
+    async def _end_fills(self, leads: Mapping[str, str]) -> None:
+        for key, token in leads.items():
+            try:
+                await self._store.run(end(self._store.namespace, key, token))
+            except StoreError as error:
+                log.debug("the fill of a dead worker goes on until its lease ends: %s", error)

@@ -1,0 +1,198 @@
+"""What serves the public port: in the keeper's own process, or as the program of a worker.
+
+    python -m mizan_edge.worker PLACE... BOARD
+
+A worker inherits its listening sockets, its channel and the board, and asks its keeper for everything else. It dies
+with its keeper.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import uvloop
+from aiohttp import web
+
+from mizan_core.manifest import parse_manifest
+from mizan_core.seal import sealing_key
+from mizan_core.store import AsyncStore, Namespace
+from mizan_edge.board import Board
+from mizan_edge.cache import Cache
+from mizan_edge.channel import Channel
+from mizan_edge.config import Settings, rules_of, set_up_logging
+from mizan_edge.counters import Counters
+from mizan_edge.entry import Payload
+from mizan_edge.flight import Flights
+from mizan_edge.invalidation import Invalidation, Purges
+from mizan_edge.listener import make_server
+from mizan_edge.memory import Memory
+from mizan_edge.origin import Origin
+from mizan_edge.processes import Place, die_with_parent
+from mizan_edge.proxy import Proxy
+from mizan_edge.reads import Reads
+from mizan_edge.remote import Keeper
+from mizan_edge.site import InUse, Rules, Site
+from mizan_edge.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+SHUTDOWN_S = 10.0
+_BEAT_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The parts of what serves that others speak to."""
+
+    runner: web.ServerRunner
+    flights: Flights
+    counters: Counters
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings,
+    rules: Rules,
+    in_use: InUse,
+    board: Board,
+    redis_url: str,
+    *,
+    purges: Purges,
+    adopt: Callable[[], Awaitable[None]],
+    lead: Callable[[str, str, bool], None] = lambda key, token, leads: None,
+    counters: Counters,
+    tasks: Tasks,
+) -> AsyncIterator[Serving]:
+    """Everything between the public listener and the origin, ready for the listener's addresses."""
+    namespace = Namespace(settings.namespace, sealing_key(rules.secret))
+    store = AsyncStore(redis_url, namespace, timeout_s=settings.redis_timeout)
+    try:
+        reads = Reads(store, tasks, timeout_s=settings.redis_timeout)
+        memory: Memory[Payload] = Memory(board, max_bytes=settings.near)
+        flights = Flights(reads, namespace, memory, tasks, told=lead)
+        async with origin_of(settings) as origin:
+            proxy = Proxy(
+                in_use,
+                rules,
+                memory=memory,
+                cache=Cache(reads, memory, namespace, counters, adopt=adopt),
+                origin=origin,
+                invalidation=Invalidation(purges, counters),
+                flights=flights,
+                counters=counters,
+            )
+            runner = web.ServerRunner(make_server(proxy, rules), shutdown_timeout=SHUTDOWN_S)
+            await runner.setup()
+            try:
+                yield Serving(runner, flights, counters)
+            finally:
+                await runner.cleanup()
+    finally:
+        await store.close()
+
+
+def origin_of(settings: Settings) -> Origin:
+    """The origin of the settings; enter it to use it."""
+    return Origin(
+        settings.origin,
+        connect_timeout_s=settings.origin_connect_timeout,
+        read_timeout_s=settings.origin_timeout,
+    )
+
+
+class _Program:
+    """One worker process.
+
+    # mutable state: `_in_use` and `_rules`, once the keeper has sent them; `_serving`.
+    """
+
+    def __init__(self, place: Place, board: Board) -> None:
+        self._slot = place.slot
+        self._sockets = place.listening_sockets()
+        self._board = board
+        self._tasks = Tasks()
+        self._stop = asyncio.Event()
+        self._composed = asyncio.Event()
+        self._channel = Channel(
+            place.channel_socket(),
+            {"site": self._swap, "counters": self._count, "wake": self._wake, "stop": self._end},
+            self._tasks,
+        )
+        self._in_use: InUse
+        self._rules: Rules
+        self._serving: Serving
+
+    async def run(self) -> None:
+        """Serves until the keeper says stop."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop.set)
+        self._tasks.start(self._live_with_keeper(), "channel")
+        keeper = Keeper(self._channel)
+        given = await keeper.settings()
+        settings = Settings(**given["settings"])
+        set_up_logging(settings, f"worker {self._slot}")
+        self._rules = rules_of(settings, bytes.fromhex(given["secret"]))
+        self._in_use = InUse(self._site(given["manifest"]))
+        async with serving(
+            settings,
+            self._rules,
+            self._in_use,
+            self._board,
+            given["redis"],
+            purges=keeper,
+            adopt=keeper.adopt,
+            lead=keeper.lead,
+            counters=Counters(),
+            tasks=self._tasks,
+        ) as self._serving:
+            for sock in self._sockets:
+                await web.SockSite(self._serving.runner, sock).start()
+            self._composed.set()
+            self._tasks.start(self._beat(), "heartbeat")
+            keeper.ready()
+            await self._stop.wait()
+        await self._tasks.stop()
+
+    async def _live_with_keeper(self) -> None:
+        await self._channel.run()
+        # Nobody tells this process of purges any more, nor does any of its own.
+        os._exit(1)
+
+    async def _beat(self) -> None:
+        while True:
+            self._board.beat(self._slot)
+            await asyncio.sleep(_BEAT_S)
+
+    def _site(self, manifest: str) -> Site:
+        parsed, _warnings = parse_manifest(manifest.encode(), source="the keeper's manifest")
+        return Site.of(parsed, self._rules)
+
+    async def _swap(self, manifest: Any) -> None:
+        await self._composed.wait()
+        self._in_use.site = self._site(manifest)
+
+    async def _count(self, _: Any) -> dict[str, int]:
+        await self._composed.wait()
+        return self._serving.counters.snapshot()
+
+    async def _wake(self, key: Any) -> None:
+        if self._composed.is_set():
+            self._serving.flights.wake(key)
+
+    async def _end(self, _: Any) -> None:
+        self._stop.set()
+
+
+async def _main(arguments: Sequence[str]) -> None:
+    place, (board,) = Place.parse(arguments)
+    die_with_parent(place.keeper)
+    await _Program(place, Board.attach(int(board))).run()
+
+
+if __name__ == "__main__":
+    uvloop.run(_main(sys.argv[1:]))

@@ -1,0 +1,131 @@
+"""Those who serve the public port, as their keeper speaks to them: processes that it supervises, or itself.
+
+# mutable state: the channels of the processes that run, by slot; what serves in this process.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from mizan_core.store import AsyncStore
+from mizan_edge.board import Board
+from mizan_edge.channel import CallFailed, Channel, ChannelClosed
+from mizan_edge.config import Settings, handed_over, split_address
+from mizan_edge.counters import Counters
+from mizan_edge.listener import listening
+from mizan_edge.processes import listening_sockets
+from mizan_edge.purge import Purger
+from mizan_edge.reload import Reloader
+from mizan_edge.remote import Worker
+from mizan_edge.site import InUse, Rules
+from mizan_edge.supervisor import Launch, Supervisor
+from mizan_edge.tasks import Tasks
+from mizan_edge.worker import SHUTDOWN_S, Serving, serving
+
+log = logging.getLogger(__name__)
+
+
+class Workers:
+    """The workers of one edge."""
+
+    def __init__(
+        self, settings: Settings, rules: Rules, redis_url: str, board: Board, store: AsyncStore, tasks: Tasks
+    ) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._redis_url = redis_url
+        self._board = board
+        self._store = store
+        self._tasks = tasks
+        self._channels: dict[int, Channel] = {}
+        self._here: Serving | None = None
+
+    @asynccontextmanager
+    async def in_processes(
+        self, purger: Purger, reloader: Reloader, _in_use: InUse, _counters: Counters
+    ) -> AsyncIterator[str]:
+        """Has processes serve, while the block runs; gives their address. Raises MizanError where they cannot."""
+        host, port = split_address(self._settings.listen)
+        sockets = listening_sockets(host, port, self._settings.workers)
+        bound = sockets[0][0].getsockname()[1]
+        given = {
+            "settings": handed_over(self._settings),
+            "secret": self._rules.secret.hex(),
+            "redis": self._redis_url,
+        }
+        heard: dict[int, Worker] = {}
+
+        def launch(slot: int) -> Launch:
+            heard[slot] = Worker(
+                lambda: {**given, "manifest": reloader.text}, purger, reloader.adopt, self._store, self._tasks
+            )
+            return Launch("mizan_edge.worker", [str(self._board.fd)], [self._board.fd], heard[slot].handlers)
+
+        def died(slot: int) -> None:
+            self._channels.pop(slot, None)
+            heard[slot].died()
+
+        supervisor = Supervisor(
+            sockets,
+            launch,
+            tasks=self._tasks,
+            beats=self._board.beats,
+            on_start=self._channels.__setitem__,
+            on_death=died,
+        )
+        await supervisor.start()
+        try:
+            yield f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"
+        finally:
+            await supervisor.drain(SHUTDOWN_S)
+
+    @asynccontextmanager
+    async def in_this_process(
+        self, purger: Purger, reloader: Reloader, in_use: InUse, counters: Counters
+    ) -> AsyncIterator[str]:
+        """Serves here, while the block runs; gives the address. Raises ConfigError for one that cannot be used."""
+        async with (
+            serving(
+                self._settings,
+                self._rules,
+                in_use,
+                self._board,
+                self._redis_url,
+                purges=purger,
+                adopt=reloader.adopt,
+                counters=counters,
+                tasks=self._tasks,
+            ) as self._here,
+            listening(self._here.runner, "listen", self._settings.listen) as address,
+        ):
+            yield address
+
+    def wake(self, key: str | None) -> None:
+        """A fill of a key has ended somewhere; None: of any."""
+        for channel in self._channels.values():
+            channel.tell("wake", key)
+        if self._here is not None:
+            self._here.flights.wake(key)
+
+    async def swap(self, manifest: str) -> None:
+        """Returns when all processes use another manifest."""
+        await asyncio.gather(*(self._ask(channel, "site", manifest) for channel in self._channels.values()))
+
+    async def counted(self, own: Counters) -> dict[str, int]:
+        """What they have counted, and the keeper itself."""
+        total = Counter(own.snapshot())
+        for counts in await asyncio.gather(*(self._ask(channel, "counters") for channel in self._channels.values())):
+            total.update(counts or {})
+        return dict(sorted(total.items()))
+
+    async def _ask(self, channel: Channel, name: str, argument: object = None) -> dict[str, int] | None:
+        try:
+            answer: dict[str, int] | None = await channel.call(name, argument)
+        except ChannelClosed:
+            return None  # it has died; its successor asks for all it needs
+        except CallFailed as error:
+            log.error("a worker could not %s: %s", name, error)
+            return None
+        return answer
