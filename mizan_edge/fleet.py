@@ -134,6 +134,9 @@ class Fleet:
                     log.warning("nothing is served from the cache until Redis answers: %s", error)
             except _Forgotten:
                 pause_s = 0
+            except Exception:
+                # Whatever it is: an edge that stopped trying would be a plain proxy for ever.
+                log.exception("taking part in the fleet failed")
             finally:
                 self._board.begin_session()
                 tried.set()

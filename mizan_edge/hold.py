@@ -1,7 +1,4 @@
-"""Reasons for which the cache must not be used at the moment; while there is one, the edge is a plain proxy.
-
-# mutable state: the reasons; on the board, whether there is any.
-"""
+"""Reasons for which the cache must not be used at the moment; while there is one, the edge is a plain proxy."""
 
 from typing import Literal
 
@@ -11,7 +8,10 @@ Reason = Literal["unconfirmed purges", "manifest not adopted"]
 
 
 class Hold:
-    """The reasons that hold now, as the workers see them."""
+    """The reasons that hold now, as the workers see them.
+
+    # mutable state: the reasons; on the board, whether there is any.
+    """
 
     def __init__(self, board: Board) -> None:
         self._board = board

@@ -2,7 +2,7 @@
 
 Both ends of each message stand here: `Keeper` is what a worker sees of its keeper, `Worker` what the keeper sees of it.
 
-    worker -> keeper    settings, purge, intend, settle, purge_twice, adopt; told: lead, ready
+    worker -> keeper    settings, purge, intend, settle, purge_twice, adopt; told: lead, counted, ready
     keeper -> worker    site, counters; told: wake, stop
 """
 
@@ -59,6 +59,10 @@ class Keeper:
         """This worker has begun, or ended, to lead the fill of a key."""
         self._channel.tell("lead", [key, token, leads])
 
+    def counted(self, counts: Mapping[str, int]) -> None:
+        """What this worker has counted so far."""
+        self._channel.tell("counted", counts)
+
     def ready(self) -> None:
         """This worker serves."""
         self._channel.tell("ready")
@@ -68,7 +72,7 @@ class Worker:
     """One worker, as the keeper hears it. What it leaves open when it dies is taken care of.
 
     # mutable state: `_intents`, its mutations that are under way, under a handle that it knows, with their numbers in
-    # the journal; `_leads`, the fills that it leads.
+    # the journal; `_leads`, the fills that it leads; `counts`, what it has counted, as it said last.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Worker:
         self._handles = count()
         self._intents: dict[int, tuple[int | None, Purge]] = {}
         self._leads: dict[str, str] = {}
+        self.counts: Mapping[str, int] = {}
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -99,6 +104,7 @@ class Worker:
             "purge_twice": self._purge_twice,
             "adopt": lambda _: self._adopt(),
             "lead": self._lead,
+            "counted": self._counted,
         }
 
     def died(self) -> None:
@@ -142,6 +148,9 @@ class Worker:
             self._leads[key] = token
         elif self._leads.get(key) == token:
             del self._leads[key]
+
+    async def _counted(self, counts: Any) -> None:
+        self.counts = counts
 
     async def _end_fills(self, leads: Mapping[str, str]) -> None:
         for key, token in leads.items():

@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 SHUTDOWN_S = 10.0
 _BEAT_S = 0.25
+# What is counted between two reports is lost with a worker that is killed.
+_REPORT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +156,10 @@ class _Program:
                 await web.SockSite(self._serving.runner, sock).start()
             self._composed.set()
             self._tasks.start(self._beat(), "heartbeat")
+            self._tasks.start(self._report(keeper), "report-counts")
             keeper.ready()
             await self._stop.wait()
+        keeper.counted(self._serving.counters.snapshot())
         await self._tasks.stop()
 
     async def _live_with_keeper(self) -> None:
@@ -167,6 +171,11 @@ class _Program:
         while True:
             self._board.beat(self._slot)
             await asyncio.sleep(_BEAT_S)
+
+    async def _report(self, keeper: Keeper) -> None:
+        while True:
+            await asyncio.sleep(_REPORT_S)
+            keeper.counted(self._serving.counters.snapshot())
 
     def _site(self, manifest: str) -> Site:
         parsed, _warnings = parse_manifest(manifest.encode(), source="the keeper's manifest")

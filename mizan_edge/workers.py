@@ -1,7 +1,4 @@
-"""Those who serve the public port, as their keeper speaks to them: processes that it supervises, or itself.
-
-# mutable state: the channels of the processes that run, by slot; what serves in this process.
-"""
+"""Those who serve the public port, as their keeper speaks to them: processes that it supervises, or itself."""
 
 import asyncio
 import logging
@@ -28,7 +25,11 @@ log = logging.getLogger(__name__)
 
 
 class Workers:
-    """The workers of one edge."""
+    """The workers of one edge.
+
+    # mutable state: of the processes that run, by slot, their channels and what they have said; `_past`, what those
+    # have counted that are gone; `_here`, what serves in this process.
+    """
 
     def __init__(
         self, settings: Settings, rules: Rules, redis_url: str, board: Board, store: AsyncStore, tasks: Tasks
@@ -40,6 +41,8 @@ class Workers:
         self._store = store
         self._tasks = tasks
         self._channels: dict[int, Channel] = {}
+        self._heard: dict[int, Worker] = {}
+        self._past: Counter[str] = Counter()
         self._here: Serving | None = None
 
     @asynccontextmanager
@@ -55,17 +58,18 @@ class Workers:
             "secret": self._rules.secret.hex(),
             "redis": self._redis_url,
         }
-        heard: dict[int, Worker] = {}
 
         def launch(slot: int) -> Launch:
-            heard[slot] = Worker(
+            worker = self._heard[slot] = Worker(
                 lambda: {**given, "manifest": reloader.text}, purger, reloader.adopt, self._store, self._tasks
             )
-            return Launch("mizan_edge.worker", [str(self._board.fd)], [self._board.fd], heard[slot].handlers)
+            return Launch("mizan_edge.worker", [str(self._board.fd)], [self._board.fd], worker.handlers)
 
         def died(slot: int) -> None:
             self._channels.pop(slot, None)
-            heard[slot].died()
+            worker = self._heard.pop(slot)
+            self._past.update(worker.counts)
+            worker.died()
 
         supervisor = Supervisor(
             sockets,
@@ -115,9 +119,13 @@ class Workers:
 
     async def counted(self, own: Counters) -> dict[str, int]:
         """What they have counted, and the keeper itself."""
+        asked = list(self._channels.items())
+        answers = await asyncio.gather(*(self._ask(channel, "counters") for _, channel in asked))
         total = Counter(own.snapshot())
-        for counts in await asyncio.gather(*(self._ask(channel, "counters") for channel in self._channels.values())):
-            total.update(counts or {})
+        total.update(self._past)
+        for (slot, channel), counts in zip(asked, answers, strict=True):
+            if counts and self._channels.get(slot) is channel:  # else it has died meanwhile, and is in the past
+                total.update(counts)
         return dict(sorted(total.items()))
 
     async def _ask(self, channel: Channel, name: str, argument: object = None) -> dict[str, int] | None:
