@@ -182,7 +182,7 @@ def usable_on_error(status: int, stored: StoredResponse, lookup: Lookup, now_ms:
     if status not in _ERRORS or lookup.forced:
         return False
     stale_s = -stored.ttl_s(now_ms)
-    return stale_s <= stored.lifetime.sie_s and may_answer(lookup, tuple(members(stored.response.get("vary"))))
+    return stale_s < stored.lifetime.sie_s and may_answer(lookup, tuple(members(stored.response.get("vary"))))
 
 
 def may_answer(lookup: Lookup, vary: tuple[str, ...]) -> bool:
