@@ -18,8 +18,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from redis.exceptions import ResponseError
-
 from mizan_core.store import AsyncStore, Entry, Fence, StoreError
 from mizan_core.store.operations import Operation
 from mizan_edge.breaker import LONGEST_S, Breaker
@@ -90,8 +88,8 @@ class Reads:
         try:
             result = await self._store.run(operation)
         except StoreError as error:
-            if isinstance(error.__cause__, ResponseError):
-                self._breaker.succeeded()  # it does answer: its memory is full, say
+            if error.answered:
+                self._breaker.succeeded()
             else:
                 self._breaker.failed(self._clock())
             raise
@@ -141,15 +139,9 @@ class Reads:
 
     async def _read(self, keys: Sequence[str]) -> dict[str, Look]:
         found = await self.run(self._store.namespace.read(keys))
-        broken = [entry is None and seal != b"" for entry, seal in zip(found.entries, found.seals, strict=True)]
-        foreign = found.corrupt - sum(broken)
-        if foreign and len(keys) > 1:
-            # Something that is not even bytes counts as corrupt and has no seal: halves tell where it lies.
-            half = len(keys) // 2
-            return await self._read(keys[:half]) | await self._read(keys[half:])
         return {
-            key: Look(entry, found.fence, found.now_ms, seal, corrupt=bad or foreign > 0)
-            for key, entry, seal, bad in zip(keys, found.entries, found.seals, broken, strict=True)
+            key: Look(entry, found.fence, found.now_ms, seal, corrupt)
+            for key, entry, seal, corrupt in zip(keys, found.entries, found.seals, found.corrupt, strict=True)
         }
 
     def _watch(self, now: float) -> None:

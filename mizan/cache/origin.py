@@ -137,7 +137,7 @@ class StoredBundles:
         except StoreError as error:
             logger.warning("the cache of bundles cannot be read: %s", error)
             return None
-        if found.corrupt:
+        if any(found.corrupt):
             logger.warning("the cache of bundles holds something that this site did not write")
         entry = found.entries[0]
         if entry is None or fresh or len(entry.payload) < _TIME_BYTES:

@@ -45,7 +45,8 @@ def translate(error: Exception) -> StoreError:
         return StoreUnusable(NOT_REDIS)
     if isinstance(error, _UNUSABLE) or str(error).startswith("NOAUTH"):
         return StoreUnusable(f"Redis refuses this client ({error}): correct the password or user in its URL")
-    return StoreError(f"Redis: {str(error) or type(error).__name__}")
+    answered = isinstance(error, redis.ResponseError)
+    return StoreError(f"Redis: {str(error) or type(error).__name__}", answered=answered)
 
 
 def check_server(info: dict[str, Any]) -> None:

@@ -32,7 +32,14 @@ StoreReply = Literal["stored", "incarnation", "trimmed", "overtaken", "held", "s
 
 
 class StoreError(MizanError):
-    """Redis could not be asked, or did not confirm. What was asked may or may not have been done."""
+    """Redis could not be asked, or did not confirm. What was asked may or may not have been done.
+
+    `answered`: it is there, and has said no (its memory is full, say).
+    """
+
+    def __init__(self, text: str, *, answered: bool = False) -> None:
+        super().__init__(text)
+        self.answered = answered
 
 
 class StoreUnusable(StoreError):
@@ -66,8 +73,8 @@ class Lookup:
     entries: tuple[Entry | None, ...]
     seals: tuple[bytes, ...]
     """The seal of whatever lies under each key, which tells it from anything else there; b"" for nothing."""
-    corrupt: int
-    """How many keys held something whose seal does not hold; each counts as a miss."""
+    corrupt: tuple[bool, ...]
+    """Whether each key holds something that is no entry of this site for it; it counts as a miss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +291,7 @@ class Namespace:
             decode_entry(self.sealing, key, value) if isinstance(value, bytes) else None
             for key, value in zip(keys, values, strict=True)
         )
-        corrupt = sum(value is not None and entry is None for value, entry in zip(values, entries, strict=True))
+        corrupt = tuple(value is not None and entry is None for value, entry in zip(values, entries, strict=True))
         seals = tuple(value[:MAC_BYTES] if isinstance(value, bytes) else b"" for value in values)
         return Lookup(Fence(incarnation.decode(), seq), now_ms, entries, seals, corrupt)
 
