@@ -11,7 +11,7 @@ SOURCES := mizan_core mizan_edge mizan demo tests
 SAY = @sed -n 's/^$@:.*\#\# /$@: /p' $(firstword $(MAKEFILE_LIST))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test exact check fix clean
+.PHONY: help demo test exact prove check fix clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -24,9 +24,13 @@ test: $(STAMP) ## run the tests against a real Redis (ARGS="-k name" passes opti
 	$(SAY)
 	@$(BIN)/python -m pytest $(ARGS)
 
-exact: $(STAMP) ## run the exactness checker against faults (SECONDS=60 SEED=n)
+exact: $(STAMP) ## run the exactness checker against faults (SECONDS=60 SEED=n), or without a mechanism (WITHOUT=lease)
 	$(SAY)
-	@$(BIN)/python -m tests.exact --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.exact --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(if $(WITHOUT),--without $(WITHOUT))
+
+prove: $(STAMP) ## run the proofs that take minutes: crowds, how long purges take, and that the checker finds what it should
+	$(SAY)
+	@$(BIN)/python -m pytest -s tests/proofs/crowds.py tests/proofs/purges.py tests/exact/proofs.py
 
 check: $(STAMP) ## check the format, lint, types and import rules
 	$(SAY)

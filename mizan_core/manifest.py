@@ -207,7 +207,7 @@ def _pattern_problems(
 def parse_manifest(data: bytes, *, source: str) -> tuple[Manifest, list[str]]:
     """The manifest in `data`, and a warning for each key that is unknown. `source` names the file in errors."""
     try:
-        document = json.loads(data, object_pairs_hook=_without_duplicates)
+        document = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_without_duplicates)
         json.dumps(document, ensure_ascii=False).encode()  # fails on a lone surrogate, which no key can hold
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"{source}: not JSON: {error}") from None

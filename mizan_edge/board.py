@@ -204,9 +204,14 @@ class Board:
         """The session and the number that a worker must have come up to before it uses memory or Redis for a request
         whose bytes it had at `at`. None: there is no lease, or a flag is set; use neither."""
         words = self._words
-        if not self.valid(at) or words[_FLAGS]:
-            return None
-        return words[_SESSION], words[_NUMBER]
+        while turn := words[_LEASE]:
+            if not self.valid(at) or words[_FLAGS]:
+                return None
+            session, number = words[_SESSION], words[_NUMBER]
+            # Else the session may be one that has just begun, and has no lease yet.
+            if words[_LEASE] == turn:
+                return session, number
+        return None
 
     def records(self, after: int) -> list[tuple[int, str]] | None:
         """The purges announced after number `after`, with their numbers, in order.

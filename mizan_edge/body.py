@@ -1,18 +1,21 @@
 """Bodies: none, whole, or still arriving."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 Body = AsyncIterator[bytes] | bytes | None
 
 
-async def collect(chunks: AsyncIterator[bytes], limit: int) -> tuple[bytes, AsyncIterator[bytes] | None]:
-    """All of a body, or where that is longer than `limit` bytes: nothing, and an iterator over the whole of it."""
+async def collect(
+    chunks: AsyncIterator[bytes], limit: int, *, late: Callable[[], bool] = lambda: False
+) -> tuple[bytes, AsyncIterator[bytes] | None]:
+    """All of a body. Where that is longer than `limit` bytes, or `late()` while it still arrives: nothing, and an
+    iterator over the whole of it."""
     collected: list[bytes] = []
     size = 0
     async for chunk in chunks:
         collected.append(chunk)
         size += len(chunk)
-        if size > limit:
+        if size > limit or late():
             return b"", _chain(collected, chunks)
     return b"".join(collected), None
 

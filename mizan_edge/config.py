@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     )
     admin_hosts: Words = Field((), description="names under which the admin listener may be addressed")
     forward_mizan_headers: bool = Field(False, description="leave X-Mizan-* in responses, for a further edge")
-    max_entry_bytes: int = Field(8 << 20, ge=0, description="largest body that is stored")
+    max_entry_bytes: int = Field(1 << 20, ge=0, description="largest body that is stored")
     redis_memory: int = Field(
         256 << 20, ge=1 << 20, description="memory limit of a redis-server that is started, bytes"
     )

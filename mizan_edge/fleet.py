@@ -22,7 +22,7 @@ session of its own: memory is dropped, then subscribed, then registered under a 
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from mizan_core.store import LEASE_MS, AsyncStore, Purged, StoreError
@@ -100,15 +100,15 @@ class Fleet:
         except StoreError as error:
             log.debug("the lease was not given up: %s", error)
 
-    async def purge(self, operation: Operation[Purged], scopes: Sequence[str]) -> Purged:
-        """Runs a purge of `scopes`; returns when no member can serve any more what they name. Raises StoreError."""
+    async def purge(self, operation: Operation[Purged]) -> Purged:
+        """Runs a purge; returns when no member can serve any more what it has purged. Raises StoreError."""
         clock = asyncio.get_running_loop().time
         awaited = Awaited(own_session=self._session)
         acknowledged = self._awaited[awaited] = asyncio.Event()
         try:
             purged = await self._store.run(operation)
             awaited.replied(purged, clock())
-            self._own_purge(purged, scopes)
+            self._own_purge(purged)
             while not awaited.done and (left_s := awaited.deadline_s() - clock()) > 0:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(acknowledged.wait(), left_s)
@@ -116,11 +116,12 @@ class Fleet:
         finally:
             del self._awaited[awaited]
 
-    def _own_purge(self, purged: Purged, scopes: Sequence[str]) -> None:
+    def _own_purge(self, purged: Purged) -> None:
         if purged.incarnation == self._incarnation and purged.seq <= self._seen:
             return  # its message was faster
-        self._board.announce(scopes)
-        self._own[purged.seq] = tuple(scopes)
+        # What the store has made of it: it may know a context under another shape.
+        self._board.announce(purged.scopes)
+        self._own[purged.seq] = purged.scopes
         if purged.incarnation == self._incarnation and purged.seq == self._seen + 1:
             self._seen = purged.seq
 
@@ -272,4 +273,5 @@ class Fleet:
                 # They wait until this edge's lease has run out, unless the next attempt is sooner.
                 log.debug("a purge was not acknowledged: %s", error)
                 self._owed |= owed
-                self._poke.set()
+                self._owing.set()
+                await asyncio.sleep(_RETRY_S)

@@ -4,7 +4,7 @@ Who fetches is decided in Redis (`mizan_core.store.fills`), for all hosts at onc
 one request asks there whose turn it is, and the others join it; the leader's lease is kept alive while it fetches; who
 waits for a fetch of another process is woken.
 
-    # mutable state: `_open`, for each key the flight that may be joined; `_wakes`, the event of a flight that waits for
+    # mutable state: `_open`, for each key the flight that may be joined; `_wakes`, the events of those that wait for
     # another process.
 
 Those who joined get what the flight brings, even where a purge has overtaken it meanwhile: they came before that purge.
@@ -94,7 +94,7 @@ class Flights:
         self._memory = memory
         self._tasks = tasks
         self._open: dict[str, Flight] = {}
-        self._wakes: dict[str, asyncio.Event] = {}
+        self._wakes: dict[str, set[asyncio.Event]] = {}
 
     def joinable(self, key: str, site: Site, scopes: Sequence[Scope], mark: Mark) -> Flight | None:
         """A flight whose response may answer a request that came at `mark`."""
@@ -141,7 +141,8 @@ class Flights:
         """
         woken = 0
         while True:
-            wake = self._wakes.setdefault(flight.key, asyncio.Event())
+            wake = asyncio.Event()
+            self._wakes.setdefault(flight.key, set()).add(wake)
             try:
                 operation = lead(
                     self._namespace, flight.key, flight.token, scopes=flight.scopes, seen=seen, lease_ms=LEASE_MS
@@ -150,15 +151,17 @@ class Flights:
                 if turn.what != "wait":
                     return turn
                 if woken == _PATIENCE:
-                    return replace(turn, what="alone")
+                    return replace(turn, what="lead")  # without a lease: others may fetch it as well
                 # A little longer than the lease, so that the one who finds it gone can take it over.
-                await asyncio.wait_for(wake.wait(), max(turn.wait_ms, 0) / 1000 + 0.01)
+                await asyncio.wait_for(wake.wait(), min(max(turn.wait_ms, 0), LEASE_MS) / 1000 + 0.01)
                 woken += 1
             except TimeoutError:
                 pass
             finally:
-                if self._wakes.get(flight.key) is wake:
-                    del self._wakes[flight.key]
+                waiting = self._wakes.get(flight.key, set())
+                waiting.discard(wake)
+                if not waiting:
+                    self._wakes.pop(flight.key, None)
 
     @asynccontextmanager
     async def led(self, flight: Flight) -> AsyncIterator[None]:
@@ -175,8 +178,8 @@ class Flights:
     def wake(self, key: str | None) -> None:
         """A fill of a key has ended somewhere. None: any may have, and the message was missed."""
         for woken in list(self._wakes) if key is None else [key]:
-            if event := self._wakes.pop(woken, None):
-                event.set()
+            for wake in self._wakes.pop(woken, ()):
+                wake.set()
 
     async def _keep(self, flight: Flight) -> None:
         while True:

@@ -3,7 +3,9 @@
 A file of lines, each `crc32 json`. A purge is written, and forced to the disk, before anybody learns that its mutation
 was answered; when Redis has confirmed it, a second line says so; and once nothing is open, the file is emptied.
 
-    {"open": 7, "scopes": [["user", [["user_id", "5"]]]]}       {"open": 8, "everything": true}       {"closed": 7}
+    {"open": 7, "scopes": [["user", [["user_id", "5"]]]], "shapes": {"user": "3f..."}}
+    {"open": 8, "everything": true}
+    {"closed": 7}
 
 An *intent* is written before a mutation is forwarded, so that what it may change is known if this process dies before
 the answer comes.
@@ -15,8 +17,8 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,6 +41,8 @@ class Open:
 
     number: int
     purge: Purge
+    shapes: Mapping[str, str] = field(default_factory=dict)
+    """How its contexts were indexed when it was written: by another manifest, its scopes may match nothing."""
     intent: bool = False
     """Whether all that is known is that a mutation was forwarded: it may still be going on."""
 
@@ -75,13 +79,13 @@ class Journal:
         """The purges that are not confirmed, oldest first."""
         return [self._open[number] for number in sorted(self._open)]
 
-    def add(self, purge: Purge, *, intent: bool = False) -> int:
-        """Writes a purge down; its number. Raises JournalError.
+    def add(self, purge: Purge, shapes: Mapping[str, str] | None = None, *, intent: bool = False) -> int:
+        """Writes a purge down, with the shapes of its contexts; its number. Raises JournalError.
 
         It is on the disk when this returns. An intent may not be: it survives the death of this process, not that of
         the machine, for a disk is too slow to wait for before each mutation.
         """
-        item = Open(self._next, purge, intent)
+        item = Open(self._next, purge, shapes or {}, intent)
         self._next += 1
         self._write(_line(_record(item)), durable=not intent)
         self._open[item.number] = item
@@ -135,6 +139,8 @@ def _opened(path: Path) -> int:
 
 def _record(item: Open) -> dict[str, object]:
     record = {"open": item.number, **item.purge.to_json()}
+    if item.shapes:
+        record["shapes"] = dict(item.shapes)
     if item.intent:
         record["intent"] = True
     return record
@@ -158,7 +164,8 @@ def _replay(data: bytes) -> tuple[dict[int, Open], int]:
     for record in _records(data):
         match record:
             case {"open": int(number), **rest}:
-                found[number] = Open(number, Purge.from_json(rest), "intent" in rest)
+                shapes: Any = rest.get("shapes", {})
+                found[number] = Open(number, Purge.from_json(rest), shapes, "intent" in rest)
             case {"closed": int(number)}:
                 found.pop(number, None)
             case _:

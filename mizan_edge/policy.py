@@ -46,6 +46,7 @@ Refusal = Literal[
     "status",
     "vary",
     "set-cookie",
+    "stream",
     "partition",
     "scope",
     "authorization",
@@ -177,12 +178,14 @@ def usable(request: Request, stored: StoredResponse, lookup: Lookup, now_ms: int
     return stored.ttl_s(now_ms) >= min_fresh and may_answer(lookup, tuple(members(stored.response.get("vary"))))
 
 
-def usable_on_error(status: int, stored: StoredResponse, lookup: Lookup, now_ms: int) -> bool:
+def usable_on_error(request: Request, status: int, stored: StoredResponse, lookup: Lookup, now_ms: int) -> bool:
     """Whether a stale response may stand for an origin that has failed with `status`. RFC 5861 section 4."""
-    if status not in _ERRORS or lookup.forced:
+    # RFC 9111 section 5.2.1: who states an age or a freshness does not want what is stale.
+    wanted = parse(request.get("cache-control") or "").keys()
+    if status not in _ERRORS or lookup.forced or wanted & {"max-age", "min-fresh"}:
         return False
     stale_s = -stored.ttl_s(now_ms)
-    return stale_s < stored.lifetime.sie_s and may_answer(lookup, tuple(members(stored.response.get("vary"))))
+    return 0 <= stale_s < stored.lifetime.sie_s and may_answer(lookup, tuple(members(stored.response.get("vary"))))
 
 
 def may_answer(lookup: Lookup, vary: tuple[str, ...]) -> bool:
@@ -230,6 +233,8 @@ def storable(request: Request, lookup: Lookup, response: Response, contexts: dic
         return "status"
     if values(response.fields, "set-cookie"):
         return "set-cookie"
+    if (response.get("content-type") or "").partition(";")[0].strip().lower() == "text/event-stream":
+        return "stream"
     said = values(response.fields, "x-mizan-partition")
     if context.scope == "user" and said and said != [lookup.partition.name]:
         return "partition"

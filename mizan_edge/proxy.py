@@ -9,12 +9,13 @@ invalidates has been purged.
 
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import assert_never
 
 from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope
 from mizan_core.store import StoreError
+from mizan_core.store.fills import Turn
 from mizan_core.store.layout import index_names
 from mizan_edge import forwarding, outcome, policy
 from mizan_edge.answer import Answer, from_stored, refusal
@@ -48,6 +49,8 @@ _NOTEWORTHY = {
 # The next who asks may share again: this response is there, or was overtaken by a purge.
 _SHARED_OR_OVERTAKEN = ("stored", "overtaken", "incarnation", "trimmed")
 _NO_STORE = Forwarded("bypass", "store")
+# A body that takes longer to arrive is passed on as it comes, and not stored.
+_COLLECT_S = 5.0
 # How many flights a request joins before it fetches for itself.
 _JOINS = 3
 
@@ -147,7 +150,7 @@ class Proxy:
     async def _read(self, reading: Reading, body: Body) -> Answer:
         mark = self._memory.mark()
         if mark is None:
-            return await self._pass(reading.request, body, _NO_STORE)
+            return await self._pass_by(reading, body)
         if stored := self._cache.recall(reading, mark):
             now_ms = self._memory.redis_ms()
             if policy.usable(reading.request, stored, reading.lookup, now_ms):
@@ -159,8 +162,7 @@ class Proxy:
         if stored := self._usable(reading, found):
             return self._hit(reading, stored, found.now_ms)
         if reading.lookup.only_if_cached:
-            # RFC 9111 section 5.2.1.7
-            return refusal(504, "Nothing usable is stored, and the request asks for nothing else.")
+            return _nothing_cached()
         return await self._fill(reading, body, found)
 
     async def _fill(self, reading: Reading, body: Body, found: Found) -> Answer:
@@ -185,7 +187,7 @@ class Proxy:
                 break  # it could not be shared, so everybody fetches at once
             mark = self._memory.mark()
             if mark is None:
-                return await self._pass(reading.request, body, _NO_STORE)
+                return await self._pass_by(reading, body)
             try:
                 found = await self._cache.look_up(reading, mark)
             except StoreError as error:
@@ -201,31 +203,39 @@ class Proxy:
         flight = self._flights.begin(found.key, reading.site, scopes, found.mark)
         try:
             turn = await self._flights.turn(flight, found.seal)
-            # What is fetched from now on is newer than every purge up to this mark.
-            mark = self._memory.mark()
-            if mark is None:
-                return await self._pass(reading.request, body, _NO_STORE)
-            flight.mark = mark
-            if turn.what == "entry":
-                found = await self._cache.look_up(reading, mark)
-                if stored := self._usable(reading, found):
-                    self._flights.land(flight, _landed(reading, stored, found.names))
-                    return self._collapsed(reading, stored, why)
-                self._flights.land(flight, Landed(look=True))
-                if found.vary and found.stored is None:
-                    # One of several variants was fetched, and this request selects another, with a flight of its own.
-                    return await self._fill(reading, body, found)
-                return await self._fetch(reading, body, found, why)
-            found = found.renewed(turn, mark)
+            if turn.what == "lead":
+                async with self._flights.led(flight):
+                    return await self._fetch_after(reading, body, found, why, flight, turn)
             if turn.what == "alone":
                 self._flights.land(flight, Landed())
-                return await self._fetch(reading, body, found, why)
-            async with self._flights.led(flight):
-                return await self._fetch(reading, body, found, why, flight)
+                return await self._fetch_after(reading, body, found, why, flight, turn)
+            mark = self._memory.mark()
+            if mark is None:
+                return await self._pass_by(reading, body)
+            flight.mark = mark
+            found = await self._cache.look_up(reading, mark)
+            if stored := self._usable(reading, found):
+                self._flights.land(flight, _landed(reading, stored, found.names))
+                return self._collapsed(reading, stored, why)
+            self._flights.land(flight, Landed(look=True))
+            if found.vary and found.stored is None:
+                # One of several variants was fetched, and this request selects another, with a flight of its own.
+                return await self._fill(reading, body, found)
+            return await self._fetch(reading, body, found, why)
         except StoreError as error:
             return await self._without_store(reading, body, error)
         finally:
             self._flights.land(flight, Landed())
+
+    async def _fetch_after(
+        self, reading: Reading, body: Body, found: Found, why: Forwarded, flight: Flight, turn: Turn
+    ) -> Answer:
+        # What is fetched from now on is newer than every purge up to this mark.
+        mark = self._memory.mark()
+        if mark is None:
+            return await self._pass_by(reading, body)
+        flight.mark = mark
+        return await self._fetch(reading, body, found.renewed(turn, mark), why, flight)
 
     async def _fetch(
         self, reading: Reading, body: Body, found: Found, why: Forwarded, flight: Flight | None = None
@@ -244,6 +254,9 @@ class Proxy:
         status = exchange.response.status
         if stale := self._stale_instead(reading, found, status):
             exchange.close()
+            # Those who joined have found the same, and whoever comes next joins the next attempt.
+            flight.alone_ms = 0
+            self._flights.land(flight, Landed(error=OriginError(status, "The origin has failed.")))
             return stale
         verdict = policy.storable(reading.request, reading.lookup, exchange.response, contexts)
         if not isinstance(verdict, Storable):
@@ -251,7 +264,7 @@ class Proxy:
             self._unstorable(reading, exchange.response, verdict)
             return self._relay(exchange, forwarded(why, status=status))
         try:
-            whole, rest = await collect(exchange.body(), self._rules.max_entry_bytes)
+            whole, rest = await collect(exchange.body(), self._rules.max_entry_bytes, late=_late())
         except OriginError as error:
             exchange.close()
             self._flights.land(flight, Landed(error=error))
@@ -277,6 +290,12 @@ class Proxy:
     async def _without_store(self, reading: Reading, body: Body, error: StoreError) -> Answer:
         self._counters.count("store_errors", "read")
         log.warning("the cache is passed by: %s", error)
+        return await self._pass_by(reading, body)
+
+    async def _pass_by(self, reading: Reading, body: Body) -> Answer:
+        """Forwards where the cache cannot be used."""
+        if reading.lookup.only_if_cached:
+            return _nothing_cached()
         return await self._pass(reading.request, body, _NO_STORE)
 
     def _usable(self, reading: Reading, found: Found) -> StoredResponse | None:
@@ -302,7 +321,7 @@ class Proxy:
     def _stale_instead(self, reading: Reading, found: Found, status: int) -> Answer | None:
         """The stale response that RFC 5861 section 4 allows where the origin has failed."""
         stored, now_ms = found.stored, self._memory.redis_ms()
-        if stored is None or not policy.usable_on_error(status, stored, reading.lookup, now_ms):
+        if stored is None or not policy.usable_on_error(reading.request, status, stored, reading.lookup, now_ms):
             return None
         names = index_names(policy.request_scopes(reading.lookup))
         if self._memory.overtaken((*names, *found.names), found.mark):
@@ -356,6 +375,17 @@ class Proxy:
         self._counters.count("origin_errors", str(error.status))
         log.error("%s", error)
         return refusal(error.status, str(error), forwarded(why))
+
+
+def _late() -> Callable[[], bool]:
+    """Says whether whoever waits for a body has waited too long."""
+    until_s = time.monotonic() + _COLLECT_S
+    return lambda: time.monotonic() > until_s
+
+
+def _nothing_cached() -> Answer:
+    # RFC 9111 section 5.2.1.7
+    return refusal(504, "Nothing usable is stored, and the request asks for nothing else.")
 
 
 def _landed(reading: Reading, stored: StoredResponse, names: tuple[str, ...]) -> Landed:

@@ -1,6 +1,7 @@
 """One purge: from a header or a person to what Redis confirms.
 
-    # mutable state: `_unconfirmed`, the purges that Redis has not confirmed yet, oldest first.
+    # mutable state: `_unconfirmed`, the purges that Redis has not confirmed yet, oldest first; `_settled_later`, what
+    # is struck from the journal once they are.
 
 While there is one, a hold is set, and this edge serves nothing from the cache and stores nothing: what Redis still has
 may be exactly what was purged. They stand in the journal, on disk before the mutation is answered, and are repeated, in
@@ -12,13 +13,12 @@ order, until Redis confirms, by this process or by the next one; purging twice d
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope, format_scopes
 from mizan_core.store import AsyncStore, Purged, StoreError
-from mizan_core.store.layout import scope_argument
 from mizan_edge.counters import Counters
 from mizan_edge.fleet import LEASE_S, Fleet
 from mizan_edge.hold import Hold
@@ -40,7 +40,8 @@ PATIENCE_S = LEASE_S + 0.2
 @dataclass(eq=False, slots=True)
 class _Unconfirmed:
     purge: Purge
-    confirmed: asyncio.Event
+    shapes: Mapping[str, str]
+    confirmed: asyncio.Event = field(default_factory=asyncio.Event)
     number: int | None = None
     """Its number in the journal, None where it could not be written."""
     result: Purged | None = None
@@ -75,30 +76,34 @@ class Purger:
         self._tasks = tasks
         self._late_s = late_s
         self._unconfirmed: list[_Unconfirmed] = []
+        self._settled_later: list[int] = []
 
     @property
     def pending(self) -> bool:
         """Whether Redis has not confirmed a purge."""
         return bool(self._unconfirmed)
 
-    def _shapes(self) -> dict[str, str]:
-        return self._in_use.site.manifest.shapes()
+    def _shapes(self, purge: Purge) -> dict[str, str]:
+        """How the contexts of a purge are indexed by the manifest that it was made by, which is the one in use."""
+        contexts = self._in_use.site.manifest.contexts
+        return {name: contexts[name].shape for name in {scope.context for scope in purge.scopes} & contexts.keys()}
 
     def resume(self) -> None:
         """Takes up what an earlier process has left in the journal. To be called before anything is served."""
         for left in self._journal.open:
             log.warning("a purge of %s from before the start is repeated", _text(left.purge))
+            # Under the shapes of then: there may be another manifest now.
             if left.intent:
-                self._hold_for(_Unconfirmed(self._until_late(left.purge), asyncio.Event()))
-                self._tasks.start(self._purge_late(left.purge, left.number), "purge-again")
+                self._hold_for(_Unconfirmed(self._until_late(left.purge), left.shapes))
+                self._tasks.start(self._purge_late(left.purge, left.shapes, left.number), "purge-again")
             else:
-                self._hold_for(_Unconfirmed(left.purge, asyncio.Event(), left.number))
+                self._hold_for(_Unconfirmed(left.purge, left.shapes, number=left.number))
 
     async def intend(self, affects: Purge) -> int | None:
         """Writes down what a mutation may change; its number, None where it could not be written."""
         try:
             async with self._journal_lock:
-                return self._journal.add(affects, intent=True)
+                return self._journal.add(affects, self._shapes(affects), intent=True)
         except JournalError as error:
             log.error("%s: a crash before this mutation is answered would lose what it changes", error)
             return None
@@ -106,6 +111,10 @@ class Purger:
     async def settle(self, number: int | None) -> None:
         """The mutation has ended, and what it has changed is purged."""
         if number is None:
+            return
+        if any(waiting.number is None for waiting in self._unconfirmed):
+            # What could not be written down may be known from this alone.
+            self._settled_later.append(number)
             return
         async with self._journal_lock:
             try:
@@ -115,26 +124,30 @@ class Purger:
 
     async def purge_twice(self, purge: Purge, number: int | None) -> None:
         """Purges, stores nothing that matches for as long as the change may come late, and purges again then."""
+        shapes = self._shapes(purge)
         await self.purge(self._until_late(purge), "unknown outcome")
-        self._tasks.start(self._purge_late(purge, number), "purge-again")
+        self._tasks.start(self._purge_late(purge, shapes, number), "purge-again")
 
     def _until_late(self, purge: Purge) -> Purge:
         return replace(purge, hold_s=max(purge.hold_s, self._late_s))
 
-    async def _purge_late(self, purge: Purge, number: int | None) -> None:
+    async def _purge_late(self, purge: Purge, shapes: Mapping[str, str], number: int | None) -> None:
         await asyncio.sleep(self._late_s)
-        await self.purge(purge, "unknown outcome")
+        await self._purge(purge, shapes, "unknown outcome")
         await self.settle(number)
 
     async def purge(self, purge: Purge, source: Source) -> Purged | Pending:
         """Purges. Returns when Redis has confirmed, or when the answer may wait no longer."""
+        return await self._purge(purge, self._shapes(purge), source)
+
+    async def _purge(self, purge: Purge, shapes: Mapping[str, str], source: Source) -> Purged | Pending:
         if not purge.scopes and not purge.everything:
             return Purged(0, 0, 0)
         purged: Purged | Pending
         try:
-            purged = await self._run(purge)
+            purged = await self._run(purge, shapes)
         except asyncio.CancelledError:
-            self._keep_for_next_start(purge)
+            self._keep_for_next_start(purge, shapes)
             raise
         except Exception as error:
             # Whatever it is: what is not confirmed must not be forgotten.
@@ -144,19 +157,22 @@ class Purger:
                 error,
                 exc_info=not isinstance(error, StoreError),
             )
-            purged = await self._confirmed_later(purge)
+            purged = await self._confirmed_later(purge, shapes)
         if isinstance(purged, Purged):
             self._counters.count("purges", source)
             self._counters.count("purged_entries", by=purged.entries)
             log.info("purged %s: %d entries, seq %d", _text(purge), purged.entries, purged.seq)
         return purged
 
-    async def _confirmed_later(self, purge: Purge) -> Purged | Pending:
-        waiting = _Unconfirmed(purge, asyncio.Event())
+    async def _confirmed_later(self, purge: Purge, shapes: Mapping[str, str]) -> Purged | Pending:
+        waiting = _Unconfirmed(purge, shapes)
         self._hold_for(waiting)
         try:
             async with self._journal_lock:
-                waiting.number = await asyncio.to_thread(self._journal.add, purge)
+                waiting.number = await asyncio.to_thread(self._journal.add, purge, shapes)
+        except asyncio.CancelledError:
+            self._keep_for_next_start(purge, shapes)
+            raise
         except JournalError as error:
             log.error("%s: a crash before the purge is confirmed would lose it", error)
         if waiting.confirmed.is_set():
@@ -170,34 +186,35 @@ class Purger:
     async def count(self, scopes: Iterable[Scope], *, everything: bool) -> Purged:
         """What purging these would do. Raises StoreError."""
         return await self._store.run(
-            self._store.namespace.purge(scopes, everything=everything, dry_run=True, shapes=self._shapes())
+            self._store.namespace.purge(
+                scopes, everything=everything, dry_run=True, shapes=self._in_use.site.manifest.shapes()
+            )
         )
 
-    async def _run(self, purge: Purge) -> Purged:
+    async def _run(self, purge: Purge, shapes: Mapping[str, str]) -> Purged:
         if purge.everything:
-            return await self._purge_part((), purge)
+            return await self._purge_part((), purge, shapes)
         entries = banned = seq = 0
         for start in range(0, len(purge.scopes), _SCOPES_AT_ONCE):
-            done = await self._purge_part(purge.scopes[start : start + _SCOPES_AT_ONCE], purge)
+            done = await self._purge_part(purge.scopes[start : start + _SCOPES_AT_ONCE], purge, shapes)
             seq, entries, banned = done.seq, entries + done.entries, banned + done.banned
         return Purged(seq, entries, banned)
 
-    async def _purge_part(self, scopes: Sequence[Scope], purge: Purge) -> Purged:
+    async def _purge_part(self, scopes: Sequence[Scope], purge: Purge, shapes: Mapping[str, str]) -> Purged:
         operation = self._store.namespace.purge(
             scopes,
             everything=purge.everything,
             hold_s=purge.hold_s,
-            shapes=self._shapes(),
+            shapes=shapes,
             purger=self._fleet.id,
             lease_ms=self._lease_ms,
         )
-        texts = [""] if purge.everything else [scope_argument(scope) for scope in scopes]
-        return await self._fleet.purge(operation, texts)
+        return await self._fleet.purge(operation)
 
-    def _keep_for_next_start(self, purge: Purge) -> None:
+    def _keep_for_next_start(self, purge: Purge, shapes: Mapping[str, str]) -> None:
         # The edge is stopping, and does not wait for this any longer.
         try:
-            self._journal.add(purge)
+            self._journal.add(purge, shapes)
         except JournalError as error:
             log.error("%s: the purge of %s is lost", error, _text(purge))
 
@@ -211,7 +228,7 @@ class Purger:
         while self._unconfirmed:
             first = self._unconfirmed[0]
             try:
-                first.result = await self._run(first.purge)
+                first.result = await self._run(first.purge, first.shapes)
             except StoreError:
                 await asyncio.sleep(_RETRY_S)
                 continue
@@ -220,11 +237,15 @@ class Purger:
                 log.exception("repeating the purge of %s failed", _text(first.purge))
                 await asyncio.sleep(_RETRY_S)
                 continue
-            await self.settle(first.number)
             self._unconfirmed.remove(first)
+            await self.settle(first.number)
             first.confirmed.set()
             log.warning("the purge of %s is confirmed now", _text(first.purge))
-        self._hold.lift("unconfirmed purges")
+        settled, self._settled_later = self._settled_later, []
+        for number in settled:
+            await self.settle(number)
+        if not self._unconfirmed:
+            self._hold.lift("unconfirmed purges")
 
 
 def _text(purge: Purge) -> str:

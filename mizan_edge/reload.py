@@ -56,7 +56,7 @@ def read_manifest(path: Path) -> tuple[Manifest, str]:
     manifest, warnings = parse_manifest(data, source=str(path))
     for warning in warnings:
         log.warning("%s", warning)
-    return manifest, data.decode()
+    return manifest, data.decode("utf-8-sig")
 
 
 class Reloader:
@@ -97,15 +97,21 @@ class Reloader:
             self._in_use.site = Site.of(manifest, self._rules)
             self.text = text  # before the others hear of it: one that is starting asks for it
             await self._spread(text)
-            await self.adopt()
             # Whatever has changed about a context may have changed what its responses should be.
             gone = Purge(tuple(Scope(name) for name in (*found.removed, *found.changed)))
             await self._purger.purge(gone, "reload")
+            await self._adopt()
             log.info("manifest reloaded: %s", found)
             return found
 
     async def adopt(self) -> None:
         """Makes the manifest known to the store; where Redis cannot be asked now, as soon as it can."""
+        self._hold.set("manifest not adopted")
+        # Else a late answer for this manifest could undo what a reload has just made known.
+        async with self._lock:
+            await self._adopt()
+
+    async def _adopt(self) -> None:
         self._hold.set("manifest not adopted")
         if not await self._try_adopt(self._in_use.site):
             self._tasks.start(self._keep_trying(), "adopt-manifest")
@@ -131,7 +137,6 @@ class Reloader:
         site = self._in_use.site
         while site is self._in_use.site:
             await asyncio.sleep(_RETRY_S)
-            # Else a late answer for this manifest could undo what a reload has just made known.
             async with self._lock:
                 if site is not self._in_use.site or await self._try_adopt(site):
                     return

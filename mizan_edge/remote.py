@@ -72,7 +72,8 @@ class Worker:
     """One worker, as the keeper hears it. What it leaves open when it dies is taken care of.
 
     # mutable state: `_intents`, its mutations that are under way, under a handle that it knows, with their numbers in
-    # the journal; `_leads`, the fills that it leads; `counts`, what it has counted, as it said last.
+    # the journal; `_leads`, the fills that it leads; `counts`, what it has counted, as it said last; whether it is
+    # `_gone`, although something that it has said is still to be read.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Worker:
         self._intents: dict[int, tuple[int | None, Purge]] = {}
         self._leads: dict[str, str] = {}
         self.counts: Mapping[str, int] = {}
+        self._gone = False
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -109,11 +111,15 @@ class Worker:
 
     def died(self) -> None:
         """It has gone: nobody knows how its mutations have ended, and nobody brings what it was fetching."""
+        self._gone = True
         for number, affects in self._intents.values():
-            log.warning("a worker has died while a mutation was under way: what that may have changed is purged")
-            self._tasks.start(self._purges.purge_twice(affects, number), "purge-for-dead-worker")
+            self._abandon(number, affects)
         if self._leads:
             self._tasks.start(self._end_fills(dict(self._leads)), "end-fills-of-dead-worker")
+
+    def _abandon(self, number: int | None, affects: Purge) -> None:
+        log.warning("a worker has died while a mutation was under way: what that may have changed is purged")
+        self._tasks.start(self._purges.purge_twice(affects, number), "purge-for-dead-worker")
 
     async def _give_settings(self, _: Any) -> Any:
         return self._settings()
@@ -130,6 +136,8 @@ class Worker:
         number = await self._purges.intend(purge)
         handle = next(self._handles)
         self._intents[handle] = number, purge
+        if self._gone:
+            self._abandon(number, purge)
         return handle
 
     async def _settle(self, handle: int) -> None:
@@ -144,7 +152,9 @@ class Worker:
 
     async def _lead(self, argument: Any) -> None:
         key, token, leads = argument
-        if leads:
+        if leads and self._gone:
+            await self._end_fills({key: token})
+        elif leads:
             self._leads[key] = token
         elif self._leads.get(key) == token:
             del self._leads[key]

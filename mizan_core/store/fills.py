@@ -43,7 +43,7 @@ def lead(
     return Operation(
         script("lead"),
         [namespace.control, namespace.entry(key), _lease(namespace, key)],
-        [nonce(), token, lease_ms, "\n".join(index_names(scopes)), seen],
+        [nonce(), token, lease_ms, "\n".join(index_names(scopes)), seen, key],
         parse,
     )
 

@@ -92,6 +92,8 @@ class Purged:
     """For how long there may yet be members of an earlier incarnation, counted from the reply."""
     members: tuple[tuple[str, int], ...] = ()
     """The sessions that must hear of it, each with the milliseconds that remained of its lease."""
+    scopes: tuple[str, ...] = ()
+    """What was purged, as scripts spell it: where the store knows a context otherwise, more than was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,9 +299,10 @@ class Namespace:
 
 
 def _purged(reply: Sequence[Any]) -> Purged:
-    seq, entries, banned, incarnation, wait_ms, *members = reply
+    seq, entries, banned, incarnation, wait_ms, scopes, *members = reply
     sessions = tuple((s.decode(), ms) for s, ms in zip(members[::2], members[1::2], strict=True))
-    return Purged(seq, entries, banned, incarnation.decode(), wait_ms, sessions)
+    executed = tuple(scopes.decode().split("\n\n"))
+    return Purged(seq, entries, banned, incarnation.decode(), wait_ms, sessions, executed)
 
 
 def nonce() -> str:

@@ -9,6 +9,7 @@
 --       3 how long its lease lasts if it gets one, ms
 --       4 the names of the indexes that the entry will stand in, as far as the request shows them, a line each
 --       5 the seal of an entry that the caller has seen and cannot use, or ''
+--       6 the entry's KEY, which is published on {ns}:wake
 -- Returns {what, inc, seq, now in ms, ms}:
 --   'entry'  it has been stored meanwhile
 --   'lead'   the caller asks the origin
@@ -36,13 +37,16 @@ if lease[2] == c.inc then
   -- A fill that a purge has overtaken brings what is old: nobody who comes after the purge may wait for it.
   if seq >= c.epoch and seq >= c.floor and not overtaken(log_key, names, seq) then
     redis.call('HSET', KEYS[3], 'waited', 1)
-    return { 'wait', c.inc, c.seq, now, redis.call('PTTL', KEYS[3]) }
+    -- A clock that was set back makes leases longer than they were granted for.
+    local left = redis.call('PTTL', KEYS[3])
+    if left > tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[3], ARGV[3]) end
+    return { 'wait', c.inc, c.seq, now, math.min(left, tonumber(ARGV[3])) }
   end
 end
 
 redis.call('DEL', KEYS[3])
 redis.call('HSET', KEYS[3], 'token', ARGV[2], 'inc', c.inc, 'seq', c.seq)
--- Whoever waited for the fill that was overtaken waits for this one.
-if lease[4] then redis.call('HSET', KEYS[3], 'waited', 1) end
+-- Whoever waited for the fill that was overtaken asks again: where purges come faster than responses, he waits no longer.
+if lease[4] then redis.call('PUBLISH', prefix .. 'wake', ARGV[6]) end
 redis.call('PEXPIRE', KEYS[3], ARGV[3])
 return { 'lead', c.inc, c.seq, now, 0 }

@@ -11,8 +11,8 @@
 --       7 how long a lease lasts, ms; 0 where no other member can exist
 --       8.. pairs: a scope, '' is everything; the shape of its context in the caller's manifest, '' if unknown. Where the
 --         store knows the context under another shape, its entries are indexed otherwise: all of it is purged.
--- Returns {seq, entries, scopes that were banned, inc, wait, session, remaining, ...}. For a banned scope `entries` counts
--- its smallest index. Every session may serve from memory what was purged until it has acknowledged, or for the ms that
+-- Returns {seq, entries, scopes that were banned, inc, wait, the scopes as they were widened with an empty line between
+-- them, session, remaining, ...}. For a banned scope `entries` counts its smallest index. Every session may serve from memory what was purged until it has acknowledged, or for the ms that
 -- remain of its lease; members of an earlier incarnation, who are not known any more, for the ms of `wait`.
 
 -- A full memory refuses a script whose first write may allocate, but not one that has begun with a DEL.
@@ -101,15 +101,20 @@ if not dry then
   trim_log(cap)
   redis.call('ZREMRANGEBYSCORE', holds_key, '-inf', now)
 end
-local reply = { seq, entries, banned, c.inc, 0 }
+local reply = { seq, entries, banned, c.inc, 0, table.concat(purged, '\n\n') }
 if dry then return reply end
--- A clock that was set back must not make it longer than a lease.
+-- A clock that was set back must not make anything last longer than a lease.
 reply[5] = math.max(0, math.min(lease, c.born + lease - now))
 redis.call('ZREMRANGEBYSCORE', members_key, '-inf', now)
 local members = redis.call('ZRANGE', members_key, 0, -1, 'WITHSCORES')
 for i = 1, #members, 2 do
+  local left = members[i + 1] - now
+  if left > lease then
+    left = lease
+    redis.call('ZADD', members_key, now + left, members[i])
+  end
   reply[#reply + 1] = members[i]
-  reply[#reply + 1] = members[i + 1] - now
+  reply[#reply + 1] = left
 end
 announce(c.inc, seq, purger, purged)
 return reply

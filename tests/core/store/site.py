@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import redis
 
 from mizan_core.scopes import Scope
-from mizan_core.store import AsyncStore, Entry, Fence, Lookup, Namespace, Purged, Registered, Renewed, Store
+from mizan_core.store import LEASE_MS, AsyncStore, Entry, Fence, Lookup, Namespace, Purged, Registered, Renewed, Store
 from mizan_core.store.operations import VISIT_LIMIT, Ban, Operation, Slice, StoreReply
 
 T = TypeVar("T")
@@ -125,8 +125,17 @@ class Site:
     def fill(self, name: str, *scopes: Scope) -> None:
         assert self.store(name, *scopes) == "stored"
 
-    def purge(self, *scopes: Scope, dry_run: bool = False, visit: int = VISIT_LIMIT, hold_s: int = 0) -> Purged:
-        return self.runner.run(self.namespace.purge(scopes, dry_run=dry_run, visit=visit, hold_s=hold_s))
+    def purge(
+        self,
+        *scopes: Scope,
+        dry_run: bool = False,
+        visit: int = VISIT_LIMIT,
+        hold_s: int = 0,
+        lease_ms: int = LEASE_MS,
+    ) -> Purged:
+        return self.runner.run(
+            self.namespace.purge(scopes, dry_run=dry_run, visit=visit, hold_s=hold_s, lease_ms=lease_ms)
+        )
 
     def purge_everything(self) -> Purged:
         return self.runner.run(self.namespace.purge([], everything=True))

@@ -102,8 +102,20 @@ def test_who_waited_for_a_fill_that_was_overtaken_is_woken_by_the_one_that_took_
     turn(plain_site, "old")
     turn(plain_site, "waiting")
     plain_site.purge(USER_5)
-    turn(plain_site, "new")
-    assert plain_site.raw.hget(f"{{{plain_site.namespace.name}}}:f:{key_of('a')}", "waited") == b"1"
+    with plain_site.raw.pubsub(ignore_subscribe_messages=True) as subscription:
+        subscription.subscribe(wake_channel(plain_site.namespace))
+        subscription.get_message(timeout=1)  # the confirmation
+        turn(plain_site, "new")
+        message = subscription.get_message(timeout=5)
+    assert message and message["data"] == key_of("a").encode()
+
+
+def test_a_clock_that_was_set_back_makes_no_fill_lease_longer(plain_site: Site):
+    turn(plain_site, "first")
+    name = f"{{{plain_site.namespace.name}}}:f:{key_of('a')}"
+    plain_site.raw.pexpire(name, 3_600_000)
+    assert turn(plain_site, "waiting").wait_ms == LEASE_MS
+    assert plain_site.raw.pttl(name) <= LEASE_MS
 
 
 def test_a_lease_of_another_type_is_replaced(plain_site: Site):

@@ -84,11 +84,24 @@ def test_a_purge_names_the_members_whose_leases_last_and_for_how_long(site: Site
     site.register("b", "t")
     site.register("c", "lapsed")
     site.lapse("members", "lapsed")
-    remaining = dict(site.purge(USER_5).members)
+    remaining = dict(site.purge(USER_5, lease_ms=2 * MINUTE_MS).members)
     assert remaining.keys() == {"s", "t"}
     assert MINUTE_MS < remaining["s"] <= 2 * MINUTE_MS
     assert 0 < remaining["t"] <= MINUTE_MS
     assert site.raw.zrange(site.named("members"), 0, -1) == [b"t", b"s"]
+
+
+def test_a_clock_that_was_set_back_makes_no_lease_longer(site: Site):
+    site.register("a", "s", lease_ms=60 * MINUTE_MS)
+    operation = site.namespace.purge([USER_5], lease_ms=MINUTE_MS)
+    assert dict(site.runner.run(operation).members) == {"s": MINUTE_MS}
+    assert (site.raw.zscore(site.named("members"), "s") or 0) <= site.now_ms() + MINUTE_MS
+
+
+def test_the_session_before_is_waited_for_no_longer_when_its_memory_is_gone(site: Site):
+    site.register("a", "old")
+    site.runner.run(site.namespace.register("a", "new", former="old"))
+    assert sessions(site) == {"new"}
 
 
 def test_an_edge_that_has_come_back_is_two_members_until_the_first_lease_ends(site: Site):
