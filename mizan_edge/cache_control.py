@@ -33,7 +33,11 @@ class Governing:
 
 
 def governing(fields: Fields) -> Governing:
-    """Which directives count. RFC 9213 section 2.2: a malformed targeted field is ignored."""
+    """Which directives count. RFC 9213 section 2.2: a malformed targeted field is ignored.
+
+    Where there is `must-understand`, `no-store` is left out, since it is for caches that do not know the status of the
+    response (RFC 9111 section 5.2.2.3): `freshness.lifetime` gives these none.
+    """
     malformed = False
     for name in TARGETED:
         value = combined(fields, name)
@@ -41,9 +45,9 @@ def governing(fields: Fields) -> Governing:
             continue
         directives = _targeted(value)
         if directives is not None:
-            return Governing(directives, targeted=True, malformed=malformed)
+            return Governing(_understood(directives), targeted=True, malformed=malformed)
         malformed = True
-    return Governing(parse(combined(fields, "cache-control") or ""), malformed=malformed)
+    return Governing(_understood(parse(combined(fields, "cache-control") or "")), malformed=malformed)
 
 
 def parse(value: str) -> Directives:
@@ -64,6 +68,12 @@ def parse(value: str) -> Directives:
     return directives
 
 
+def _understood(directives: Directives) -> Directives:
+    if "must-understand" not in directives:
+        return directives
+    return {name: argument for name, argument in directives.items() if name != "no-store"}
+
+
 def _targeted(value: str) -> Directives | None:
     try:
         parsed = http_sf.parse(value.encode("latin-1", "replace"), tltype="dictionary")
@@ -75,7 +85,8 @@ def _targeted(value: str) -> Directives | None:
         if content is True:
             directives[name] = None
         elif content is not False:
-            directives[name] = str(content)
+            # RFC 9213 section 2.1: a string is no number of seconds, even one of digits. The quotes tell.
+            directives[name] = f'"{content}"' if isinstance(content, str) else str(content)
     return directives if directives else None
 
 
@@ -83,4 +94,5 @@ def delta_seconds(argument: str | None) -> int | None:
     """A directive's number of seconds; None where it is not one. RFC 9111 section 1.2.2."""
     if argument is None or not re.fullmatch(r"[0-9]+", argument):
         return None
-    return min(int(argument[:12]), _MAX_DELTA_S)
+    # Python refuses to read thousands of digits; zeros before them say nothing.
+    return min(int(argument.lstrip("0")[:12] or "0"), _MAX_DELTA_S)

@@ -35,8 +35,15 @@ def _not_modified(request: Request, response: Response) -> bool:
     if (wanted := request.get("if-none-match")) is not None:
         tag = response.get("etag")
         return tag is not None and (wanted.strip() == "*" or _weak(tag) in map(_weak, _ENTITY_TAG.findall(wanted)))
-    since, modified = timestamp(request.get("if-modified-since")), timestamp(response.get("last-modified"))
-    return since is not None and modified is not None and modified <= since
+    date = timestamp(response.get("date"))
+    since = timestamp(request.get("if-modified-since"), date)
+    if since is None:
+        return False
+    if response.get("last-modified") is None:
+        # RFC 9111 section 4.3.2, less the second of the date itself: another response may have been made within it.
+        return date is not None and date < since
+    modified = timestamp(response.get("last-modified"), date)
+    return modified is not None and modified <= since
 
 
 def _weak(tag: str) -> str:

@@ -1,17 +1,35 @@
 """How long a response is fresh, and how old it is. RFC 9111 section 4.2."""
 
+import re
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 
 from mizan_core.manifest import Context
-from mizan_edge.cache_control import Governing, delta_seconds
+from mizan_edge.cache_control import Directives, Governing, delta_seconds
 from mizan_edge.http import Response, values
 
 # Statuses that the manifest's `ttl` may be applied to.
 CACHEABLE_BY_DEFAULT = frozenset({200, 203, 204, 301, 308, 404, 410})
+# RFC 9110 section 15.1, but for 206, which is never stored.
+HEURISTICALLY_CACHEABLE = CACHEABLE_BY_DEFAULT | {300, 405, 414, 501}
+# RFC 9111 section 5.2.2.3: what may be stored of responses that only who knows their status may store.
+UNDERSTOOD = HEURISTICALLY_CACHEABLE | {302, 303, 307}
 # RFC 9111 section 4.2.2: "a typical setting of this fraction might be 10%".
 _HEURISTIC_FRACTION = 0.1
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAY = "mon|tue|wed|thu|fri|sat|sun"
+_LONG_DAY = "monday|tuesday|wednesday|thursday|friday|saturday|sunday"
+_MONTH = f"(?P<month>{'|'.join(_MONTHS)})"
+_TIME = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
+# RFC 9110 section 5.6.7: the format of today and the two of old, in lower case; RFC 9111 section 4.2 folds it.
+_HTTP_DATES = (
+    re.compile(rf"(?:{_DAY}), (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} gmt"),
+    re.compile(rf"(?:{_LONG_DAY}), (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} gmt"),
+    re.compile(rf"(?:{_DAY}) {_MONTH} (?P<day>[0-9]{{2}}| [0-9]) {_TIME} (?P<year>[0-9]{{4}})"),
+)
+# POSIX reads years of two digits as 1969 to 2068.
+_POSIX_YEAR = 2018
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +48,14 @@ class Lifetime:
 
 def lifetime(response: Response, context: Context, governing: Governing) -> Lifetime | None:
     """The response's lifetime in a context; None where neither it nor the manifest gives it one."""
+    directives = governing.directives
+    if "must-understand" in directives and response.status not in UNDERSTOOD:
+        return None
     ttl = explicit_ttl(response, governing)
     if ttl is None:
-        if governing.malformed or response.status not in CACHEABLE_BY_DEFAULT:
-            return None
-        ttl = heuristic_ttl(response) if context.ttl == "heuristic" else context.ttl
+        ttl = 0 if governing.malformed else _assumed_ttl(response, context, directives)
         if not ttl:
             return None
-    directives = governing.directives
     stale_allowed = not directives.keys() & {"must-revalidate", "proxy-revalidate", "s-maxage", "no-cache"}
     swr = delta_seconds(directives.get("stale-while-revalidate"))
     sie = delta_seconds(directives.get("stale-if-error"))
@@ -56,13 +74,23 @@ def explicit_ttl(response: Response, governing: Governing) -> int | None:
             return delta_seconds(governing.directives[directive]) or 0
     if governing.targeted or not (expires := values(response.fields, "expires")):
         return None
-    end, begin = timestamp(expires[0]), timestamp(response.get("date"))
+    begin = timestamp(response.get("date"))
+    end = timestamp(expires[0], begin)
     return max(0, int(end - begin)) if end is not None and begin is not None and len(expires) == 1 else 0
+
+
+def _assumed_ttl(response: Response, context: Context, directives: Directives) -> int:
+    """What the manifest gives a response that states no lifetime; 0 for none."""
+    if context.ttl != "heuristic":
+        return context.ttl if response.status in CACHEABLE_BY_DEFAULT else 0
+    # RFC 9111 section 4.2.2
+    return heuristic_ttl(response) if response.status in HEURISTICALLY_CACHEABLE or "public" in directives else 0
 
 
 def heuristic_ttl(response: Response) -> int:
     """A tenth of the time since the response was modified."""
-    modified, date = timestamp(response.get("last-modified")), timestamp(response.get("date"))
+    date = timestamp(response.get("date"))
+    modified = timestamp(response.get("last-modified"), date)
     if modified is None or date is None:
         return 0
     return max(0, int((date - modified) * _HEURISTIC_FRACTION))
@@ -74,13 +102,22 @@ def initial_age_s(response: Response) -> int:
     return ages[0] or 0 if ages else 0
 
 
-def timestamp(value: str | None) -> float | None:
-    """Seconds since the epoch of an HTTP date; None where it is none. RFC 9110 section 5.6.7."""
-    if value is None:
+def timestamp(value: str | None, seen_s: float | None = None) -> float | None:
+    """Seconds since the epoch of an HTTP date; None where it is none. RFC 9110 section 5.6.7.
+
+    A year of two digits is at most 50 years after `seen_s`, which is about when the message was made.
+    """
+    text = (value or "").lower()
+    match = next((match for pattern in _HTTP_DATES if (match := pattern.fullmatch(text))), None)
+    if match is None or int(match["second"]) > 60:
         return None
+    year, month, day = int(match["year"]), _MONTHS.index(match["month"]) + 1, int(match["day"])
     try:
-        moment = parsedate_to_datetime(value)
-        # RFC 9110 section 5.6.7: a date in one of the old formats is in UTC, although it does not say so.
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
+        if len(match["year"]) == 2:
+            latest = 50 + (_POSIX_YEAR if seen_s is None else datetime.fromtimestamp(seen_s, UTC).year)
+            year = latest - (latest - year) % 100
+        minute = datetime(year, month, day, int(match["hour"]), int(match["minute"]), tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
+    # Added afterwards: a datetime has no leap seconds.
+    return minute.timestamp() + int(match["second"])

@@ -59,7 +59,9 @@ async def test_a_fill_is_unconditional_and_serves_everybody(edge: RunningEdge, o
         ({"If-Modified-Since": NEW}, 304),
         ({"If-Modified-Since": "Mon Jan  1 00:00:10 2024"}, 304),
         ({"If-Modified-Since": OLD}, 200),
+        ({"If-Modified-Since": "Monday, 01-Jan-24 00:00:10 GMT"}, 304),
         ({"If-Modified-Since": "yesterday"}, 200),
+        ({"If-Modified-Since": NEW.replace("GMT", "+0000")}, 200),
         # RFC 9110 section 13.1.3: where both are there, the entity tag decides.
         ({"If-None-Match": '"v0"', "If-Modified-Since": NEW}, 200),
         ({"If-None-Match": '"v1"', "If-Modified-Since": OLD}, 304),
@@ -84,6 +86,28 @@ async def test_a_conditional_is_answered_from_the_entry(
     assert reply.body == (b"page" if (method, status) == ("GET", 200) else b"")
     assert reply["Content-Length"] == ("4" if status == 200 else None)
     assert reply["Content-Language"] == ("de" if status == 200 else None)
+
+
+@pytest.mark.parametrize(
+    ("kept", "since", "status"),
+    [
+        # RFC 9111 section 4.3.2: where nothing says when it was modified, its date says it was not after that.
+        ([("Date", MODIFIED)], NEW, 304),
+        ([("Date", MODIFIED)], OLD, 200),
+        # Within that second it may have been.
+        ([("Date", MODIFIED)], MODIFIED, 200),
+        # What says so wrongly says nothing.
+        ([("Date", OLD), ("Last-Modified", "yesterday")], NEW, 200),
+        ([("Date", "today")], NEW, 200),
+    ],
+)
+async def test_a_page_that_is_not_known_to_be_modified_is_as_old_as_its_date(
+    edge: RunningEdge, origin: Origin, kept: list[tuple[str, str]], since: str, status: int
+):
+    origin.script = lambda asked: Says("page", headers=kept)
+    await edge.get(VIEW)
+    reply = await edge.get(VIEW, {"If-Modified-Since": since})
+    assert (reply.status, reply.hit) == (status, True)
 
 
 async def test_a_response_without_a_validator_gets_one_that_follows_its_bytes(edge: RunningEdge, origin: Origin):
