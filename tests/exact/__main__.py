@@ -1,4 +1,8 @@
-"""`python -m tests.exact --seconds 60 --seed N`: one run; ends with status 1 when anything was stale or failed."""
+"""`python -m tests.exact --seconds 60 --seed N`: one run; ends with status 1 when anything was stale or failed.
+
+`python -m tests.exact --without MECHANISM`: the run that needs this mechanism, without it; ends with status 1 when
+nothing was stale.
+"""
 
 import argparse
 import asyncio
@@ -6,15 +10,22 @@ import sys
 from random import randrange
 
 from tests.exact.checker import check
+from tests.exact.directed import BY_MECHANISM, prove
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.exact", description="Checks exactness against faults.")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=None, help="by default another one each time")
+    parser.add_argument("--without", choices=BY_MECHANISM, help="switch a mechanism off, which must be found out")
     options = parser.parse_args()
-    tally = asyncio.run(check(randrange(1_000_000) if options.seed is None else options.seed, options.seconds))
-    for finding in tally.found[:100]:
+    seed = randrange(1_000_000) if options.seed is None else options.seed
+    if options.without:
+        tally = asyncio.run(prove(options.without, seed, without=True))
+        print(f"without {options.without}: {tally}")
+        return 0 if tally["stale"] else 1
+    tally = asyncio.run(check(seed, options.seconds))
+    for finding in tally.found[:200]:
         print(finding, file=sys.stderr)
     print(tally)
     return 1 if tally["stale"] or tally["failed"] else 0

@@ -3,22 +3,23 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from itertools import count
 from random import Random
 
+from mizan_edge.purge import PATIENCE_S
 from tests.exact import faults
 from tests.exact.faults import Planned
-from tests.exact.fleet import Edge, Fleet, running
-from tests.exact.origin import PAGES, SHOWN, USERS
+from tests.exact.fleet import EDGES, Edge, Fleet, running
+from tests.exact.origin import PAGES, SHOWN, USERS, VIEWERS, signed_in
 from tests.support import wire
 from tests.support.wire import Reply
 
 SILENCE_S = 10
-READERS, WRITERS = 16, 4
 _TIMES = 5
+_POPULAR = 3
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -28,12 +29,17 @@ class Tally:
 
     seed: int
     counts: Counter[str] = field(default_factory=Counter)
+    by_fault: Counter[str] = field(default_factory=Counter)
     found: list[str] = field(default_factory=list)
     """What was stale or failed, for people."""
+    happened: list[str] = field(default_factory=list)
+    """The faults, with the seconds of their begin and end."""
 
     def __str__(self) -> str:
-        names = ("reads", "hits", "writes", "faults", "stale", "failed", "excused")
-        return ", ".join(f"{self.counts[name]} {name}" for name in names) + f", seed {self.seed}"
+        names = ("reads", "hits", "writes", "faults", "stale", "failed", "excused", "disturbed")
+        kinds = ", ".join(f"{name} {times}" for name, times in sorted(self.by_fault.items()))
+        figures = ", ".join(f"{self.counts[name]} {name}" for name in names)
+        return f"{figures}, seed {self.seed}" + (f"\nfaults: {kinds}" if kinds else "")
 
     def __getitem__(self, name: str) -> int:
         return self.counts[name]
@@ -45,21 +51,40 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """A request, and the users whose versions are in its answer."""
+class Workload:
+    """Who reads and who writes what, and where."""
 
-    users: Sequence[int]
+    readers: int = 16
+    writers: int = 8
+    users: Sequence[int] = USERS
+    viewers: Sequence[int] = VIEWERS
+    read_at: Sequence[int] = range(EDGES)
+    write_at: Sequence[int] = range(EDGES)
+    checks: int = 3
+    """How often a writer reads at once what it has written."""
+    writing_s: float | None = None
+    """Writes end after so long; None: with the run. Whatever is purged later hides what was lost before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A request, and the subjects whose versions are in its answer."""
+
+    subjects: Sequence[int]
     method: str
     target: str
     headers: dict[str, str]
     body: bytes | None = None
 
 
-def draw_read(rng: Random) -> Read:
-    """A read of one user, or of several."""
-    user = rng.randrange(USERS)
-    language = {"Accept-Language": rng.choice(("de", "en"))}
-    page = Read([user], "GET", f"/profile/{user}/", language)
+def draw_read(rng: Random, users: Sequence[int], viewers: Sequence[int]) -> Read:
+    """A read of one user, by somebody who has signed in or not; or of several users."""
+    # A few are asked for more often: what nobody asks for twice is in no memory when it is purged.
+    user = rng.choice(users[:_POPULAR] if rng.random() < 0.5 else users)
+    viewer = rng.choice(viewers) if viewers and rng.random() < 0.4 else None
+    subjects, who = ([user], {}) if viewer is None else ([user, viewer], signed_in(viewer))
+    language = {"Accept-Language": rng.choice(("de", "en"))} | who
+    page = Read(subjects, "GET", f"/profile/{user}/", language)
     if user in PAGES:
         return page
     localized = f"?locale={language['Accept-Language']}" if rng.random() < 0.3 else ""
@@ -67,9 +92,9 @@ def draw_read(rng: Random) -> Read:
     return rng.choice(
         (
             page,
-            Read([user], "GET", f"/profile/{user}/{localized}", language),
-            Read([user], "GET", f"/api/mizan/ctx/user/?user_id={user}", {}),
-            Read([user], "POST", "/api/mizan/call/", _JSON, call),
+            Read(subjects, "GET", f"/profile/{user}/{localized}", language),
+            Read(subjects, "GET", f"/api/mizan/ctx/user/?user_id={user}", who),
+            Read(subjects, "POST", "/api/mizan/call/", _JSON | who, call),
             Read(SHOWN, "GET", "/catalog/hats/", {}),
         )
     )
@@ -78,14 +103,15 @@ def draw_read(rng: Random) -> Read:
 class Checker:
     """One run over a fleet."""
 
-    def __init__(self, fleet: Fleet, seed: int, seconds: float, writing_s: float) -> None:
+    def __init__(self, fleet: Fleet, seed: int, seconds: float, workload: Workload) -> None:
         self.tally = Tally(seed)
         self._fleet = fleet
         self._seed = seed
+        self._workload = workload
         self._clock = asyncio.get_running_loop().time
         self._began = self._clock()
         self._ends = self._began + seconds
-        self._written = self._began + writing_s
+        self._written = self._began + (seconds if workload.writing_s is None else workload.writing_s)
         self._numbers = count()
 
     async def run(self, lanes: list[list[Planned]]) -> Tally:
@@ -93,9 +119,9 @@ class Checker:
         async with asyncio.TaskGroup() as group:
             for lane in lanes:
                 group.create_task(self._break(lane))
-            for number in range(READERS):
+            for number in range(self._workload.readers):
                 group.create_task(self._read_on(Random(f"{self._seed} reader {number}")))
-            for number in range(WRITERS):
+            for number in range(self._workload.writers):
                 group.create_task(self._write_on(Random(f"{self._seed} writer {number}")))
         return self.tally
 
@@ -104,16 +130,19 @@ class Checker:
             await asyncio.sleep(planned.pause_s)
             if self._clock() > self._ends:
                 return
-            edge = self._fleet.edges[planned.edge]
+            edge, began = self._fleet.edges[planned.edge], self._at()
             try:
                 await faults.BY_NAME[planned.name](self._fleet, edge, planned.lasts_s)
                 self.tally.note("faults")
+                self.tally.by_fault[planned.name] += 1
+                self.tally.happened.append(f"{began}-{self._at()} {planned.name} edge {planned.edge}")
             except (TimeoutError, AssertionError, OSError, HTTPException) as error:
-                self.tally.note("failed", f"{self._at()} edge {planned.edge} after {planned.name}: {error!r}")
+                finding = f"{began}-{self._at()} edge {planned.edge} after {planned.name}: {error!r}"
+                self.tally.note("failed", finding)
 
     async def _read_on(self, rng: Random) -> None:
         while self._clock() < self._ends:
-            read = draw_read(rng)
+            read = draw_read(rng, self._workload.users, self._workload.viewers)
             for _ in range(_TIMES):  # a severed read is repeated, elsewhere by chance
                 if await self._read(rng, read):
                     break
@@ -121,69 +150,101 @@ class Checker:
             await asyncio.sleep(0.02 * rng.random())
 
     async def _read(self, rng: Random, read: Read) -> bool:
-        edge = rng.choice(self._fleet.edges)
-        expected, began = self._fleet.histories.expect(read.users, edge=edge.number), self._at()
+        edge = self._fleet.edges[rng.choice(self._workload.read_at)]
+        expected, began = self._fleet.histories.expect(read.subjects, edge=edge.number), self._at()
+        # A hit at an edge that nobody lets reach Redis would need an excuse of another kind: there is none.
+        without_lease = edge.without_lease
         reply = await self._ask(edge, read.method, read.target, read.headers, read.body)
         if reply is None:
             return False
         self.tally.note("reads")
         if reply.hit:
             self.tally.note("hits")
-        verdict = expected.judge(json.loads(reply.body))
+        shown = json.loads(reply.body)
+        verdict = expected.judge(shown, reaches_redis=not (without_lease and edge.without_lease))
         if verdict == "stale":
-            finding = f"{began}-{self._at()} edge {edge.number} {read.target} shows {reply.body!r} ({reply.cache})"
-            self.tally.note("stale", f"{finding}, at least {expected.binding}")
+            finding = f"{began}-{self._at()} edge {edge.number} {read.target} of {read.subjects} shows {shown}"
+            self.tally.note("stale", f"{finding} ({reply.cache}), at least {expected.binding}, or {expected.wanted}")
         elif verdict == "excused":
             self.tally.note("excused")
         return True
 
     async def _write_on(self, rng: Random) -> None:
+        subjects = (*self._workload.users, *self._workload.viewers)
         while self._clock() < self._written:
-            edge, user = rng.choice(self._fleet.edges), rng.randrange(USERS)
-            version = await (self._purge if rng.random() < 0.1 else self._rename)(rng, edge, user)
+            edge, subject = self._fleet.edges[rng.choice(self._workload.write_at)], rng.choice(subjects)
+            began_s = self._clock()
+            version = await (self._purge if rng.random() < 0.1 else self._change)(rng, edge, subject)
             if version is not None:
                 self.tally.note("writes")
-                self._fleet.histories.answered(user, version, edge=edge.number, cut=edge.cut)
+                # An edge answers sooner only what Redis has confirmed.
+                confirmed = not edge.cut or self._clock() - began_s < PATIENCE_S
+                self._fleet.histories.answered(subject, version, edge=edge.number, confirmed=confirmed)
+                await self._check(rng, subject)
             await asyncio.sleep(0.2 * rng.random())
 
-    async def _rename(self, rng: Random, edge: Edge, user: int) -> int | None:
+    async def _check(self, rng: Random, subject: int) -> None:
+        """Reads at once what was just written: who is late is late by little."""
+        users, viewers = self._workload.users, self._workload.viewers
+        for _ in range(self._workload.checks):
+            await self._read(
+                rng, draw_read(rng, users, [subject]) if subject in VIEWERS else draw_read(rng, [subject], viewers)
+            )
+
+    async def _change(self, rng: Random, edge: Edge, subject: int) -> int | None:
         """A mutation; the version that its answer has established, None where the outcome is not known."""
-        purges = "url" if user in PAGES else rng.choice((*["user"] * 6, "user and more", "context"))
+        if subject in VIEWERS:
+            fn, purges = "limit_viewer", rng.choice((*["viewer"] * 6, "context"))
+        else:
+            fn = "rename_user"
+            purges = "url" if subject in PAGES else rng.choice((*["user"] * 6, "user and more", "context"))
         write = next(self._numbers)
-        args = {"user_id": user, "write": write, "purges": purges}
-        body = json.dumps({"fn": "rename_user", "args": args}).encode()
-        # 502: the origin broke the connection, and what it had committed before that is purged.
-        reply = await self._ask(edge, "POST", "/api/mizan/call/", _JSON, body, also=502)
+        body = json.dumps({"fn": fn, "args": {"user_id": subject, "write": write, "purges": purges}}).encode()
+        reply = await self._ask(edge, "POST", "/api/mizan/call/", _JSON, body, write=write)
         return None if reply is None else self._fleet.site.committed.get(write)
 
-    async def _purge(self, rng: Random, edge: Edge, user: int) -> int | None:
+    async def _purge(self, rng: Random, edge: Edge, subject: int) -> int | None:
         """A change that no edge has seen, and a purge by somebody who knows of it."""
-        version = self._fleet.site.commit(user)
-        scopes = rng.choice(([f"user;user_id={user}"], ["user"]))
-        # 503: written down, and not confirmed by Redis within its time.
-        reply = await self._ask(edge, "POST", "/purge", {}, json.dumps({"scopes": scopes}).encode(), also=503)
-        return None if reply is None else version
+        version = self._fleet.site.commit(subject)
+        scope = f'user;*user="{subject}"' if subject in VIEWERS else f"user;user_id={subject}"
+        body = json.dumps({"scopes": [rng.choice((scope, "user"))]}).encode()
+        return None if await self._ask(edge, "POST", "/purge", {}, body) is None else version
 
     async def _ask(
-        self, edge: Edge, method: str, target: str, headers: dict[str, str], body: bytes | None, *, also: int = 200
+        self,
+        edge: Edge,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        *,
+        write: int | None = None,
     ) -> Reply | None:
         """The reply; None when there is none, which is a failure unless something was done to the edge meanwhile."""
         if not edge.alive:
             return None
-        disturbed, began = edge.disturbed, self._at()
+        disturbed, worker_disturbed, began = edge.disturbed, edge.worker_disturbed, self._at()
         try:
             async with asyncio.timeout(SILENCE_S):
                 if target == "/purge":
                     reply = await edge.administer(target, json.loads(body or b""))
                 else:
                     reply = await wire.request(edge.listen, method, target, headers, body)
-            if reply.status in (200, also):
+            # The origin broke the connection, and what it had committed before that is purged.
+            broken = reply.status == 502 and write in self._fleet.site.broken
+            # Written down, and not confirmed by Redis within its time.
+            journaled = reply.status == 503 and target == "/purge" and reply.json.get("journaled") is True
+            if reply.status == 200 or broken or journaled:
                 return reply
             finding = f"{reply.status} {reply.body[:200]!r}"
         except (OSError, TimeoutError, HTTPException) as error:
             finding = repr(error)
-        if edge.disturbed == disturbed and not edge.stopped:
-            self.tally.note("failed", f"{began}-{self._at()} edge {edge.number} {method} {target}: {finding}")
+        if edge.disturbed != disturbed or edge.stopped:
+            return None
+        if edge.worker_disturbed != worker_disturbed or edge.worker_stopped:
+            self.tally.note("disturbed")
+            return None
+        self.tally.note("failed", f"{began}-{self._at()} edge {edge.number} {method} {target}: {finding}")
         return None
 
     def _at(self) -> str:
@@ -195,14 +256,16 @@ async def check(
     seconds: float,
     *,
     lanes: list[list[Planned]] | None = None,
-    writing_s: float | None = None,
+    workload: Workload | None = None,
     forgetful: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> Tally:
-    """A run of its own fleet. The faults are those of the seed, unless `lanes` says which; writes end with the run, or
-    after `writing_s`: whatever is purged later hides what was lost before."""
-    async with running(Random(f"{seed} origin"), forgetful=forgetful) as fleet:
-        checker = Checker(fleet, seed, seconds, seconds if writing_s is None else writing_s)
+    """A run of its own fleet. The faults are those of the seed, unless `lanes` says which; `environment` is for the
+    processes of the edges."""
+    async with running(Random(f"{seed} origin"), forgetful=forgetful, environment=environment) as fleet:
+        checker = Checker(fleet, seed, seconds, workload or Workload())
         tally = await checker.run(faults.schedule(seed, seconds) if lanes is None else lanes)
         if tally.found:
+            tally.found.extend(tally.happened)
             tally.found.extend(line.rstrip() for edge in fleet.edges for line in edge.complaints())
         return tally

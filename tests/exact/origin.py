@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
@@ -9,18 +10,30 @@ from typing import Any
 
 from aiohttp import web
 
-USERS = 12
+from mizan_core.mwt import Keyring, mint, verify
+
+USERS = range(12)
 SHOWN = range(4)
 """The users in the overview, which says in X-Mizan-Scope that it depends on them."""
-PAGES = range(8, USERS)
+PAGES = range(8, 12)
 """The users of whom there is nothing but a page, which is purged by its URL."""
+VIEWERS = range(12, 14)
+"""Those who sign in: what they are shown of a user depends on what they may see, which has versions as well."""
+SUBJECTS = (*USERS, *VIEWERS)
+"""Everybody who has versions."""
 
 PURGES = {
-    "user": "user;user_id={user}",
-    "user and more": "nothing-here;a=1, user;user_id={user}, catalog;category=hats",
+    "user": "user;user_id={subject}",
+    "user and more": "nothing-here;a=1, user;user_id={subject}, catalog;category=hats",
     "context": "user",
-    "url": 'user;*url="/profile/{user}/"',
+    "url": 'user;*url="/profile/{subject}/"',
+    "viewer": 'user;*user="{subject}"',
 }
+
+MWT_SECRET = "mwt-secret-" * 4
+_KEYRING = Keyring.parse(MWT_SECRET)
+_PERMISSIONS = "p1"
+_SLOW_S = 1.2
 
 _USER = {
     "functions": [{"name": "user_profile", "path": "rpc"}, {"name": "profile_page", "path": "view"}],
@@ -37,64 +50,83 @@ def manifest(*, locale: bool) -> dict[str, Any]:
     user = _USER | ({"params": ["user_id", "locale"]} if locale else {})
     return {
         "contexts": {"user": user, "catalog": _CATALOG},
-        "mutations": {"rename_user": {"affects": [{"context": "user", "params": ["user_id"]}]}},
+        "mutations": {
+            "rename_user": {"affects": [{"context": "user", "params": ["user_id"]}]},
+            "limit_viewer": {"affects": [{"context": "user"}]},
+        },
     }
 
 
-class Site:
-    """Answers every read with the versions of its users, as a JSON list.
+def signed_in(viewer: int) -> dict[str, str]:
+    """The request field of a viewer who has just signed in."""
+    token = mint(_KEYRING, sub=str(viewer), pkey=_PERMISSIONS, now_s=int(time.time()))
+    return {"Authorization": f"Bearer {token}"}
 
-    # mutable state: `versions`; `committed`, the version that each write has made before it was answered or broken.
+
+class Site:
+    """Answers every read with the versions of its subjects, as a JSON list.
+
+    # mutable state: `versions`; `committed`, the version that each write has made before it was answered or broken;
+    # `broken`, the writes whose connection it broke.
     """
 
     def __init__(self, rng: Random, *, forgetful: bool = False) -> None:
         """`forgetful`: it does not always say what to purge, which the checker must find."""
-        self.versions = [1] * USERS
+        self.versions = [1] * len(SUBJECTS)
         self.committed: dict[int, int] = {}
+        self.broken: set[int] = set()
         self.breaking = False
         """Whether connections break under mutations."""
-        self.address = ""
+        self.slow = False
+        """Whether reads take long."""
         self._rng = rng
         self._forgetful = forgetful
 
-    def commit(self, user: int) -> int:
+    def commit(self, subject: int) -> int:
         """Makes a new version; gives it."""
-        self.versions[user] += 1
-        return self.versions[user]
+        self.versions[subject] += 1
+        return self.versions[subject]
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         call = json.loads(await request.read()) if request.method == "POST" else None
-        if call and call["fn"] == "rename_user":
-            return await self._rename(request, call["args"])
+        if call and call["fn"] != "user_profile":
+            return await self._change(request, call["args"])
         if call:
-            return await self._show([call["args"]["user_id"]], {})
+            return await self._show(request, call["args"]["user_id"])
         if request.path.startswith("/catalog/"):
-            return await self._show(SHOWN, {"X-Mizan-Scope": ", ".join(f"user;user_id={user}" for user in SHOWN)})
+            return await self._answer(SHOWN, {"X-Mizan-Scope": ", ".join(f"user;user_id={user}" for user in SHOWN)})
         if request.path.startswith("/profile/"):
             user = int(request.path.split("/")[2])
-            return await self._show([user], {"Vary": "Accept-Language"} if user % 2 else {})
-        return await self._show([int(request.query["user_id"])], {})
+            return await self._show(request, user, {"Vary": "Accept-Language"} if user % 2 else {})
+        return await self._show(request, int(request.query["user_id"]))
 
-    async def _show(self, users: Sequence[int], headers: dict[str, str]) -> web.Response:
-        body = json.dumps([self.versions[user] for user in users])
-        await asyncio.sleep(self._rng.choice((0, 0, 0.02, 0.05, 0.4)) * self._rng.random())
+    async def _show(self, request: web.BaseRequest, user: int, headers: dict[str, str] | None = None) -> web.Response:
+        _, _, token = request.headers.get("Authorization", "").partition(" ")
+        viewer = verify(_KEYRING, token, now_s=time.time())
+        return await self._answer([user, int(viewer.sub)] if viewer else [user], headers or {})
+
+    async def _answer(self, subjects: Sequence[int], headers: dict[str, str]) -> web.Response:
+        body = json.dumps([self.versions[subject] for subject in subjects])
+        longest_s = _SLOW_S if self.slow else self._rng.choice((0, 0, 0.02, 0.05, 0.4))
+        await asyncio.sleep(longest_s * self._rng.random())
         return web.Response(text=body, headers=headers)
 
-    async def _rename(self, request: web.BaseRequest, args: dict[str, Any]) -> web.Response:
-        user, write = args["user_id"], args["write"]
+    async def _change(self, request: web.BaseRequest, args: dict[str, Any]) -> web.Response:
+        subject, write = args["user_id"], args["write"]
         await asyncio.sleep(0.02 * self._rng.random())
         breaks = self._rng.choice(("before", "after", "late")) if self.breaking and self._rng.random() < 0.5 else None
         if breaks in (None, "after"):
-            self.committed[write] = self.commit(user)
+            self.committed[write] = self.commit(subject)
         await asyncio.sleep(0.05 * self._rng.random())
         if breaks:
-            assert request.transport is not None
-            request.transport.abort()
+            self.broken.add(write)
+            if request.transport is not None:  # else the edge has gone before
+                request.transport.abort()
         if breaks == "late":
             await asyncio.sleep(self._rng.random())
-            self.commit(user)
-        forgets = self._forgetful and self._rng.random() < 0.2
-        said = {} if forgets else {"X-Mizan-Invalidate": PURGES[args["purges"]].format(user=user)}
+            self.commit(subject)
+        forgets = self._forgetful and self._rng.random() < 0.5
+        said = {} if forgets else {"X-Mizan-Invalidate": PURGES[args["purges"]].format(subject=subject)}
         return web.Response(text="{}", headers=said)
 
 

@@ -1,11 +1,20 @@
-"""Peers at the level of bytes: an origin that says exactly what a test scripts, a link that can be cut or frozen."""
+"""Peers at the level of bytes: an origin that says exactly what a test scripts, a link to be cut, frozen or slowed."""
 
 import asyncio
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mizan_core.store.operations import script
 
 Talk = Callable[[StreamReader, StreamWriter], Awaitable[None]]
+Kind = Literal["any", "subscription", "lookups"]
+"""Connections to Redis: all of them, those that subscribe, those on which entries are looked up."""
+
+SIGNS: dict[Kind, bytes] = {"subscription": b"SUBSCRIBE", "lookups": script("read").sha.encode()}
+"""What a client says that makes its connection one of a kind."""
 
 
 @asynccontextmanager
@@ -37,59 +46,131 @@ async def read_head(reader: StreamReader) -> bytes:
     return await reader.readuntil(b"\r\n\r\n")
 
 
-class Link:
-    """A TCP address in front of a Redis on a Unix socket.
+@dataclass(frozen=True, slots=True)
+class Slowness:
+    """How slowly Redis is heard: at most `size` bytes at once, each time after as many seconds as `draw` says."""
 
-    # mutable state: `_frozen`, whether bytes flow; `_cut`, whether connections are taken; the open connections.
+    draw: Callable[[], float]
+    size: int = 65536
+
+
+@dataclass(eq=False, slots=True)
+class _Connection:
+    """A connection through a link: who passes its bytes, both ends, and what the client has shown itself to be."""
+
+    task: asyncio.Task[None]
+    ends: tuple[StreamWriter, StreamWriter]
+    kinds: set[Kind] = field(default_factory=lambda: {"any"})
+
+    def said(self, data: bytes) -> None:
+        """The client has said this."""
+        self.kinds |= {kind for kind, sign in SIGNS.items() if sign in data}
+
+    def abort(self) -> None:
+        for writer in self.ends:
+            writer.transport.abort()
+
+
+class Link:
+    """A TCP address in front of a Redis on a Unix socket. What is done to it is done to connections of one kind.
+
+    # mutable state: the kinds that are `_frozen` and `_cut` (None: no connection is), and that are heard slowly; the
+    # open connections.
     """
 
     def __init__(self, socket: str) -> None:
         self.url = ""
         self._socket = socket
-        self._flowing = asyncio.Event()
-        self._flowing.set()
-        self._cut = False
-        self._open: set[StreamWriter] = set()
+        self._frozen: Kind | None = None
+        self._cut: Kind | None = None
+        self._slow: tuple[Kind, Slowness] | None = None
+        self._thawed = asyncio.Event()
+        self._open: set[_Connection] = set()
 
-    def freeze(self) -> None:
+    def freeze(self, kind: Kind = "any") -> None:
         """From now on connections are taken, and no byte passes."""
-        self._flowing.clear()
+        self._frozen = kind
+        self._thawed.clear()
 
     def thaw(self) -> None:
         """What was held back passes, and all that follows."""
-        self._flowing.set()
+        self._frozen = None
+        self._thawed.set()
 
-    def cut(self) -> None:
-        """Breaks every connection, and takes no new one."""
-        self._cut = True
-        for writer in self._open:
-            writer.transport.abort()
+    def cut(self, kind: Kind = "any") -> None:
+        """Breaks every connection, and each new one as soon as it shows its kind."""
+        self._cut = kind
+        for connection in self._open:
+            if kind in connection.kinds:
+                connection.abort()
 
     def mend(self) -> None:
         """Takes connections again."""
-        self._cut = False
+        self._cut = None
+
+    def slow(self, slowness: Slowness, kind: Kind = "any") -> None:
+        """From now on Redis is heard slowly."""
+        self._slow = kind, slowness
+
+    def speed_up(self) -> None:
+        """Redis is heard at once again."""
+        self._slow = None
+
+    async def close(self) -> None:
+        """Breaks every connection; returns when all have ended."""
+        self.cut()
+        self.thaw()
+        if self._open:
+            await asyncio.wait([connection.task for connection in self._open])
 
     async def talk(self, reader: StreamReader, writer: StreamWriter) -> None:
         """Passes bytes both ways until either end closes."""
-        if self._cut:
+        if self._cut == "any":
             writer.transport.abort()
             return
         there_reader, there_writer = await asyncio.open_unix_connection(self._socket)
-        self._open |= {writer, there_writer}
+        task = asyncio.current_task()
+        assert task is not None
+        connection = _Connection(task, (writer, there_writer))
+        self._open.add(connection)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass(reader, there_writer))
-                group.create_task(self._pass(there_reader, writer))
+                group.create_task(self._say(connection, reader, there_writer))
+                group.create_task(self._hear(connection, there_reader, writer))
         finally:
-            self._open -= {writer, there_writer}
+            self._open.discard(connection)
 
-    async def _pass(self, reader: StreamReader, writer: StreamWriter) -> None:
+    async def _say(self, connection: _Connection, reader: StreamReader, writer: StreamWriter) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
-                await self._flowing.wait()
+                connection.said(data)
+                if self._cut in connection.kinds:
+                    connection.abort()
+                await self._flowing(connection)
                 writer.write(data)
                 await writer.drain()
         writer.close()
+
+    async def _hear(self, connection: _Connection, reader: StreamReader, writer: StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(self._size(connection)):
+                if (slowness := self._slowness(connection)) is not None:
+                    await asyncio.sleep(slowness.draw())
+                await self._flowing(connection)
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def _flowing(self, connection: _Connection) -> None:
+        while self._frozen in connection.kinds:
+            await self._thawed.wait()
+
+    def _slowness(self, connection: _Connection) -> Slowness | None:
+        return self._slow[1] if self._slow is not None and self._slow[0] in connection.kinds else None
+
+    def _size(self, connection: _Connection) -> int:
+        slowness = self._slowness(connection)
+        return 65536 if slowness is None else slowness.size
 
 
 @asynccontextmanager
@@ -101,4 +182,4 @@ async def linked(socket: str) -> AsyncIterator[Link]:
         try:
             yield link
         finally:
-            link.thaw()
+            await link.close()
