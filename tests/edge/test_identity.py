@@ -21,13 +21,14 @@ NOW = int(time.time())
 CREDENTIALS = "fwd=bypass; detail=credentials"
 
 
-def token(sub: str = "5", pkey: str = "p1", *, secret: str = MWT_SECRET, now_s: int = NOW, **how: Any) -> str:
-    return mint(Keyring.parse(secret), sub=sub, pkey=pkey, now_s=now_s, **how)
+def token(sub: str = "5", pkey: str = "p1", *, secret: str = MWT_SECRET, now_s: int = NOW) -> str:
+    # For longer than the suite takes.
+    return mint(Keyring.parse(secret), sub=sub, pkey=pkey, now_s=now_s, lifetime_s=3600)
 
 
 def forged(*, headers: dict[str, Any] | None = None, algorithm: str = "HS256", **claims: Any) -> str:
     """A token like a good one but for what is said; a claim that is None is left out."""
-    good = {"sub": "5", "pkey": "p1", "aud": "mizan", "iat": NOW, "exp": NOW + 300}
+    good = {"sub": "5", "pkey": "p1", "aud": "mizan", "iat": NOW, "exp": NOW + 3600}
     kept = {name: value for name, value in (good | claims).items() if value is not None}
     secret = MWT_SECRET * 2 if algorithm != "none" else ""
     key = MWT_SECRET if algorithm == "HS256" else secret
@@ -114,10 +115,10 @@ NOBODY: dict[str, Headers] = {
     "two users in two cookies": cookie(f"mizan_mwt={token('5')}", f"__Host-mizan_mwt={token('6')}"),
     "two users in one cookie": cookie(f"mizan_mwt={token('5')}", f"mizan_mwt={token('6')}"),
     "one user, two sets of rights": [*bearer(token()), *cookie(f"mizan_mwt={token(pkey='p2')}")],
-    "a valid and an expired token": [*bearer(token()), *cookie(f"mizan_mwt={token(now_s=NOW - 900)}")],
+    "a valid and an expired token": [*bearer(token()), *cookie(f"mizan_mwt={token(now_s=NOW - 9000)}")],
     "a valid token and nonsense": [*bearer(token()), *cookie("mizan_mwt=abc")],
-    "an expired token": bearer(token(now_s=NOW - 900)),
-    "an expired cookie": cookie(f"mizan_mwt={token(now_s=NOW - 900)}", "sessionid=abc"),
+    "an expired token": bearer(token(now_s=NOW - 9000)),
+    "an expired cookie": cookie(f"mizan_mwt={token(now_s=NOW - 9000)}", "sessionid=abc"),
     "a token of the future": bearer(forged(nbf=NOW + 900)),
     "another secret": bearer(token(secret="another-secret-another-secret-another")),
     "no type": bearer(forged(headers={"typ": None})),
