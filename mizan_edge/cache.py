@@ -104,8 +104,13 @@ class Cache:
             stored = payload if isinstance(payload, StoredResponse) else None
             return Found(stored, names, look.fence, look.now_ms, mark, vary, key, look.seal)
 
-    async def keep(self, reading: Reading, found: Found, stored: StoredResponse, how: Storable) -> StoreReply | None:
-        """Stores a response, and whatever record leads to it. None where Redis has failed."""
+    async def keep(
+        self, reading: Reading, found: Found, stored: StoredResponse, how: Storable, *, confirmed: bool = False
+    ) -> StoreReply | None:
+        """Stores a response, and whatever record leads to it. None where Redis has failed.
+
+        `confirmed`: it is what was found, which the origin has confirmed; if that still lies there.
+        """
         variants: list[tuple[str | None, Payload]] = [(policy.variant_of(reading.request, how.vary), stored)]
         if how.vary:
             variants.append((None, VaryRecord(how.vary)))
@@ -122,6 +127,7 @@ class Cache:
                     shapes={scope.context: contexts[scope.context].shape for scope in how.scopes},
                     began_ms=found.now_ms,
                     retention_ms=(how.lifetime.retention_s - stored.initial_age_s) * 1000,
+                    expected=found.seal if confirmed and key == found.key else b"",
                 )
                 reply = await self._reads.run(operation)
                 if reply == "unadopted":

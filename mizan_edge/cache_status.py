@@ -38,6 +38,6 @@ def forwarded(outcome: Forwarded, *, stored: bool = False, collapsed: bool = Fal
         text += "; stored"
     if collapsed:
         text += "; collapsed"
-    if status is not None and status >= 400:
+    if status is not None and (status >= 400 or status == 304):
         text += f"; fwd-status={status}"
     return text

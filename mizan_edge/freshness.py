@@ -39,11 +39,13 @@ class Lifetime:
     ttl_s: int
     swr_s: int = 0
     sie_s: int = 0
+    keep_s: int = 0
+    """For how long it is worth keeping beyond `ttl` because the origin can be asked whether it still holds."""
 
     @property
     def retention_s(self) -> int:
         """How long it is worth keeping."""
-        return self.ttl_s + max(self.swr_s, self.sie_s)
+        return self.ttl_s + max(self.swr_s, self.sie_s, self.keep_s)
 
 
 def lifetime(response: Response, context: Context, governing: Governing) -> Lifetime | None:

@@ -17,6 +17,7 @@ HOP_BY_HOP = frozenset(
         "keep-alive",
         "proxy-connection",
         "proxy-authenticate",
+        "proxy-authentication-info",
         "proxy-authorization",
         "te",
         "trailer",

@@ -37,6 +37,8 @@ _METHOD_OVERRIDE = frozenset({"x-http-method-override", "x-http-method", "x-meth
 # RFC 9111 section 3.5: what allows a response to a request with Authorization to be shared.
 _SHARES_AUTHORIZED = frozenset({"public", "s-maxage", "must-revalidate"})
 _MAX_SCOPE_BYTES = 64 * 1024
+# How long what is stale is kept where a 304 can make it fresh again.
+_KEEP_S = 3600
 # RFC 5861 section 4
 _ERRORS = (500, 502, 503, 504)
 
@@ -188,15 +190,35 @@ def usable_on_error(request: Request, status: int, stored: StoredResponse, looku
     return 0 <= stale_s < stored.lifetime.sie_s and may_answer(lookup, tuple(members(stored.response.get("vary"))))
 
 
+def usable_meanwhile(request: Request, stored: StoredResponse, lookup: Lookup, now_ms: int) -> bool:
+    """Whether a stale response may answer while a fresh one is fetched. RFC 5861 section 3."""
+    wanted = parse(request.get("cache-control") or "").keys()
+    if lookup.forced or lookup.only_if_cached or wanted & {"max-age", "min-fresh"}:
+        return False
+    stale_s = -stored.ttl_s(now_ms)
+    return 0 <= stale_s < stored.lifetime.swr_s and may_answer(lookup, tuple(members(stored.response.get("vary"))))
+
+
 def may_answer(lookup: Lookup, vary: tuple[str, ...]) -> bool:
     """Whether a response that varies by these fields can be the answer to a request that has the look-up's fields."""
     return all(name in vary for name in lookup.partial_page) and lookup.misspelt.isdisjoint(vary)
 
 
-def fill_request(request: Request, lookup: Lookup, context: Context) -> Request:
-    """The request that fetches what may be stored: without the client's conditionals, and in public without cookies."""
+def to_confirm(lookup: Lookup, stored: StoredResponse | None) -> StoredResponse | None:
+    """The stored response of which the origin may be asked whether it still holds, if there is one."""
+    if stored is None or not stored.conditions:
+        return None
+    return stored if may_answer(lookup, tuple(members(stored.response.get("vary")))) else None
+
+
+def fill_request(request: Request, lookup: Lookup, context: Context, known: StoredResponse | None) -> Request:
+    """The request that fetches what may be stored: without the client's conditionals, and in public without cookies.
+
+    `known`: asks whether that still holds.
+    """
     without = CONDITIONALS | {"cookie"} if context.scope == "public" else CONDITIONALS
-    return replace(request, target=lookup.resource.target, fields=dropped(request.fields, without))
+    fields = (*dropped(request.fields, without), *(known.conditions if known else ()))
+    return replace(request, target=lookup.resource.target, fields=fields)
 
 
 def vary_names(response: Response, scope: str) -> tuple[str, ...] | None:
@@ -239,7 +261,10 @@ def storable(request: Request, lookup: Lookup, response: Response, contexts: dic
     if context.scope == "user" and said and said != [lookup.partition.name]:
         return "partition"
     rules = governing(response.fields)
-    if not rules.directives.keys().isdisjoint(FORBIDDING):
+    forbidding = rules.directives.keys() & set(FORBIDDING)
+    validated = any(values(response.fields, name) for name in ("etag", "last-modified"))
+    # What may not be used without asking the origin may be kept for that.
+    if forbidding and (forbidding != {"no-cache"} or not validated):
         return "directives"
     if context.scope == "public" and lookup.named and not rules.directives.keys() & _SHARES_AUTHORIZED:
         return "authorization"
@@ -249,7 +274,13 @@ def storable(request: Request, lookup: Lookup, response: Response, contexts: dic
     if not may_answer(lookup, vary):
         return "partial-page"
     life = lifetime(response, context, rules)
-    if life is None or life.ttl_s <= initial_age_s(response):
+    if life is None:
+        return "lifetime"
+    if forbidding:
+        life = Lifetime(0)
+    if validated:
+        life = replace(life, keep_s=_KEEP_S)
+    if life.retention_s <= initial_age_s(response):
         return "lifetime"
     scopes = dependencies(lookup, response.fields, contexts)
     return "scope" if scopes is None else Storable(life, vary, scopes)

@@ -9,7 +9,7 @@ invalidates has been purged.
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import assert_never
 
 from mizan_core.resolve import Purge
@@ -36,6 +36,7 @@ from mizan_edge.origin import Exchange, Origin
 from mizan_edge.policy import Lookup, Pass, Storable
 from mizan_edge.routes import Resource, Uncacheable
 from mizan_edge.site import InUse, Rules, Site
+from mizan_edge.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ _NOTEWORTHY = {
 }
 
 # The next who asks may share again: this response is there, or was overtaken by a purge.
-_SHARED_OR_OVERTAKEN = ("stored", "overtaken", "incarnation", "trimmed")
+_SHARED_OR_OVERTAKEN = ("stored", "overtaken", "changed", "incarnation", "trimmed")
 _NO_STORE = Forwarded("bypass", "store")
 # A body that takes longer to arrive is passed on as it comes, and not stored.
 _COLLECT_S = 5.0
@@ -56,7 +57,10 @@ _JOINS = 3
 
 
 class Proxy:
-    """Answers requests from the store and the origin."""
+    """Answers requests from the store and the origin.
+
+    # mutable state: `_refreshing`, the keys of what is fetched in the background.
+    """
 
     def __init__(
         self,
@@ -69,6 +73,7 @@ class Proxy:
         invalidation: Invalidation,
         flights: Flights,
         counters: Counters,
+        tasks: Tasks,
     ) -> None:
         self._in_use = in_use
         self._rules = rules
@@ -78,6 +83,8 @@ class Proxy:
         self._invalidation = invalidation
         self._flights = flights
         self._counters = counters
+        self._tasks = tasks
+        self._refreshing: set[str] = set()
 
     async def answer(self, request: Request, body: Body, peer: Peer) -> Answer:
         """The answer to a request. Every failure of the origin is an answer too."""
@@ -155,15 +162,45 @@ class Proxy:
             now_ms = self._memory.redis_ms()
             if policy.usable(reading.request, stored, reading.lookup, now_ms):
                 return self._hit(reading, stored, now_ms)
+            if policy.usable_meanwhile(reading.request, stored, reading.lookup, now_ms):
+                self._refresh(reading, body)
+                return self._hit(reading, stored, now_ms)
         try:
             found = await self._cache.look_up(reading, mark)
         except StoreError as error:
             return await self._without_store(reading, body, error)
         if stored := self._usable(reading, found):
             return self._hit(reading, stored, found.now_ms)
+        if (
+            found.stored is not None
+            and policy.usable_meanwhile(reading.request, found.stored, reading.lookup, found.now_ms)
+            and self._memory.still(mark)
+        ):
+            self._refresh(reading, body)
+            return self._hit(reading, found.stored, found.now_ms)
         if reading.lookup.only_if_cached:
             return _nothing_cached()
         return await self._fill(reading, body, found)
+
+    def _refresh(self, reading: Reading, body: Body) -> None:
+        """Has what is stale fetched in the background, once at a time."""
+        key = policy.entry_key(reading.site.keys, reading.request, reading.lookup)
+        if reading.lookup.store and key not in self._refreshing:
+            self._refreshing.add(key)
+            self._tasks.start(self._refresh_now(reading, body, key), "refresh")
+
+    async def _refresh_now(self, reading: Reading, body: Body, key: str) -> None:
+        try:
+            mark = self._memory.mark()
+            if mark is None:
+                return
+            found = await self._cache.look_up(reading, mark)
+            if self._usable(reading, found) is None:
+                (await self._fill(reading, body, found)).close()
+        except StoreError as error:
+            log.debug("what is stale is not refreshed: %s", error)
+        finally:
+            self._refreshing.discard(key)
 
     async def _fill(self, reading: Reading, body: Body, found: Found) -> Answer:
         """Fetches what is missing, or waits for whoever does."""
@@ -243,11 +280,8 @@ class Proxy:
         """Asks the origin, stores what may be stored, and answers; those who have joined the flight as well."""
         flight = flight or self._flights.unshared(found.key, reading.site, found.mark)
         flight.alone_ms = ALONE_MS
-        contexts = reading.site.manifest.contexts
         try:
-            exchange = await self._send(
-                policy.fill_request(reading.request, reading.lookup, contexts[reading.context]), body
-            )
+            exchange, head, known = await self._ask(reading, body, found)
         except OriginError as error:
             self._flights.land(flight, Landed(error=error))
             return self._failed_over(reading, found, error, why)
@@ -258,13 +292,13 @@ class Proxy:
             flight.alone_ms = 0
             self._flights.land(flight, Landed(error=OriginError(status, "The origin has failed.")))
             return stale
-        verdict = policy.storable(reading.request, reading.lookup, exchange.response, contexts)
+        verdict = self._storable(reading, head)
         if not isinstance(verdict, Storable):
             self._flights.land(flight, Landed())
-            self._unstorable(reading, exchange.response, verdict)
+            self._unstorable(reading, head, verdict)
             return self._relay(exchange, forwarded(why, status=status))
         try:
-            whole, rest = await collect(exchange.body(), self._rules.max_entry_bytes, late=_late())
+            whole, rest = (known.body, None) if known else await self._collect(exchange)
         except OriginError as error:
             exchange.close()
             self._flights.land(flight, Landed(error=error))
@@ -274,18 +308,44 @@ class Proxy:
             self._counters.count("requests", reading.context, "unstorable-size")
             return self._relay(exchange, forwarded(why, status=status), rest)
         # RFC 9111 section 4.2.3: a response ages from when it was asked for.
-        stored = StoredResponse.of(exchange.response, whole, found.now_ms, verdict.lifetime)
+        stored = StoredResponse.of(head, whole, found.now_ms, verdict.lifetime)
         reply = None
         # What began under another manifest was judged by it.
         if self._memory.still(found.mark) and reading.site is self._in_use.site:
-            reply = await self._cache.keep(reading, found, stored, verdict)
-        if reply in _SHARED_OR_OVERTAKEN:
+            reply = await self._cache.keep(reading, found, stored, verdict, confirmed=known is not None)
+        if stored.ttl_s(found.now_ms) <= 0:
+            self._flights.land(flight, Landed())  # whoever joined has to ask for himself
+        elif reply in _SHARED_OR_OVERTAKEN:
             flight.alone_ms = 0
         # Even where a purge has overtaken it: who has joined came before that.
         self._flights.land(flight, _landed(reading, stored, index_names(verdict.scopes)))
         kept = reply == "stored"
         self._counters.count("requests", reading.context, "miss" if kept else "miss-unstored")
         return self._from_stored(reading, stored, forwarded(why, stored=kept, status=status), None)
+
+    async def _ask(
+        self, reading: Reading, body: Body, found: Found
+    ) -> tuple[Exchange, Response, StoredResponse | None]:
+        """The origin's answer, the head that follows from it, and the stored response that it has confirmed, if any."""
+        context = reading.site.manifest.contexts[reading.context]
+        known = policy.to_confirm(reading.lookup, found.stored)
+        exchange = await self._send(policy.fill_request(reading.request, reading.lookup, context, known), body)
+        if exchange.response.status != 304 or known is None:
+            return exchange, exchange.response, None
+        await collect(exchange.body(), 0)  # there is none; the connection can be used again
+        confirmed = known.confirmed(exchange.response)
+        if confirmed is not None and isinstance(self._storable(reading, confirmed), Storable):
+            return exchange, confirmed, known
+        # It stands for something else, or may have been meant for somebody else.
+        exchange = await self._send(policy.fill_request(reading.request, reading.lookup, context, None), body)
+        return exchange, exchange.response, None
+
+    def _storable(self, reading: Reading, head: Response) -> Storable | policy.Refusal:
+        return policy.storable(reading.request, reading.lookup, head, reading.site.manifest.contexts)
+
+    async def _collect(self, exchange: Exchange) -> tuple[bytes, AsyncIterator[bytes] | None]:
+        until_s = time.monotonic() + _COLLECT_S
+        return await collect(exchange.body(), self._rules.max_entry_bytes, late=lambda: time.monotonic() > until_s)
 
     async def _without_store(self, reading: Reading, body: Body, error: StoreError) -> Answer:
         self._counters.count("store_errors", "read")
@@ -375,12 +435,6 @@ class Proxy:
         self._counters.count("origin_errors", str(error.status))
         log.error("%s", error)
         return refusal(error.status, str(error), forwarded(why))
-
-
-def _late() -> Callable[[], bool]:
-    """Says whether whoever waits for a body has waited too long."""
-    until_s = time.monotonic() + _COLLECT_S
-    return lambda: time.monotonic() > until_s
 
 
 def _nothing_cached() -> Answer:

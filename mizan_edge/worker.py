@@ -88,6 +88,7 @@ async def serving(
                 invalidation=Invalidation(purges, counters),
                 flights=flights,
                 counters=counters,
+                tasks=tasks,
             )
             runner = web.ServerRunner(make_server(proxy, rules), shutdown_timeout=SHUTDOWN_S)
             await runner.setup()

@@ -28,7 +28,9 @@ LEASE_MS = 2000
 
 T = TypeVar("T")
 
-StoreReply = Literal["stored", "incarnation", "trimmed", "overtaken", "held", "shape", "unadopted", "malformed"]
+StoreReply = Literal[
+    "stored", "incarnation", "trimmed", "overtaken", "changed", "held", "shape", "unadopted", "malformed"
+]
 
 
 class StoreError(MizanError):
@@ -178,9 +180,11 @@ class Namespace:
         shapes: Mapping[str, str],
         retention_ms: int,
         began_ms: int,
+        expected: bytes = b"",
     ) -> Operation[StoreReply]:
         """Stores a payload under `key`, indexed by the scopes it depends on, unless a purge has overtaken `fence`.
 
+        `expected` is the seal of the entry that it was made from, if that must still lie there.
         `began_ms` is when the fill began, by the clock of the look-up that gave the fence: holds are judged by it.
         `shapes` has the shape of each context among the scopes. Raises EntryError where the scopes are too many.
         """
@@ -189,7 +193,7 @@ class Namespace:
         return Operation(
             script("store"),
             [self.control, self.entry(key)],
-            [nonce(), key, value, retention_ms, began_ms, *pairs],
+            [nonce(), key, value, retention_ms, began_ms, expected, *pairs],
             lambda reply: cast(StoreReply, reply.decode()),
         )
 

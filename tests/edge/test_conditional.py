@@ -214,5 +214,5 @@ async def test_a_304_to_a_fill_is_not_taken_for_a_page(edge: RunningEdge, origin
     origin.script = lambda asked: Says(status=304, headers=[("Cache-Control", "max-age=60")])
     for hits in (1, 2):
         reply = await edge.get(VIEW)
-        assert (reply.status, reply.cache) == (304, "fwd=uri-miss")
+        assert (reply.status, reply.cache) == (304, "fwd=uri-miss; fwd-status=304")
         assert origin.hits == hits

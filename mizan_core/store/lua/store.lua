@@ -7,9 +7,10 @@
 --       3 the entry's bytes; the fence token and the index names stand in its header
 --       4 its retention in ms
 --       5 when its fill began, ms of Redis' clock
---       6.. pairs: a context that it is indexed under, that context's shape
+--       6 the seal of what must still lie there, '' for whatever does
+--       7.. pairs: a context that it is indexed under, that context's shape
 -- Returns 'stored', or why not: 'incarnation' (the fence is of another one, or of the future), 'trimmed' (too old to be
--- judged), 'overtaken' (by a matching purge), 'held' (begun while a matching hold lasts), 'shape' (somebody indexes the context otherwise), 'unadopted' (nobody has said how it is
+-- judged), 'overtaken' (by a matching purge), 'changed' (something else lies there), 'held' (begun while a matching hold lasts), 'shape' (somebody indexes the context otherwise), 'unadopted' (nobody has said how it is
 -- indexed), 'malformed'.
 
 local c = control(ARGV[1])
@@ -20,16 +21,17 @@ if header.inc ~= c.inc or header.seq > c.seq then return 'incarnation' end
 if header.seq < c.epoch then return 'overtaken' end
 if header.seq < c.floor then return 'trimmed' end
 if overtaken(log_key, header, header.seq) then return 'overtaken' end
+if ARGV[6] ~= '' and redis.pcall('GETRANGE', KEYS[2], 0, 31) ~= ARGV[6] then return 'changed' end
 -- The same question about holds: is there a matching one that ends later than the fill began?
 if overtaken(holds_key, header, tonumber(ARGV[5])) then return 'held' end
 
-for i = 6, #ARGV, 2 do
+for i = 7, #ARGV, 2 do
   local shape = redis.call('HGET', prefix .. 'shapes', ARGV[i])
   if not shape then return 'unadopted' end
   if shape ~= ARGV[i + 1] then return 'shape' end
 end
 -- The first write, and one that a full memory refuses: then nothing has been done.
-for i = 6, #ARGV, 2 do
+for i = 7, #ARGV, 2 do
   redis.call('SADD', prefix .. 'contexts', ARGV[i])
 end
 

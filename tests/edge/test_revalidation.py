@@ -1,0 +1,178 @@
+"""What is stale is confirmed by the origin rather than sent again. RFC 9111 sections 3.2 and 4.3."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from tests.edge.conftest import MANIFEST, EdgeFactory, RunningEdge
+from tests.support.origin import Asked, Origin, Says, until
+
+VIEW = "/catalog/hats/"
+TAG = ("ETag", '"v1"')
+MODIFIED = ("Last-Modified", "Tue, 14 Nov 2023 22:13:20 GMT")
+STALE = ("Cache-Control", "max-age=0")
+FRESH = ("Cache-Control", "max-age=60")
+
+
+def confirming(*headers: tuple[str, str], then: tuple[tuple[str, str], ...] = (FRESH,)) -> Callable[[Asked], Says]:
+    """An origin that answers conditional requests with a 304 that says `then`, and others with a page."""
+
+    def script(asked: Asked) -> Says:
+        if asked.get("If-None-Match") or asked.get("If-Modified-Since"):
+            return Says(status=304, headers=list(then))
+        return Says("page", headers=list(headers))
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("validators", "asked"),
+    [
+        ([TAG], [("If-None-Match", '"v1"')]),
+        ([("ETag", 'W/"v1"')], [("If-None-Match", 'W/"v1"')]),
+        ([MODIFIED], [("If-Modified-Since", MODIFIED[1])]),
+        ([TAG, MODIFIED], [("If-None-Match", '"v1"'), ("If-Modified-Since", MODIFIED[1])]),
+    ],
+)
+@pytest.mark.parametrize("near", [0, 1 << 20])
+async def test_a_304_makes_what_is_stored_fresh(
+    make_edge: EdgeFactory,
+    origin: Origin,
+    validators: list[tuple[str, str]],
+    asked: list[tuple[str, str]],
+    near: int,
+):
+    edge = await make_edge(near=near)
+    origin.script = confirming(STALE, *validators)
+    assert (await edge.get(VIEW)).cache == "fwd=uri-miss; stored"
+    reply = await edge.get(VIEW, {"If-None-Match": '"another"'})
+    assert (reply.status, reply.body, reply.cache) == (200, b"page", "fwd=stale; stored; fwd-status=304")
+    sent = [pair for pair in origin.asked[1].headers if pair[0].startswith("If-")]
+    assert sent == asked, "its own conditions, and not the client's"
+    reply = await edge.get(VIEW)
+    assert reply.hit and reply.body == b"page"
+    assert origin.hits == 2
+
+
+async def test_an_entity_tag_of_the_edge_is_nothing_to_ask_the_origin_with(edge: RunningEdge, origin: Origin):
+    origin.script = lambda asked: Says("page", headers=[("Cache-Control", "max-age=1, stale-if-error=60")])
+    assert (await edge.get(VIEW))["ETag"]
+    await until_stale(edge)
+    await edge.get(VIEW)
+    assert origin.asked[-1].get("If-None-Match") is None
+
+
+async def until_stale(edge: RunningEdge) -> None:
+    while (await edge.get(VIEW, {"Cache-Control": "only-if-cached"})).status == 200:
+        pass
+
+
+async def test_the_fields_of_the_304_take_the_place_of_the_stored_ones(edge: RunningEdge, origin: Origin):
+    origin.script = confirming(
+        STALE, TAG, ("X-One", "old"), ("X-Two", "kept"), ("Age", "7"), then=(FRESH, ("X-One", "new"), TAG)
+    )
+    await edge.get(VIEW)
+    await edge.get(VIEW)
+    reply = await edge.get(VIEW)
+    assert reply.hit
+    assert (reply["X-One"], reply["X-Two"], reply["Age"]) == ("new", "kept", "0")
+    assert (reply["Content-Length"], reply["Cache-Control"]) == ("4", "max-age=60")
+
+
+async def test_a_304_with_another_tag_is_not_taken_for_the_stored_page(edge: RunningEdge, origin: Origin):
+    origin.script = confirming(STALE, TAG, then=(FRESH, ("ETag", '"v2"')))
+    await edge.get(VIEW)
+    reply = await edge.get(VIEW)
+    assert (reply.status, reply.body) == (200, b"page")
+    assert [asked.get("If-None-Match") for asked in origin.asked] == [None, '"v1"', None]
+
+
+async def test_a_304_made_for_somebody_else_is_not_taken_for_the_stored_page(edge: RunningEdge, origin: Origin, tokens):
+    origin.script = confirming(STALE, TAG, then=(FRESH, ("X-Mizan-Partition", "user:7:p1")))
+    user = tokens("5")
+    await edge.get("/profile/5/", user)
+    await edge.get("/profile/5/", user)
+    assert origin.asked[-1].get("If-None-Match") is None
+    assert not (await edge.get("/profile/5/", user)).hit
+
+
+async def test_the_clients_own_condition_is_answered_from_what_was_confirmed(edge: RunningEdge, origin: Origin):
+    origin.script = confirming(STALE, TAG)
+    await edge.get(VIEW)
+    reply = await edge.get(VIEW, {"If-None-Match": '"v1"'})
+    assert (reply.status, reply.body) == (304, b"")
+
+
+async def test_no_cache_means_that_the_origin_is_asked_each_time(edge: RunningEdge, origin: Origin):
+    origin.script = confirming(("Cache-Control", "no-cache"), TAG, then=(TAG,))
+    for _ in range(3):
+        reply = await edge.get(VIEW)
+        assert (reply.status, reply.body, reply.hit) == (200, b"page", False)
+    assert [asked.get("If-None-Match") for asked in origin.asked] == [None, '"v1"', '"v1"']
+
+
+async def test_a_304_revives_nothing_that_was_purged_meanwhile(edge: RunningEdge, origin: Origin):
+    asked_for, go_on = asyncio.Event(), asyncio.Event()
+
+    async def script(asked: Asked) -> Says:
+        if asked.get("If-None-Match"):
+            asked_for.set()
+            await go_on.wait()
+            return Says(status=304, headers=[FRESH])
+        return Says("page", headers=[STALE, TAG])
+
+    origin.script = script
+    await edge.get(VIEW)
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(edge.get(VIEW))
+        await asked_for.wait()
+        assert (await edge.purge("catalog;category=hats")).status == 200
+        go_on.set()
+    assert reading.result().cache == "fwd=stale; fwd-status=304"
+    assert not (await edge.get(VIEW, {"Cache-Control": "only-if-cached"})).hit
+
+
+# Stale while it is refreshed. RFC 5861 section 3.
+
+
+async def test_what_is_stale_answers_while_one_fetch_refreshes_it(make_edge: EdgeFactory, origin: Origin):
+    contexts = {"catalog": {**MANIFEST["contexts"]["catalog"], "ttl": 1, "swr": 60}}
+    edges = [await make_edge({"contexts": contexts}), await make_edge({"contexts": contexts})]
+    assert (await edges[0].get(VIEW)).cache == "fwd=uri-miss; stored"
+    await until_stale(edges[0])
+    go_on = asyncio.Event()
+
+    async def slow(asked: Asked) -> Says:
+        await go_on.wait()
+        return Says("new")
+
+    origin.script = slow
+    replies = await asyncio.gather(*(edges[n % 2].get(VIEW) for n in range(20)))
+    assert all(reply.hit for reply in replies)
+    assert {reply.body for reply in replies} == {b"GET /catalog/hats/ #1"}
+    await until(lambda: origin.hits == 2)
+    go_on.set()
+    async with asyncio.timeout(5):
+        for edge in edges:
+            while (await edge.get(VIEW)).body != b"new":
+                pass
+    assert origin.hits <= 3, "one refresh, and at most one more when that was stale again"
+
+
+async def test_what_was_purged_does_not_answer_while_it_is_refreshed(make_edge: EdgeFactory, origin: Origin):
+    contexts = {"catalog": {**MANIFEST["contexts"]["catalog"], "ttl": 1, "swr": 60}}
+    edge = await make_edge({"contexts": contexts})
+    await edge.get(VIEW)
+    await until_stale(edge)
+    assert (await edge.purge("catalog;category=hats")).status == 200
+    assert not (await edge.get(VIEW)).hit
+
+
+@pytest.mark.parametrize("control", ["max-age=1", "min-fresh=1", "no-cache"])
+async def test_who_wants_what_is_fresh_waits_for_it(make_edge: EdgeFactory, origin: Origin, control: str):
+    contexts = {"catalog": {**MANIFEST["contexts"]["catalog"], "ttl": 1, "swr": 60}}
+    edge = await make_edge({"contexts": contexts})
+    await edge.get(VIEW)
+    await until_stale(edge)
+    assert not (await edge.get(VIEW, {"Cache-Control": control})).hit
