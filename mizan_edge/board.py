@@ -170,7 +170,7 @@ class Board:
         words[_NUMBER] = number
 
     def set_flags(self, flags: int) -> None:
-        """Why the cache must not be used now, one bit a reason; 0: it may be."""
+        """Not 0: the cache must not be used now."""
         self._words[_FLAGS] = flags
 
     # The workers' side.

@@ -77,7 +77,8 @@ class Settings(BaseSettings):
         64 << 20, ge=0, description="bytes of memory for responses in each worker; 0: only Redis has them"
     )
     state_dir: Path = Field(
-        default_factory=_state_dir, description="directory for tokens, secrets and the Redis socket"
+        default_factory=_state_dir,
+        description="directory of this edge alone, which must survive restarts: journal, id, tokens, Redis socket",
     )
     allowed_hosts: Words = Field((), description="hosts that are served; none: any, and the host is part of every key")
     trusted_proxies: Words = Field((), description="networks whose X-Forwarded-* fields are believed")
@@ -92,8 +93,10 @@ class Settings(BaseSettings):
     redis_memory: int = Field(
         256 << 20, ge=1 << 20, description="memory limit of a redis-server that is started, bytes"
     )
-    redis_timeout: Seconds = Field(0.05, description="seconds that a read from Redis may take")
-    purge_timeout: Seconds = Field(0.25, description="seconds that one attempt at a purge may take")
+    redis_timeout: Seconds = Field(0.05, description="seconds that a worker waits for one command of Redis")
+    purge_timeout: Seconds = Field(
+        0.25, description="seconds that the keeper waits for one command of Redis, purges among them"
+    )
     origin_connect_timeout: Seconds = Field(5, description="seconds for a connection to the origin")
     origin_timeout: Seconds = Field(60, description="seconds for which the origin may be silent")
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(

@@ -2,7 +2,8 @@
 
     # mutable state: `_session`, `_incarnation` and `_seen`, up to which sequence every purge is on the board; `_heard`,
     # the incarnation and sequence of the last message; `_owed`, the purgers who wait for an acknowledgement; `_own`,
-    # purges of this edge that its subscription has yet to bring; `_awaited`, what this edge's purges wait for.
+    # purges of this edge that its subscription has yet to bring; `_awaited`, what this edge's purges wait for;
+    # `_former`, the last session that Redis knew; `_poke` and `_owing`, set when there is something to do.
 
 Without a lease nothing is used of the cache, in memory or in Redis. Three things are excluded by it:
 
@@ -11,9 +12,9 @@ waits for this edge's acknowledgement, or until its lease has run out; and a ren
 the last one, which goes to the board before the lease counts as renewed.
 
 1. Redis is away from all edges. 2. A mutation at A is answered after its wait; its purge is in A's journal. 3. Redis is
-back. 4. B reads the old value, before A has repeated its purge, or after A has died. -- An edge with purges in its
-journal neither takes nor renews a lease. Whoever comes back without one, and finds that another edge has lost its own,
-makes everything dead: nobody can know what that one has purged.
+back. 4. B reads the old value, before A has repeated its purge, or after A has died. -- An edge whose purge is not
+confirmed neither takes nor renews a lease. Whoever comes back without one, and finds that another edge has lost its
+own, makes everything dead: nobody can know what that one has purged.
 
 1. A member's subscription breaks, and is made again. 2. A purge was published in between. -- Each subscription is a
 session of its own: memory is dropped, then subscribed, then registered under a new id, in this order.

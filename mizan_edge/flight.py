@@ -85,7 +85,7 @@ class Flights:
         memory: Memory[Payload],
         tasks: Tasks,
         *,
-        told: Callable[[str, str, bool], None] = lambda key, token, leads: None,
+        told: Callable[[str, str, bool], None],
     ) -> None:
         """`told` hears of each lead that begins or ends: somebody must end those of a process that has died."""
         self._told = told
@@ -133,6 +133,11 @@ class Flights:
             del self._open[flight.key]
         if not flight.landed.done():
             flight.landed.set_result(landed)
+
+    def alone(self, flight: Flight) -> None:
+        """What a flight brings cannot be shared, and neither can what is fetched next: all fetch at once."""
+        flight.alone_ms = ALONE_MS
+        self.land(flight, Landed())
 
     async def turn(self, flight: Flight, seen: bytes) -> Turn:
         """Whose turn it is to fetch; returns when it is no longer somebody else's. Raises StoreError.

@@ -6,11 +6,12 @@ That is a `Purger`, in this process or in the keeper's.
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from mizan_core.manifest import Context
 from mizan_core.resolve import Purge, longest_hold, widen
+from mizan_core.scopes import Scope, widest
 from mizan_core.store import Purged
 from mizan_edge.counters import Counters
 from mizan_edge.http import Fields, combined
@@ -74,11 +75,17 @@ class Invalidation:
         if purge.scopes or purge.everything:
             await self._purges.purge(purge, "response")
 
-    async def obey(self, fields: Fields, contexts: Mapping[str, Context]) -> None:
-        """Purges what a response of the origin says. Returns when the response may go on."""
-        value = combined(fields, FIELD)
+    async def obey(self, fields: Fields, contexts: Mapping[str, Context], also: tuple[Scope, ...] = ()) -> None:
+        """Purges what a response of the origin says, and `also` what it means. Returns when the response may go on.
+
+        All of it in one: while Redis is away, each purge waits for its own time.
+        """
+        said = self._read(combined(fields, FIELD), contexts)
+        await self.purge(replace(said, scopes=widest([*said.scopes, *also])))
+
+    def _read(self, value: str | None, contexts: Mapping[str, Context]) -> Purge:
         if value is None:
-            return
+            return Purge()
         if len(value.encode()) > MAX_FIELD_BYTES:
             fault = f"a field of {len(value)} bytes is longer than {MAX_FIELD_BYTES}"
             purge = Purge((), True, (fault,), longest_hold(None, contexts))
@@ -87,7 +94,7 @@ class Invalidation:
         if purge.faults:
             self._counters.count("invalidation_faults", by=len(purge.faults))
             log.warning("X-Mizan-Invalidate was widened: %s (field: %.200r)", "; ".join(purge.faults), value)
-        await self.purge(purge)
+        return purge
 
     @asynccontextmanager
     async def intending(self, affects: Purge) -> AsyncIterator[Intent]:

@@ -16,6 +16,7 @@ What does not verify when the file is read again may have been anything, so it s
 import json
 import logging
 import os
+import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Opens the journal, or makes one. Raises JournalError."""
         self._path = path
+        self._lock = threading.Lock()  # a purge is written in a thread, and a stop may come meanwhile
         try:
             self._file = _opened(path)
             data = _contents(self._file)
@@ -85,26 +87,28 @@ class Journal:
         It is on the disk when this returns. An intent may not be: it survives the death of this process, not that of
         the machine, for a disk is too slow to wait for before each mutation.
         """
-        item = Open(self._next, purge, shapes or {}, intent)
-        self._next += 1
-        self._write(_line(_record(item)), durable=not intent)
-        self._open[item.number] = item
-        return item.number
+        with self._lock:
+            item = Open(self._next, purge, shapes or {}, intent)
+            self._next += 1
+            self._write(_line(_record(item)), durable=not intent)
+            self._open[item.number] = item
+            return item.number
 
     def close(self, number: int) -> None:
         """Redis has confirmed this purge. Raises JournalError; then it will only be repeated once more."""
-        if self._open.pop(number, None) is None:
-            return
-        try:
-            if not self._open:
-                os.ftruncate(self._file, 0)
-                self._size = 0
-            elif self._size > _COMPACT_BYTES:
-                self._compact()
-            else:
-                self._write(_line({"closed": number}), durable=False)
-        except OSError as error:
-            raise JournalError(f"{self._path}: {error.strerror}") from error
+        with self._lock:
+            if self._open.pop(number, None) is None:
+                return
+            try:
+                if not self._open:
+                    os.ftruncate(self._file, 0)
+                    self._size = 0
+                elif self._size > _COMPACT_BYTES:
+                    self._compact()
+                else:
+                    self._write(_line({"closed": number}), durable=False)
+            except OSError as error:
+                raise JournalError(f"{self._path}: {error.strerror}") from error
 
     def _write(self, line: bytes, *, durable: bool) -> None:
         try:

@@ -93,17 +93,9 @@ class Memory(Generic[V]):
         now = self.mark()
         return now is None or now.session != mark.session or self._log.overtaken(names, mark.number)
 
-    def drop(self, key: str) -> None:
-        """Forgets what lies under a key."""
-        self._near.drop(key)
-
     def redis_ms(self) -> int:
         """Redis' clock, or a little later."""
         return self._board.redis_ms(self._now())
-
-    def figures(self) -> dict[str, int]:
-        """Items and bytes that it holds, and how many had to go for others."""
-        return {"items": len(self._near), "bytes": self._near.bytes, "evictions": self._near.evictions}
 
     def _catch_up(self, number: int) -> None:
         records = self._board.records(self._log.last)

@@ -26,7 +26,7 @@ from mizan_edge.calls import Call, match_call
 from mizan_edge.counters import Counters
 from mizan_edge.entry import Payload, StoredResponse
 from mizan_edge.errors import OriginError
-from mizan_edge.flight import ALONE_MS, Flight, Flights, Landed
+from mizan_edge.flight import Flight, Flights, Landed
 from mizan_edge.forwarding import Peer
 from mizan_edge.http import Request, Response, values
 from mizan_edge.identity import PUBLIC, Partition, is_named, partition
@@ -47,8 +47,8 @@ _NOTEWORTHY = {
     "partition": ("X-Mizan-Partition", "the origin answered somebody else than the edge took the request for"),
 }
 
-# The next who asks may share again: this response is there, or was overtaken by a purge.
-_SHARED_OR_OVERTAKEN = ("stored", "overtaken", "changed", "incarnation", "trimmed")
+# For a while, nobody will be able to share what is fetched.
+_NOT_SHARED = ("held", "shape")
 _NO_STORE = Forwarded("bypass", "store")
 # A body that takes longer to arrive is passed on as it comes, and not stored.
 _COLLECT_S = 5.0
@@ -141,7 +141,7 @@ class Proxy:
         """Forwards what may change something; where it cannot be known whether it did, purges that."""
         async with self._invalidation.intending(affects) as intent:
             try:
-                exchange = await self._send(request, body)
+                exchange = await self._send(request, body, changed=tuple(outcome.of_url(site.router, request)))
             except OriginError as error:
                 if error.sent:
                     await intent.unknown()
@@ -149,8 +149,6 @@ class Proxy:
             status = exchange.response.status
             if status >= 500 and not values(exchange.response.fields, FIELD):
                 await intent.unknown()
-            elif 200 <= status < 400:
-                await self._invalidation.purge(Purge(tuple(outcome.of_url(site.router, request))))
         self._counters.count("requests", "pass", why.detail or why.fwd)
         return self._relay(exchange, forwarded(why, status=status))
 
@@ -279,7 +277,6 @@ class Proxy:
     ) -> Answer:
         """Asks the origin, stores what may be stored, and answers; those who have joined the flight as well."""
         flight = flight or self._flights.unshared(found.key, reading.site, found.mark)
-        flight.alone_ms = ALONE_MS
         try:
             exchange, head, known = await self._ask(reading, body, found)
         except OriginError as error:
@@ -288,13 +285,12 @@ class Proxy:
         status = exchange.response.status
         if stale := self._stale_instead(reading, found, status):
             exchange.close()
-            # Those who joined have found the same, and whoever comes next joins the next attempt.
-            flight.alone_ms = 0
+            # Those who joined have found the same.
             self._flights.land(flight, Landed(error=OriginError(status, "The origin has failed.")))
             return stale
         verdict = self._storable(reading, head)
         if not isinstance(verdict, Storable):
-            self._flights.land(flight, Landed())
+            self._flights.alone(flight)
             self._unstorable(reading, head, verdict)
             return self._relay(exchange, forwarded(why, status=status))
         try:
@@ -304,7 +300,7 @@ class Proxy:
             self._flights.land(flight, Landed(error=error))
             return self._failed_over(reading, found, error, why)
         if rest is not None:
-            self._flights.land(flight, Landed())
+            self._flights.alone(flight)
             self._counters.count("requests", reading.context, "unstorable-size")
             return self._relay(exchange, forwarded(why, status=status), rest)
         # RFC 9111 section 4.2.3: a response ages from when it was asked for.
@@ -313,10 +309,8 @@ class Proxy:
         # What began under another manifest was judged by it.
         if self._memory.still(found.mark) and reading.site is self._in_use.site:
             reply = await self._cache.keep(reading, found, stored, verdict, confirmed=known is not None)
-        if stored.ttl_s(found.now_ms) <= 0:
-            self._flights.land(flight, Landed())  # whoever joined has to ask for himself
-        elif reply in _SHARED_OR_OVERTAKEN:
-            flight.alone_ms = 0
+        if stored.ttl_s(found.now_ms) <= 0 or reply in _NOT_SHARED:
+            self._flights.alone(flight)
         # Even where a purge has overtaken it: who has joined came before that.
         self._flights.land(flight, _landed(reading, stored, index_names(verdict.scopes)))
         kept = reply == "stored"
@@ -401,8 +395,9 @@ class Proxy:
                 "context %s: a response with `%s: %.200s` is not stored: %s", reading.context, name, value, meaning
             )
 
-    async def _send(self, request: Request, body: Body) -> Exchange:
-        """Asks the origin, and purges what its answer says before anybody sees it. Raises OriginError."""
+    async def _send(self, request: Request, body: Body, *, changed: tuple[Scope, ...] = ()) -> Exchange:
+        """Asks the origin, and purges what its answer says before anybody sees it; and what it has `changed` if it says
+        that it has succeeded. Raises OriginError."""
         try:
             exchange = await self._origin.send(request, body)
         except OriginError as error:
@@ -411,9 +406,10 @@ class Proxy:
                     Purge(everything=True, faults=("the head of a response could not be read",))
                 )
             raise
-        if values(exchange.response.fields, FIELD):
+        also = changed if 200 <= exchange.response.status < 400 else ()
+        if also or values(exchange.response.fields, FIELD):
             # By the manifest of now: what it does not know of the scopes would match nothing that it has stored.
-            await self._invalidation.obey(exchange.response.fields, self._in_use.site.manifest.contexts)
+            await self._invalidation.obey(exchange.response.fields, self._in_use.site.manifest.contexts, also)
         return exchange
 
     def _relay(self, exchange: Exchange, cache_status: str, body: AsyncIterator[bytes] | None = None) -> Answer:

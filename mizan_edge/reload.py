@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mizan_core.manifest import Manifest, parse_manifest, read_manifest_file
+from mizan_core.manifest import Manifest, ManifestError, parse_manifest, read_manifest_file
 from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope
 from mizan_core.store import AsyncStore, StoreError
@@ -26,6 +26,8 @@ from mizan_edge.tasks import Tasks
 log = logging.getLogger(__name__)
 
 _RETRY_S = 0.5
+# It goes to the workers in one message.
+_MAX_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ def difference(old: Manifest, new: Manifest) -> Difference:
 def read_manifest(path: Path) -> tuple[Manifest, str]:
     """The manifest of a file, its warnings logged, and its text. Raises ManifestError."""
     data = read_manifest_file(path)
+    if len(data) > _MAX_BYTES:
+        raise ManifestError(f"{path}: {len(data)} bytes, and {_MAX_BYTES} are the most that is read")
     manifest, warnings = parse_manifest(data, source=str(path))
     for warning in warnings:
         log.warning("%s", warning)

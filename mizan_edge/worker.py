@@ -165,7 +165,7 @@ class _Program:
 
     async def _live_with_keeper(self) -> None:
         await self._channel.run()
-        # Nobody tells this process of purges any more, nor does any of its own.
+        # Nobody tells this process of purges any more, and it can tell nobody of its own.
         os._exit(1)
 
     async def _beat(self) -> None:
@@ -184,7 +184,13 @@ class _Program:
 
     async def _swap(self, manifest: Any) -> None:
         await self._composed.wait()
-        self._in_use.site = self._site(manifest)
+        try:
+            self._in_use.site = self._site(manifest)
+        except Exception:
+            log.exception(
+                "the manifest that the keeper has sent cannot be used; this worker's successor begins with it"
+            )
+            os._exit(1)
 
     async def _count(self, _: Any) -> dict[str, int]:
         await self._composed.wait()

@@ -23,6 +23,9 @@ from mizan_edge.worker import SHUTDOWN_S, Serving, serving
 
 log = logging.getLogger(__name__)
 
+# What a worker takes to end beyond the time that it gives to its requests.
+_ENDING_S = 2.0
+
 
 class Workers:
     """The workers of one edge.
@@ -83,7 +86,7 @@ class Workers:
         try:
             yield f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"
         finally:
-            await supervisor.drain(SHUTDOWN_S)
+            await supervisor.drain(SHUTDOWN_S + _ENDING_S)
 
     @asynccontextmanager
     async def in_this_process(
