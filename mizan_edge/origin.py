@@ -1,97 +1,176 @@
-"""The origin, over aiohttp's client: one request out, a response's head and then its body in."""
+"""The origin: one request out, a response's head and then its body in, over connections that are used again.
+
+A request that has reached the origin is never sent twice, except one that changes nothing, on a connection that the
+origin had closed just then. RFC 9110 section 9.2.2
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Self
+from urllib.parse import unquote, urlsplit
 
-import aiohttp
-from yarl import URL
-
+from mizan_edge.body import Body
 from mizan_edge.errors import OriginError
-from mizan_edge.http import SAFE_METHODS, Fields, Request, Response
+from mizan_edge.framing import body_length, request_head
+from mizan_edge.http import SAFE_METHODS, Fields, Request, Response, members
+from mizan_edge.origin_connection import Connection, Incoming, UnansweredError
+from mizan_edge.tasks import Tasks
 
-# Far more than any field that is read (64 KiB): what is longer must be seen to be too long.
-_MAX_FIELD_BYTES = 1 << 20
+Informational = Callable[[Response], None]
+
 _PROBE_S = 1.0
-_SKIPPED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+# RFC 9110 section 10.1.1: not to be waited for indefinitely.
+_CONTINUE_S = 1.0
+# A body of bytes goes out in one write up to this size, which is what one write can leave unsent in memory.
+_ONE_WRITE_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an origin listens: on a host and port, with TLS or without, or on a Unix socket."""
+
+    host: str
+    port: int
+    name: str
+    """For the Host field of requests that come without one."""
+    tls: bool = False
+    path: str | None = None
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """`http://host:port`, `https://host`, `unix:/path`, `unix:///path`, `http+unix://%2Fpath`."""
+        parts = urlsplit(url)
+        if parts.scheme in ("unix", "http+unix"):
+            return cls("", 0, "localhost", path=unquote(parts.netloc) + parts.path)
+        tls = parts.scheme == "https"
+        return cls(parts.hostname or "", parts.port or (443 if tls else 80), parts.netloc, tls)
+
+
+class Tunnel:
+    """Both ways of a connection that has switched to another protocol."""
+
+    def __init__(self, connection: Connection, incoming: Incoming) -> None:
+        self._connection = connection
+        self._incoming = incoming
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """What the origin says, until it closes. However silent it is. Raises OriginError where that breaks off."""
+        while data := await self._incoming.read(None):
+            yield data
+
+    def write(self, data: bytes) -> None:
+        """Says something to the origin."""
+        self._connection.write(data)
+
+    async def drain(self) -> None:
+        """Waits until most of what was written is out. Raises OriginError."""
+        try:
+            await self._connection.drain()
+        except ConnectionError as error:
+            raise OriginError(502, "The origin closed the connection.") from error
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._incoming.fail(_given_up())
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class Exchange:
     """A response whose head has come. `close()` it, or read its body to the end."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-        self.response = Response(response.status, _fields(response), response.reason or "")
+    def __init__(self, response: Response, incoming: Incoming, upgraded: Tunnel | None, read_timeout_s: float) -> None:
+        self.response = response
+        self.upgraded = upgraded
+        """After a 101: the connection."""
+        self._incoming = incoming
+        self._read_timeout_s = read_timeout_s
+
+    @property
+    def trailers(self) -> Fields:
+        """The trailer fields, once the body has been read."""
+        return self._incoming.trailers
 
     async def body(self) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises OriginError where it breaks off."""
+        if self.upgraded is not None:
+            return
         try:
-            async for chunk in self._response.content.iter_any():
-                yield chunk
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise _translate(error) from error
+            while data := await self._incoming.read(self._read_timeout_s):
+                yield data
+        finally:
+            # Whoever stops reading before the end wants no more of it.
+            self.close()
 
     def close(self) -> None:
-        """Gives the connection up, whatever of the body is still to come."""
-        self._response.close()
+        """Gives the connection up, if anything of the response is still to come."""
+        self._incoming.fail(_given_up())
+
+    def __del__(self) -> None:
+        # Whoever is cancelled between the head and the body closes nothing.
+        if self.upgraded is None:
+            self.close()
 
 
 class Origin:
-    """One origin server and the connections to it."""
+    """One origin server and the connections to it.
 
-    def __init__(self, url: str, *, connect_timeout_s: float, read_timeout_s: float) -> None:
-        self._base = url.rstrip("/")
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s, sock_read=read_timeout_s),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=_SKIPPED,
-            max_line_size=_MAX_FIELD_BYTES,
-            max_field_size=_MAX_FIELD_BYTES,
-            max_headers=1000,
-        )
-        # aiohttp would repeat a DELETE whose answer was lost, and with it what that answer had to say of purges.
-        self._session._retry_connection = False
+    # mutable state: the `_open` connections, and of these the `_idle` ones, the latest last, each with the timer that
+    # ends it.
+    """
 
-    async def send(self, request: Request, body: AsyncIterator[bytes] | bytes | None) -> Exchange:
-        """Sends a request. Raises OriginError: 502 for no usable answer, 504 for none in time."""
+    def __init__(self, url: str, *, connect_timeout_s: float, read_timeout_s: float, idle_s: float = 15.0) -> None:
+        """`idle_s` after it was last used, a connection is closed: origins do so too, and ours should come first."""
+        self._address = Address.parse(url)
+        self._tls = ssl.create_default_context() if self._address.tls else None
+        self._connect_timeout_s = connect_timeout_s
+        self._read_timeout_s = read_timeout_s
+        self._idle_s = idle_s
+        self._tasks = Tasks()
+        self._open: set[Connection] = set()
+        self._idle: dict[Connection, asyncio.TimerHandle] = {}
+
+    async def send(self, request: Request, body: Body, informational: Informational | None = None) -> Exchange:
+        """Sends a request. Raises OriginError: 502 for no usable answer, 504 for none in time.
+
+        `informational` gets each 1xx response as it comes. A response that comes before the whole body is sent ends the
+        sending.
+        """
+        length = body_length(request, body)
         try:
+            head = request_head(request, length, host=self._address.name)
+        except ValueError as error:
+            raise OriginError(400, "The request's head cannot be sent on.", sent=False) from error
+        if (connection := self._latest()) is not None:
             try:
-                return await self._send(request, body)
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                # The origin may have closed an idle connection just as it was used again. RFC 9110 section 9.2.2
-                if request.method not in SAFE_METHODS or body or isinstance(error, aiohttp.ClientConnectorError):
+                return await self._exchange(connection, request, head, body, length, informational)
+            except UnansweredError:
+                if request.method not in SAFE_METHODS or body:
                     raise
-                return await self._send(request, None)
-        except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError) as error:
-            raise _translate(error) from error
-
-    async def _send(self, request: Request, body: AsyncIterator[bytes] | bytes | None) -> Exchange:
-        return Exchange(
-            await self._session.request(
-                request.method,
-                URL(self._base + request.target, encoded=True),
-                headers=[*request.fields],
-                data=body,
-                allow_redirects=False,
-            )
-        )
+        return await self._exchange(await self._connect(), request, head, body, length, informational)
 
     async def accepts(self) -> bool:
         """Whether the origin accepts a connection at the moment."""
-        url = URL(self._base)
         try:
             async with asyncio.timeout(_PROBE_S):
-                _, writer = await asyncio.open_connection(url.host, url.port)
-        except OSError:  # TimeoutError is one
+                connection = await self._connect()
+        except (OriginError, TimeoutError):
             return False
-        writer.close()
+        connection.abort()
         return True
 
     async def close(self) -> None:
         """Closes all connections."""
-        await self._session.close()
+        await self._tasks.stop()
+        closing = list(self._open)
+        for connection in closing:
+            connection.abort()
+        for connection in closing:
+            await connection.ended.wait()
 
     async def __aenter__(self) -> Self:
         return self
@@ -99,22 +178,131 @@ class Origin:
     async def __aexit__(self, *_exc: object) -> None:
         await self.close()
 
+    async def _exchange(
+        self,
+        connection: Connection,
+        request: Request,
+        head: bytes,
+        body: Body,
+        length: int | None,
+        informational: Informational | None,
+    ) -> Exchange:
+        incoming = connection.begin(request.method, may_switch=request.get("upgrade") is not None)
+        sending = None
+        go_on = asyncio.Event()
+        if length == 0 or "100-continue" not in members(request.get("expect")):
+            go_on.set()
+        try:
+            if go_on.is_set() and (body is None or isinstance(body, bytes)) and len(body or b"") <= _ONE_WRITE_BYTES:
+                connection.write(head + (body or b""))
+                connection.is_sending = False
+            else:
+                connection.write(head)
+                sending = self._tasks.start(
+                    self._send_body(connection, incoming, body or b"", length, go_on), "send-request-body"
+                )
+            while (response := await self._head(incoming, sending)).status < 200 and response.status != 101:
+                if response.status == 100:
+                    go_on.set()
+                if informational is not None:
+                    informational(response)
+        except BaseException:
+            incoming.fail(_given_up())
+            raise
+        finally:
+            if sending is not None:
+                # Until it has ended, it may still read from the client.
+                sending.cancel()
+                await asyncio.wait([sending])
+        upgraded = Tunnel(connection, incoming) if response.status == 101 else None
+        return Exchange(response, incoming, upgraded, self._read_timeout_s)
 
-def _fields(response: aiohttp.ClientResponse) -> Fields:
-    return tuple((name.decode("ascii", "replace"), _text(value)) for name, value in response.raw_headers)
+    async def _head(self, incoming: Incoming, sending: asyncio.Task[None] | None) -> Response:
+        if sending is not None:
+            # While the client still sends, it is not the origin that is silent.
+            await asyncio.wait([sending, incoming.news()], return_when=asyncio.FIRST_COMPLETED)
+        return await incoming.head(self._read_timeout_s)
+
+    async def _send_body(
+        self,
+        connection: Connection,
+        incoming: Incoming,
+        body: AsyncIterator[bytes] | bytes,
+        length: int | None,
+        go_on: asyncio.Event,
+    ) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CONTINUE_S):
+                await go_on.wait()
+        left = length
+        try:
+            async for chunk in _slices(body) if isinstance(body, bytes) else body:
+                if left is not None:
+                    left -= len(chunk)
+                    if left < 0:
+                        raise ValueError("a body longer than its Content-Length")
+                    connection.write(chunk)
+                elif chunk:
+                    connection.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                await self._drain(connection, incoming)
+            if left:
+                raise ValueError("a body shorter than its Content-Length")
+        except Exception:
+            # It must not look whole. The connection is lost as well where it was that which failed.
+            incoming.fail(OriginError(400, "The request's body broke off."))
+            return
+        if left is None:
+            connection.write(b"0\r\n\r\n")
+        connection.is_sending = False
+
+    async def _drain(self, connection: Connection, incoming: Incoming) -> None:
+        try:
+            async with asyncio.timeout(self._read_timeout_s):
+                await connection.drain()
+        except TimeoutError:
+            incoming.fail(OriginError(504, "The origin did not take the request's body in time."))
+            raise
+
+    async def _connect(self) -> Connection:
+        loop, address = asyncio.get_running_loop(), self._address
+        connection = Connection(idle=self._keep, lost=self._forget)
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                if address.path is not None:
+                    await loop.create_unix_connection(lambda: connection, address.path)
+                else:
+                    await loop.create_connection(lambda: connection, address.host, address.port, ssl=self._tls)
+        except TimeoutError as error:
+            raise OriginError(504, "The origin cannot be reached in time.", sent=False) from error
+        except (OSError, UnicodeError) as error:
+            raise OriginError(502, "The origin cannot be reached.", sent=False) from error
+        if not connection.is_usable:
+            raise OriginError(502, "The origin closed the connection at once.", sent=False)
+        self._open.add(connection)
+        return connection
+
+    def _latest(self) -> Connection | None:
+        """The connection that was used last, of those that are idle."""
+        while self._idle:
+            connection, timer = self._idle.popitem()
+            timer.cancel()
+            if connection.is_usable:
+                return connection
+        return None
+
+    def _keep(self, connection: Connection) -> None:
+        self._idle[connection] = asyncio.get_running_loop().call_later(self._idle_s, connection.abort)
+
+    def _forget(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        if (timer := self._idle.pop(connection, None)) is not None:
+            timer.cancel()
 
 
-def _text(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
+async def _slices(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), _ONE_WRITE_BYTES):
+        yield body[start : start + _ONE_WRITE_BYTES]
 
 
-def _translate(error: Exception) -> OriginError:
-    if isinstance(error, TimeoutError):
-        return OriginError(504, "The origin did not answer in time.")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return OriginError(502, "The origin cannot be reached.", sent=False)
-    unread = isinstance(error, aiohttp.ClientResponseError)
-    return OriginError(502, "The origin's response could not be read.", unread=unread)
+def _given_up() -> OriginError:
+    return OriginError(502, "The response was given up.")

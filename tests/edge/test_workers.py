@@ -225,9 +225,9 @@ async def test_a_worker_that_was_frozen_during_a_purge_serves_nothing_old(start:
     async with asyncio.timeout(LEASE_S / 2):
         assert (await edge.purge("user;user_id=5")).status == 200
     assert (await other.get(VIEW)).body == b"new"
-    asked = asyncio.get_running_loop().create_task(frozen.get(VIEW))
+    frozen.send("GET", VIEW)
     os.kill(frozen.pid, signal.SIGCONT)
-    assert (await asked).body == b"new"
+    assert (await frozen.receive()).body == b"new"
 
 
 async def test_a_worker_that_stays_frozen_is_replaced(start: Start, origin: Origin):

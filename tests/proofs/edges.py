@@ -46,11 +46,19 @@ class Client:
 
     async def request(self, method: str, target: str, headers: Headers = (), body: bytes | None = None) -> Reply:
         """One request; its response has a length, or is chunked."""
+        self.send(method, target, headers, body)
+        return await self.receive(method)
+
+    def send(self, method: str, target: str, headers: Headers = (), body: bytes | None = None) -> None:
+        """Sends a request: its bytes are on the way when this returns."""
         pairs = list(headers.items()) if hasattr(headers, "items") else list(headers)
         if body is not None:
             pairs.append(("Content-Length", str(len(body))))
         lines = [f"{method} {target} HTTP/1.1", "Host: site.test", *(f"{name}: {value}" for name, value in pairs)]
         self.writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + (body or b""))
+
+    async def receive(self, method: str = "GET") -> Reply:
+        """The response to what was sent."""
         async with asyncio.timeout(30):
             head = await self.reader.readuntil(b"\r\n\r\n")
             if length := _LENGTH.search(head):

@@ -1,0 +1,129 @@
+"""HTTP/1.1 messages as bytes: a request's head, and where a response ends. RFC 9112.
+
+The parser (llhttp, in httptools) refuses by itself: line ends other than CRLF, folded lines, control characters and
+NUL, spaces before a colon, Content-Length that is repeated or no number, malformed chunks. What it lets pass is refused
+here: other transfer codings, other versions, a status below 100, control characters in a reason phrase.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from mizan_edge.body import Body
+from mizan_edge.http import SAFE_METHODS, Fields, Request, Response, has_body, members, values
+
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_REQUEST_HEAD = re.compile(
+    rb"%b [!-~]+ HTTP/1\.1\r\n(?:%b: [\t -~\x80-\xff]*\r\n)*\r\n" % (_TOKEN, _TOKEN),
+)
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_OURS = ("content-length", "transfer-encoding")
+
+
+class Octets(str):
+    """A field value whose bytes are not UTF-8, read as ISO 8859-1. It leaves as the bytes that came."""
+
+    __slots__ = ()
+
+
+def text(value: bytes) -> str:
+    """The text of a field value or reason phrase; `octets` gives its bytes back."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return Octets(value, "latin-1")
+
+
+def octets(value: str) -> bytes:
+    """The bytes of a field value. Raises ValueError for what is no text."""
+    return value.encode("latin-1" if isinstance(value, Octets) else "utf-8")
+
+
+def body_length(request: Request, body: Body) -> int | None:
+    """How many bytes a request's body will have; None: nobody knows, so it goes out in chunks."""
+    if body is None or isinstance(body, bytes):
+        return len(body or b"")
+    given = values(request.fields, "content-length")
+    return int(given[0]) if len(given) == 1 and re.fullmatch("[0-9]{1,18}", given[0]) else None
+
+
+def request_head(request: Request, length: int | None, *, host: str) -> bytes:
+    """The head of a request whose body has `length` bytes. `host` is for requests that name none.
+
+    Raises ValueError where the result would be another message than `request`, or none.
+    """
+    fields = [field for field in request.fields if field[0].lower() not in _OURS]
+    names = {name.lower() for name, _ in request.fields}
+    if "host" not in names:
+        fields.insert(0, ("Host", host))
+    if length is None:
+        fields.append(("Transfer-Encoding", "chunked"))
+    elif length or request.method not in SAFE_METHODS or "content-length" in names:
+        fields.append(("Content-Length", str(length)))
+    start = f"{request.method} {request.target} HTTP/1.1\r\n".encode()
+    head = start + b"".join([b"%b: %b\r\n" % (name.encode(), octets(value)) for name, value in fields]) + b"\r\n"
+    if not _REQUEST_HEAD.fullmatch(head) or head.count(b"\r\n") != len(fields) + 2:
+        raise ValueError("no head of a request")
+    return head
+
+
+class UnreadableError(ValueError):
+    """A response's head that could be taken for more than one message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """Where a response ends: with its head, where its length or last chunk says, or when the connection does."""
+
+    until: Literal["head", "marked", "close"]
+    keep_alive: bool
+    """Whether the connection may carry another request after it."""
+
+
+def response_head(status: int, reason: bytes, fields: list[tuple[bytes, bytes]]) -> Response:
+    """A response's head as it was parsed. Raises UnreadableError."""
+    if status < 100:
+        raise UnreadableError(f"the status {status:03}")
+    if _CONTROL.search(reason):
+        raise UnreadableError("a control character in the reason phrase")
+    return Response(status, field_lines(fields), text(reason.strip()))
+
+
+def field_lines(fields: list[tuple[bytes, bytes]]) -> Fields:
+    """Field lines as they were parsed, as text."""
+    return tuple([(name.decode("ascii"), text(value.rstrip(b" \t"))) for name, value in fields])
+
+
+def framing(method: str, version: str, response: Response) -> tuple[Response, Framing]:
+    """The framing of a response to `method`, and the response without a Content-Length that does not count.
+
+    `version` is like "1.1". Raises UnreadableError. RFC 9112 section 6.3.
+    """
+    if version not in ("1.0", "1.1"):
+        raise UnreadableError(f"HTTP/{version}")
+    lengths: list[str] = []
+    codings: list[str] = []
+    options: list[str] = []
+    for name, value in response.fields:
+        match name.lower():
+            case "content-length":
+                lengths.append(value)
+            case "transfer-encoding":
+                codings.append(value.lower())
+            case "connection":
+                options += members(value)
+    keep_alive = "close" not in options and (version == "1.1" or "keep-alive" in options)
+    if codings:
+        # Others than chunked were never asked for, and whoever reads the body could not know of them.
+        if codings != ["chunked"]:
+            raise UnreadableError("a transfer coding that is not chunked")
+        # RFC 9112 sections 6.1 and 6.3: suspicious, so nothing else is read from that connection.
+        keep_alive = keep_alive and version == "1.1" and not lengths
+    if lengths and (codings or response.status < 200 or response.status == 204):
+        # RFC 9110 section 8.6
+        response = response.with_fields(without=["content-length"])
+    if not has_body(method, response.status):
+        return response, Framing("head", keep_alive)
+    if codings or lengths:
+        return response, Framing("marked", keep_alive)
+    return response, Framing("close", keep_alive=False)
