@@ -154,6 +154,7 @@ def test_all_faults_are_named_at_once():
 
 
 NOT_JSON = [b"", b"{", b"\xff", b'{"contexts": {}} x', b"[" * 100_000, b'{"contexts": {}, "release": "\\ud800"}']
+NOT_JSON += ['{"contexts": {}}'.encode("utf-16")]
 NOT_JSON += [b'{"contexts": {"user": {"rev": ' + b"1" * 5000 + b"}}}", b'{"contexts": {"\\ud800": {}}}']
 
 

@@ -1,6 +1,8 @@
 """A purge that Redis has not confirmed survives the death of the edge."""
 
 import asyncio
+import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,35 @@ async def test_after_kill_9_the_first_read_is_new_because_of_the_journal(
     edge = await serve(**settings)
     first = await wire.request(edge.listen, "GET", "/profile/5/")
     assert first.body == (b"new" if journal == "kept" else b"old"), "the journal makes the difference"
+
+
+async def test_where_the_disk_is_full_what_is_on_it_already_is_not_struck_out(
+    serve: Serve, origin: Origin, server: Redis
+):
+    name = "old"
+
+    def script(asked: Asked) -> Says:
+        nonlocal name
+        if asked.method == "POST":
+            name = "new"
+            return Says("done", headers=[("X-Mizan-Invalidate", "user;user_id=5")])
+        return Says(name)
+
+    origin.script = script
+    settings = {"MIZAN_EDGE_REDIS": server.url, "MIZAN_CACHE_SECRET": SECRET, "MIZAN_EDGE_ORIGIN_TIMEOUT": "1"}
+    edge = await serve(**settings)
+    assert (await wire.request(edge.listen, "GET", "/profile/5/")).body == b"old"
+    server.freeze()
+    # Room for what a mutation may change, which is written first, and not for the purge.
+    resource.prlimit(edge.process.pid, resource.RLIMIT_FSIZE, (200, 200))
+    body = json.dumps({"fn": "rename_user", "args": {"user_id": 5}}).encode()
+    reply = await wire.request(edge.listen, "POST", "/api/mizan/call/", {"Content-Type": "application/json"}, body)
+    assert reply.status == 200
+    edge.process.kill()
+    assert "a crash before the purge is confirmed would lose it" in (await edge.end(), edge.log)[1]
+    server.thaw()
+    edge = await serve(**settings)
+    assert (await wire.request(edge.listen, "GET", "/profile/5/")).body == b"new"
 
 
 @pytest.mark.parametrize("journal", ["kept", "lost"])

@@ -101,8 +101,9 @@ async def test_a_redis_that_dies_leaves_a_plain_proxy_and_comes_back_without_sta
     await until_cached(edge, "/profile/5/")
 
 
+@pytest.mark.parametrize("target", ["/x", "/profile/5/"])
 async def test_a_purge_while_redis_is_away_is_waited_for_and_then_nothing_old_is_seen(
-    make_edge: EdgeFactory, origin: Origin, server: Redis
+    make_edge: EdgeFactory, origin: Origin, server: Redis, target: str
 ):
     origin.script = Names()
     edge = await make_edge(redis=server.url, **TIMEOUTS)
@@ -110,9 +111,10 @@ async def test_a_purge_while_redis_is_away_is_waited_for_and_then_nothing_old_is
     assert (await edge.get("/profile/5/")).hit
     server.kill()
     begun = time.monotonic()
-    reply = await edge.request("POST", "/x", body=b"")
+    reply = await edge.request("POST", target, body=b"")
     assert (reply.status, reply.body) == (200, b"done")
-    assert PATIENCE_S <= time.monotonic() - begun < PATIENCE_S + 3
+    # Once, whatever there is to purge.
+    assert PATIENCE_S <= time.monotonic() - begun < 2 * PATIENCE_S
     assert (await edge.counters())["purges_unconfirmed"] == 1
     assert (await edge.get("/profile/5/")).body == b"new"
     server.start()

@@ -9,7 +9,8 @@ def test_a_context_that_the_store_knows_under_another_shape_is_purged_as_a_whole
     site.fill("five", USER_5)
     site.fill("six", scope("user", user_id=6))
     other = site.namespace.purge([scope("user", user_id=5, locale="de")], shapes={"user": "another shape"})
-    assert site.runner.run(other).entries == 2
+    done = site.runner.run(other)
+    assert (done.entries, done.scopes) == (2, ("user",))
     assert site.served("five", "six") == set()
 
 
