@@ -60,6 +60,8 @@ def _start(servers: Servers, places: Places, manifest: Path) -> None:
         "--listen": f"{HOST}:{places.shop_port}",
         "--admin": f"{HOST}:{places.admin_port}",
         "--state-dir": str(places.token_file.parent),
+        # The story is of what is cached, and not of a machine on which Redis has to wait for the processor.
+        "--redis-timeout": "2",
     }
     edge = [part for flag in flags.items() for part in flag]
     servers.start("edge", [sys.executable, "-m", "mizan_edge", "serve", *edge], ready=(places.admin_port, "/readyz"))

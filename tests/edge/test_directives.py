@@ -31,12 +31,15 @@ def date(seconds: int = T0) -> str:
 
 
 async def ttl(edge: RunningEdge, origin: Origin, *headers: tuple[str, str], status: int = 200) -> int | None:
-    """The ttl that a hit on a response with these fields shows; None where it is not stored."""
+    """The ttl that a hit on a response with these fields shows; None where it is not served from the cache.
+
+    What has a validator but no freshness is stored to be confirmed, and is stale from its first moment.
+    """
     origin.script = lambda asked: Says("x", status, list(headers))
     first = await edge.get(VIEW)
     second = await edge.get(VIEW)
     assert first.status == second.status == status
-    assert second.hit == ("stored" in first.cache)
+    assert (second.hit or second.cache.startswith("fwd=stale")) == ("stored" in first.cache)
     return int(second.cache.removeprefix("hit; ttl=")) if second.hit else None
 
 
@@ -362,8 +365,8 @@ async def test_a_body_that_is_too_large_streams_through_byte_for_byte(
 
 # What a field may cost: nobody else is answered meanwhile.
 
-FIELD_BYTES = 64 * 1024
-FIELD_CPU_S = 0.3  # in linear time it is a tenth of that; in quadratic time it was a minute
+FIELD_BYTES = 32 * 1024
+FIELD_CPU_S = 0.15  # in linear time it is a tenth of that; in quadratic time it was a quarter of a minute
 PIECES = [
     " ",
     ",",

@@ -103,18 +103,20 @@ if not dry then
 end
 local reply = { seq, entries, banned, c.inc, 0, table.concat(purged, '\n\n') }
 if dry then return reply end
--- A clock that was set back must not make anything last longer than a lease.
-reply[5] = math.max(0, math.min(lease, c.born + lease - now))
-redis.call('ZREMRANGEBYSCORE', members_key, '-inf', now)
-local members = redis.call('ZRANGE', members_key, 0, -1, 'WITHSCORES')
-for i = 1, #members, 2 do
-  local left = members[i + 1] - now
-  if left > lease then
-    left = lease
-    redis.call('ZADD', members_key, now + left, members[i])
+if lease > 0 then
+  -- A clock that was set back must not make anything last longer than a lease.
+  reply[5] = math.max(0, math.min(lease, c.born + lease - now))
+  redis.call('ZREMRANGEBYSCORE', members_key, '-inf', now)
+  local members = redis.call('ZRANGE', members_key, 0, -1, 'WITHSCORES')
+  for i = 1, #members, 2 do
+    local left = members[i + 1] - now
+    if left > lease then
+      left = lease
+      redis.call('ZADD', members_key, now + left, members[i])
+    end
+    reply[#reply + 1] = members[i]
+    reply[#reply + 1] = left
   end
-  reply[#reply + 1] = members[i]
-  reply[#reply + 1] = left
 end
 announce(c.inc, seq, purger, purged)
 return reply

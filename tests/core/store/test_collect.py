@@ -77,7 +77,8 @@ def test_a_slice_of_the_database_is_left_only_when_nothing_is_left_there(plain_s
         expire(plain_site, "user", 220)
         dropped = collect(plain_site)
         assert sum(dropped) == 220
-        assert len(dropped) <= slices + 6
+        # The database twice, where what is dropped is on its last page.
+        assert len(dropped) <= 2 * slices + 6
     finally:
         plain_site.raw.delete(*strangers)
 

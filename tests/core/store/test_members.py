@@ -104,6 +104,13 @@ def test_the_session_before_is_waited_for_no_longer_when_its_memory_is_gone(site
     assert sessions(site) == {"new"}
 
 
+def test_who_waits_for_nobody_ends_no_lease(site: Site):
+    # An edge whose Redis is its own purges so; it is a member itself.
+    incarnation = site.register("a", "s").incarnation
+    assert site.purge(USER_5, lease_ms=0).members == ()
+    assert site.renew("a", "s", incarnation, 0).what == "ok"
+
+
 def test_an_edge_that_has_come_back_is_two_members_until_the_first_lease_ends(site: Site):
     site.register("a", "old")
     site.register("a", "new")
