@@ -16,11 +16,11 @@ from mizan_core.scopes import Scope
 from mizan_core.seal import MAC_BYTES
 from mizan_core.store.layout import Entry, Fence, decode_entry, encode_entry, index_names, scope_argument
 
-VISIT_LIMIT = 500
+VISIT_LIMIT = 100
 """Entries that one purge script may visit; beyond, the scope is banned and swept later."""
 LOG_LIMIT = 10_000
 """Scopes that the log of purges keeps."""
-SWEEP_SLICE = 50
+SWEEP_SLICE = 20
 COLLECT_SLICE = 1000
 """Keys of the database among which one slice looks for indexes to collect from: about 0.8 ms."""
 LEASE_MS = 2000
