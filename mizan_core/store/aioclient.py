@@ -1,5 +1,6 @@
 """The store over redis-py's asyncio client: for the edge."""
 
+import asyncio
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
@@ -14,6 +15,9 @@ from mizan_core.store.subscription import FAILURES, Subscription, subscribed
 
 T = TypeVar("T")
 
+# More would not have Redis answer sooner; and redis-py has a limit too, beyond which it fails at once.
+_CONNECTIONS = 64
+
 
 class AsyncStore:
     """Runs operations on one Redis. Every failure is a StoreError; a retry in silence would hide it, and wait."""
@@ -22,6 +26,7 @@ class AsyncStore:
         """Connects at the first operation. Raises StoreUnusable for a URL that is none of Redis."""
         self.namespace = namespace
         self._timeout_s = timeout_s
+        self._connections = asyncio.Semaphore(_CONNECTIONS)
         self._redis = from_url(Redis.from_url, url, retry=Retry(NoBackoff(), 0), **options(timeout_s))
 
     async def run(self, operation: Operation[T]) -> T:
@@ -29,10 +34,11 @@ class AsyncStore:
         script = operation.script
         arguments: list[Any] = [*operation.keys, *operation.args]
         try:
-            try:
-                reply = await self._redis.evalsha(script.sha, len(operation.keys), *arguments)
-            except redis.exceptions.NoScriptError:
-                reply = await self._redis.eval(script.text, len(operation.keys), *arguments)
+            async with self._connections:
+                try:
+                    reply = await self._redis.evalsha(script.sha, len(operation.keys), *arguments)
+                except redis.exceptions.NoScriptError:
+                    reply = await self._redis.eval(script.text, len(operation.keys), *arguments)
         except FAILURES as error:
             raise translate(error) from error
         return operation.parse(reply)

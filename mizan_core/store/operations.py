@@ -197,6 +197,23 @@ class Namespace:
             lambda reply: cast(StoreReply, reply.decode()),
         )
 
+    def as_variant(
+        self, storing: Operation[StoreReply], resource: str, limit: int
+    ) -> Operation[tuple[StoreReply, list[str]]]:
+        """The same `store`, of one of the variants of the resource whose own key is `resource`.
+
+        In the same step the oldest variants beyond `limit` are deleted; the reply has their keys.
+        """
+
+        def parse(reply: Any) -> tuple[StoreReply, list[str]]:
+            if isinstance(reply, bytes):
+                return storing.parse(reply), []
+            stored, *gone = reply
+            return storing.parse(stored), [key.decode() for key in gone]
+
+        keys = [*storing.keys, f"{{{self.name}}}:v:{resource}"]
+        return Operation(storing.script, keys, [*storing.args, limit], parse)
+
     def purge(
         self,
         scopes: Iterable[Scope],

@@ -8,6 +8,8 @@
 --                          floor: the highest seq that was trimmed from the log
 --   {ns}:e:KEY     string  one entry: 32 bytes of seal, 2 of header length, header, payload; with a TTL
 --   {ns}:f:KEY     hash    fill lease: who fetches that entry, since when, and whether anybody waits; with a TTL
+--   {ns}:v:KEY     zset    variants of the resource whose own entry is KEY: KEY of the variant -> when it was stored, ms,
+--                          or a little later; with a TTL
 --   {ns}:i:NAME    zset    index: entry key -> end of its retention, ms. NAME is `context` or `context;param=value`
 --   {ns}:log       zset    scope -> seq of its last purge
 --   {ns}:bans      zset    scope -> seq: purged without visiting the entries, which reads must check and sweeps delete
@@ -20,8 +22,9 @@
 --   {ns}:purges    channel `inc seq purger`, and each purged scope behind an empty line; purger is '' if nobody waits
 --   {ns}:scratch   never there: a script that begins with its DEL goes on in a full memory, and fails on a replica
 --
--- Nothing but entries and fill leases has a TTL. Every script compares the server's run_id with `run`, by control(),
--- except those that touch nothing but a lease which the caller holds (sign_off, end_fill, renew_fill).
+-- Nothing but entries, lists of variants and fill leases has a TTL. Every script compares the server's run_id with
+-- `run`, by control(), except those that touch nothing but a lease which the caller holds (sign_off, end_fill,
+-- renew_fill).
 --
 -- A scope in an argument is its context and its parameters' texts, sorted, each on a line of its own; '' is everything.
 -- An entry's header is `inc seq` and then the names of its indexes, each on a line of its own, sorted. (inc, seq) is

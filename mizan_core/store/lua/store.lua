@@ -2,17 +2,20 @@
 --
 -- KEYS  1 {ns}:ctl  hash
 --       2 {ns}:e:KEY  string, the entry
+--       3 {ns}:v:KEY  zset, only for one of several variants: those of its resource
 -- ARGV  1 a fresh random id, used if a new incarnation begins
 --       2 KEY
 --       3 the entry's bytes; the fence token and the index names stand in its header
 --       4 its retention in ms
 --       5 when its fill began, ms of Redis' clock
 --       6 the seal of what must still lie there, '' for whatever does
---       7.. pairs: a context that it is indexed under, that context's shape
--- Returns 'stored', or why not: 'incarnation' (the fence is of another one, or of the future), 'trimmed' (too old to be
+--       7.. pairs: a context that it is indexed under, that context's shape; and last, for a variant: how many of them
+--         may be there
+-- Returns 'stored' (for a variant {'stored', KEY, ...}, with those that had to make room), or why not: 'incarnation' (the fence is of another one, or of the future), 'trimmed' (too old to be
 -- judged), 'overtaken' (by a matching purge), 'changed' (something else lies there), 'held' (begun while a matching hold lasts), 'shape' (somebody indexes the context otherwise), 'unadopted' (nobody has said how it is
 -- indexed), 'malformed'.
 
+local limit = KEYS[3] and tonumber(table.remove(ARGV))
 local c = control(ARGV[1])
 local key, value, retention = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local header = parse_header(value)
@@ -50,4 +53,20 @@ for _, name in ipairs(header.names) do
   end
 end
 redis.call('SET', KEYS[2], value, 'PXAT', now + retention) -- the very instant of its scores
-return 'stored'
+if not limit then return 'stored' end
+
+-- In this same step, so that no variant is ever uncounted.
+if not has_type(KEYS[3], 'zset') then redis.call('UNLINK', KEYS[3]) end -- another hand has put it there
+-- Behind all others even where the clock was set back, or what has just been stored would go first.
+local last = tonumber(redis.call('ZRANGE', KEYS[3], -1, -1, 'WITHSCORES')[2]) or 0
+redis.call('ZADD', KEYS[3], math.max(now, last + 1), key)
+-- As long as the longest of them, so that none outlives its place here.
+if redis.call('PTTL', KEYS[3]) < retention then redis.call('PEXPIREAT', KEYS[3], now + retention) end
+local excess = redis.call('ZCARD', KEYS[3]) - limit
+if excess <= 0 then return { 'stored' } end
+local gone = redis.call('ZRANGE', KEYS[3], 0, excess - 1)
+for _, oldest in ipairs(gone) do
+  remove(oldest, read_header(prefix .. 'e:' .. oldest) or { names = {} })
+end
+redis.call('ZREM', KEYS[3], unpack(gone))
+return { 'stored', unpack(gone) }

@@ -217,6 +217,15 @@ async def test_a_cancelled_read_leaves_no_answer_behind_for_the_next_one(redis_u
             await store.close()
 
 
+async def test_a_crowd_waits_for_a_connection(redis_url: str, namespace: str):
+    store = AsyncStore(redis_url, Namespace(namespace, SEALING), timeout_s=5)
+    try:
+        looks = await asyncio.gather(*(store.run(store.namespace.read([key_of(str(n))])) for n in range(500)))
+    finally:
+        await store.close()
+    assert len(looks) == 500
+
+
 def test_both_clients_are_the_same_store(redis_url: str, namespace: str):
     with open_site(redis_url, namespace, "blocking") as django, open_site(redis_url, namespace, "asyncio") as edge:
         edge.fill("a", scope("user", user_id=5))
