@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from mizan_edge import conditional
+from mizan_edge import compression, conditional, partial
+from mizan_edge.cache_status import Forwarded, forwarded
 from mizan_edge.entry import StoredResponse
 from mizan_edge.errors import problem
 from mizan_edge.forwarding import to_client
-from mizan_edge.http import Request, Response
+from mizan_edge.http import Fields, Request, Response
+from mizan_edge.origin import Exchange, Tunnel
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,20 +20,43 @@ class Answer:
     body: bytes | AsyncIterator[bytes]
     close: Callable[[], None] = lambda: None
     """Gives up whatever of the body has not been read. To be called in the end, in any case."""
+    trailers: Callable[[], Fields] = tuple
+    """The trailer fields; to be asked for when the body has been read."""
+    tunnel: Tunnel | None = None
+    """After a 101: the connection to the origin."""
 
 
 def from_stored(
-    request: Request, stored: StoredResponse, cache_status: str, *, now_ms: int | None, forward_mizan_headers: bool
+    request: Request,
+    stored: StoredResponse,
+    cache_status: str,
+    *,
+    now_ms: int | None,
+    compressed: bool,
+    forward_mizan_headers: bool,
 ) -> Answer:
-    """A whole response, or the 304 or the head that `request` asks for.
+    """A whole response, or the part, the 304 or the head that `request` asks for.
 
-    `now_ms` (Redis' clock) is None for one that has just come from the origin, and has no Age of ours.
+    `now_ms` (Redis' clock) is None for one that has just come from the origin, and has no Age of ours. `compressed`:
+    whether it may be one of the copies, where there are any.
     """
-    response, body = conditional.select(request, stored.response, stored.body)
+    encoded = stored.encoded if compressed else None
+    chosen = compression.select(request, stored.response, stored.body, encoded)
+    response, body = partial.select(request, *conditional.select(request, *chosen))
     response = to_client(response, forward_mizan_headers=forward_mizan_headers)
     if now_ms is not None:
         response = response.with_fields(("Age", str(stored.age_s(now_ms))), without=["age"])
     return Answer(response.with_fields(("Cache-Status", cache_status)), body)
+
+
+def relayed(
+    exchange: Exchange, why: Forwarded, *, forward_mizan_headers: bool, body: AsyncIterator[bytes] | None = None
+) -> Answer:
+    """What comes from the origin, as it comes. `body`: where some of it has been read, the whole of it."""
+    response = to_client(exchange.response, forward_mizan_headers=forward_mizan_headers).with_fields(
+        ("Cache-Status", forwarded(why, status=exchange.response.status))
+    )
+    return Answer(response, body or exchange.body(), exchange.close, lambda: exchange.trailers, exchange.upgraded)
 
 
 def refusal(status: int, detail: str, cache_status: str | None = None) -> Answer:

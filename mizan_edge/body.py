@@ -23,7 +23,7 @@ async def collect(
 async def peek(body: Body, limit: int) -> tuple[bytes | None, Body]:
     """The whole of a body of at most `limit` bytes, else None; and a body to send on in either case."""
     if body is None or isinstance(body, bytes):
-        return body or b"", body
+        return None if body is not None and len(body) > limit else body or b"", body
     whole, rest = await collect(body, limit)
     return (whole, whole) if rest is None else (None, rest)
 

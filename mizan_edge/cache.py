@@ -1,23 +1,29 @@
 """Stored responses: found for a request in memory or in Redis, and kept in both with the records that lead to them."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mizan_core.store import EntryError, Fence, Namespace, StoreError
 from mizan_core.store.fills import Turn
 from mizan_core.store.layout import index_names
-from mizan_core.store.operations import StoreReply
-from mizan_edge import policy
+from mizan_core.store.operations import Operation, StoreReply
+from mizan_edge import policy, variants
+from mizan_edge.body import Body
 from mizan_edge.counters import Counters
 from mizan_edge.entry import Payload, StoredResponse, VaryRecord, decode_payload
 from mizan_edge.http import Request
 from mizan_edge.memory import Mark, Memory
+from mizan_edge.origin import Informational
 from mizan_edge.policy import Lookup, Storable
 from mizan_edge.reads import Reads
 from mizan_edge.site import Site
 
 log = logging.getLogger(__name__)
+
+# What takes the place in memory of a variant that had to make room in Redis: whoever recalls it asks Redis. Another
+# process may have that variant in its memory for longer, where purges find it as long as it lasts.
+_GONE = VaryRecord(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,13 @@ class Reading:
 
     site: Site
     request: Request
+    """As the cache looks it up and the origin is asked: see `variants.narrowed`."""
     lookup: Lookup
+    client: Request
+    """As the client made it, which says how it is answered."""
+    body: Body = None
+    informational: Informational | None = None
+    """Gets the 1xx responses of the origin, where it is asked for this request."""
 
     @property
     def context(self) -> str:
@@ -79,7 +91,7 @@ class Cache:
         """The response to a request, if it is in memory."""
         payload = self._memory.get(_key(reading, None), mark)
         if isinstance(payload, VaryRecord):
-            payload = self._memory.get(_key(reading, policy.variant_of(reading.request, payload.names)), mark)
+            payload = self._memory.get(_key(reading, variants.variant_of(reading.request, payload.names)), mark)
         return payload if isinstance(payload, StoredResponse) else None
 
     async def look_up(self, reading: Reading, mark: Mark) -> Found:
@@ -89,7 +101,7 @@ class Cache:
         """
         vary: tuple[str, ...] = ()
         while True:
-            key = _key(reading, policy.variant_of(reading.request, vary))
+            key = _key(reading, variants.variant_of(reading.request, vary))
             look = await self._reads.look(key)
             if look.corrupt:
                 self._counters.count("corrupt_entries")
@@ -111,38 +123,50 @@ class Cache:
 
         `confirmed`: it is what was found, which the origin has confirmed; if that still lies there.
         """
-        variants: list[tuple[str | None, Payload]] = [(policy.variant_of(reading.request, how.vary), stored)]
-        if how.vary:
-            variants.append((None, VaryRecord(how.vary)))
+        names = variants.selecting(found.vary, how.vary)
+        resource = _key(reading, None)
+        key = _key(reading, variants.variant_of(reading.request, names))
+        lying: list[tuple[str, Payload]] = [(key, stored)]
+        # What the record says holds for as long as a response that says as much is kept.
+        if names and (how.vary == names or names != found.vary):
+            lying.append((resource, VaryRecord(names)))
         contexts = reading.site.manifest.contexts
-        names = index_names(how.scopes)
+        indexes = index_names(how.scopes)
+        retention_ms = (how.lifetime.retention_s - stored.age_s(found.now_ms)) * 1000
         try:
-            for variant, payload in variants:
-                key = _key(reading, variant)
-                operation = self._namespace.store(
-                    key,
+            for at, payload in lying:
+                storing = self._namespace.store(
+                    at,
                     payload.to_bytes(),
                     fence=found.fence,
                     scopes=how.scopes,
                     shapes={scope.context: contexts[scope.context].shape for scope in how.scopes},
                     began_ms=found.now_ms,
-                    retention_ms=(how.lifetime.retention_s - stored.initial_age_s) * 1000,
-                    expected=found.seal if confirmed and key == found.key else b"",
+                    retention_ms=retention_ms,
+                    expected=found.seal if confirmed and at == found.key else b"",
                 )
-                reply = await self._reads.run(operation)
+                reply, gone = await self._store(storing, at, resource)
                 if reply == "unadopted":
                     # Redis was emptied or restarted, and the next renewal of the lease would find out.
                     await self._adopt()
-                    reply = await self._reads.run(operation)
+                    reply, gone = await self._store(storing, at, resource)
                 if reply != "stored":
                     self._refused(reading, reply)
                     return reply
-                self._memory.put(key, payload, names, payload.size, found.mark)
+                self._memory.put(at, payload, indexes, payload.size, found.mark)
+                for oldest in gone:
+                    self._memory.put(oldest, _GONE, (), _GONE.size, found.mark)
         except (StoreError, EntryError) as error:
             self._counters.count("store_errors", "store")
             log.warning("a response is not stored: %s", error)
             return None
         return "stored"
+
+    async def _store(self, storing: Operation[StoreReply], key: str, resource: str) -> tuple[StoreReply, Sequence[str]]:
+        """Stores under `key`; and the keys of the variants of the resource that had to make room. Raises StoreError."""
+        if key == resource:
+            return await self._reads.run(storing), ()
+        return await self._reads.run(self._namespace.as_variant(storing, resource, variants.MAX_VARIANTS))
 
     def _refused(self, reading: Reading, reply: StoreReply) -> None:
         self._counters.count("store_refused", reply)

@@ -1,10 +1,12 @@
 """Stored responses, and the bytes that stand for them in an entry."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
 import orjson
 
+from mizan_edge.compression import compressible
 from mizan_edge.conditional import with_validator
 from mizan_edge.freshness import Lifetime, initial_age_s
 from mizan_edge.http import Fields, Response, dropped, end_to_end
@@ -13,6 +15,8 @@ _LENGTH_BYTES = 4
 # Of Python's objects: two texts and a pair for each field; a few records and the bytes object.
 _FIELD_OVERHEAD_BYTES = 160
 _OVERHEAD_BYTES = 400
+# The bytes object, its place in a mapping.
+_COPY_OVERHEAD_BYTES = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +30,40 @@ class StoredResponse:
     lifetime: Lifetime
     own_tag: bool = False
     """Whether its entity tag was made here: the origin knows nothing of it."""
+    took_ms: int = 0
+    """How long it took to fetch."""
+    encoded: Mapping[str, bytes] | None = None
+    """Copies of its body by their content codings, empty where they are yet to be made; None: none are to be."""
 
     @classmethod
-    def of(cls, response: Response, body: bytes, now_ms: int, lifetime: Lifetime) -> Self:
-        """The response that the origin has just given, with an entity tag."""
+    def of(
+        cls,
+        response: Response,
+        body: bytes,
+        now_ms: int,
+        lifetime: Lifetime,
+        known: "StoredResponse | None" = None,
+        *,
+        took_ms: int = 0,
+    ) -> Self:
+        """The response that the origin has just given, with an entity tag.
+
+        `known`: the one whose body this is, since the origin has confirmed it; its copies hold for this one too.
+        """
         kept = replace(response, fields=end_to_end(response.fields))
         tagged = with_validator(kept, body)
-        return cls(tagged, body, now_ms, initial_age_s(response), lifetime, own_tag=tagged is not kept)
+        encoded = (known.encoded if known else {}) if compressible(tagged, body) else None
+        age_s, own_tag = initial_age_s(response), tagged is not kept
+        return cls(tagged, body, now_ms, age_s, lifetime, own_tag, took_ms, encoded)
+
+    @property
+    def uncompressed(self) -> bool:
+        """Whether copies of it are yet to be made."""
+        return self.encoded is not None and not self.encoded
+
+    def compressed(self, copies: Mapping[str, bytes]) -> Self:
+        """The same with the copies that were made of its body, of which none may have been worth it."""
+        return replace(self, encoded=copies or None)
 
     @property
     def conditions(self) -> Fields:
@@ -50,6 +81,9 @@ class StoredResponse:
         tag = response.get("etag")
         if tag is not None and not self.own_tag and _opaque(tag) != _opaque(self.response.get("etag") or ""):
             return None
+        modified = response.get("last-modified")
+        if tag is None and modified is not None and modified != self.response.get("last-modified"):
+            return None
         fields = tuple(field for field in end_to_end(response.fields) if field[0].lower() != "content-length")
         # The age of what was stored is none of the age of what was confirmed.
         replaced = {name.lower() for name, _ in fields} | {"age"} | ({"etag"} if self.own_tag else set())
@@ -63,13 +97,19 @@ class StoredResponse:
         """Seconds for which it is still fresh; negative once it is stale."""
         return self.lifetime.ttl_s - self.age_s(now_ms)
 
+    def left_ms(self, now_ms: int) -> int:
+        """The same to the millisecond."""
+        return (self.lifetime.ttl_s - self.initial_age_s) * 1000 - max(0, now_ms - self.stored_ms)
+
     @property
     def size(self) -> int:
         """Bytes that it takes in memory, about."""
         fields = sum(len(name) + len(value) + _FIELD_OVERHEAD_BYTES for name, value in self.response.fields)
-        return len(self.body) + fields + _OVERHEAD_BYTES
+        copies = sum(len(copy) + _COPY_OVERHEAD_BYTES for copy in (self.encoded or {}).values())
+        return len(self.body) + fields + copies + _OVERHEAD_BYTES
 
     def to_bytes(self) -> bytes:
+        copies = self.encoded or {}
         head = orjson.dumps(
             {
                 "status": self.response.status,
@@ -79,9 +119,11 @@ class StoredResponse:
                 "initial_age_s": self.initial_age_s,
                 "lifetime": [self.lifetime.ttl_s, self.lifetime.swr_s, self.lifetime.sie_s, self.lifetime.keep_s],
                 "own_tag": self.own_tag,
+                "took_ms": self.took_ms,
+                "encoded": None if self.encoded is None else [(coding, len(copy)) for coding, copy in copies.items()],
             }
         )
-        return len(head).to_bytes(_LENGTH_BYTES) + head + self.body
+        return b"".join((len(head).to_bytes(_LENGTH_BYTES), head, *copies.values(), self.body))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -89,7 +131,22 @@ class StoredResponse:
         head = orjson.loads(data[_LENGTH_BYTES:end])
         response = Response(head["status"], tuple((n, v) for n, v in head["fields"]), head["reason"])
         lifetime = Lifetime(*head["lifetime"])
-        return cls(response, data[end:], head["stored_ms"], head["initial_age_s"], lifetime, head["own_tag"])
+        encoded: dict[str, bytes] | None = None
+        if (lengths := head.get("encoded")) is not None:
+            encoded = {}
+            for coding, length in lengths:
+                encoded[coding] = data[end : end + length]
+                end += length
+        return cls(
+            response,
+            data[end:],
+            head["stored_ms"],
+            head["initial_age_s"],
+            lifetime,
+            head["own_tag"],
+            head.get("took_ms", 0),
+            encoded,
+        )
 
 
 def _opaque(tag: str) -> str:

@@ -1,17 +1,26 @@
 """What changes in a message on its way through: RFC 9110 section 7.6, and the fields that are ours alone."""
 
+import re
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
-from mizan_edge.http import Fields, Request, Response, end_to_end, normal_name, values
+from mizan_edge.http import Fields, Request, Response, dropped, end_to_end, members, normal_name, values
 
 VIA = "1.1 mizan-edge"
 _OURS = "x-mizan-"
-# What tells an application about the client's own connection. Not `X-Forwarded-User` and the like: those say who is
-# asking, and whoever sends them passes by the cache.
+_OTHER_HTTP = ("h2c", "h2", "h3", "http", "tls")
+# What tells an application about the client's own connection, or its host. Not `X-Forwarded-User` and the like: those
+# say who is asking, and whoever sends them passes by the cache.
 _FORWARDED = frozenset(
     {
+        "cf-connecting-ip",
+        "client-ip",
+        "fastly-client-ip",
         "forwarded",
+        "front-end-https",
+        "true-client-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
         "x-forwarded-by",
         "x-forwarded-for",
         "x-forwarded-host",
@@ -22,6 +31,12 @@ _FORWARDED = frozenset(
         "x-forwarded-scheme",
         "x-forwarded-server",
         "x-forwarded-ssl",
+        "x-host",
+        "x-http-host-override",
+        "x-original-host",
+        "x-real-ip",
+        "x-scheme",
+        "x-url-scheme",
     }
 )
 
@@ -45,9 +60,28 @@ def to_origin(request: Request, peer: Peer, trusted: tuple[IPv4Network | IPv6Net
         for name, value in end_to_end(request.fields)
         if not normal_name(name).startswith(_OURS)
         and (is_trusted or normal_name(name) not in _FORWARDED)
-        and name.lower() not in ("host", "expect", "x-forwarded-for")
+        and name.lower() not in ("host", "x-forwarded-for")
     ]
-    return replace(request, fields=(*_host(request), *fields, *_forwarding(request, peer, is_trusted), ("Via", VIA)))
+    return replace(
+        request,
+        fields=(*_host(request), *fields, *_forwarding(request, peer, is_trusted), *_upgrade(request), ("Via", VIA)),
+    )
+
+
+def one_hop_less(request: Request) -> Request | None:
+    """The request with its Max-Forwards counted down; None where it must not be forwarded. RFC 9110 section 7.6.2."""
+    left = request.get("max-forwards")
+    if request.method not in ("OPTIONS", "TRACE") or left is None or not re.fullmatch("[0-9]{1,9}", left):
+        return request
+    if int(left) == 0:
+        return None
+    fields = (*dropped(request.fields, ["max-forwards"]), ("Max-Forwards", str(int(left) - 1)))
+    return replace(request, fields=fields)
+
+
+def wants_upgrade(request: Request) -> bool:
+    """Whether the request as it leaves asks the origin for another protocol. RFC 9110 section 7.8."""
+    return request.get("upgrade") is not None
 
 
 def seen(request: Request, peer: Peer, trusted: tuple[IPv4Network | IPv6Network, ...]) -> Request:
@@ -61,6 +95,8 @@ def seen(request: Request, peer: Peer, trusted: tuple[IPv4Network | IPv6Network,
 def to_client(response: Response, *, forward_mizan_headers: bool) -> Response:
     """The response as the client may see it."""
     fields = end_to_end(response.fields)
+    if response.status == 101:
+        fields += (("Connection", "upgrade"), *(("Upgrade", value) for value in values(response.fields, "upgrade")))
     if not forward_mizan_headers:
         fields = tuple(field for field in fields if not _is_ours(field[0]))
     return Response(response.status, (*fields, ("Via", VIA)), response.reason)
@@ -68,6 +104,16 @@ def to_client(response: Response, *, forward_mizan_headers: bool) -> Response:
 
 def _is_ours(name: str) -> bool:
     return name.lower().startswith(_OURS) or name.lower() == "mizan-cache-control"
+
+
+def _upgrade(request: Request) -> Fields:
+    protocols = ", ".join(values(request.fields, "upgrade"))
+    if "upgrade" not in members(request.get("connection")) or not protocols:
+        return ()
+    # Another HTTP, and what is spoken within it, would pass by all that is decided here about requests.
+    if any(protocol.startswith(_OTHER_HTTP) for protocol in members(protocols)):
+        return ()
+    return ("Connection", "upgrade"), ("Upgrade", protocols)
 
 
 def _host(request: Request) -> Fields:

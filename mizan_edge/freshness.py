@@ -14,6 +14,8 @@ CACHEABLE_BY_DEFAULT = frozenset({200, 203, 204, 301, 308, 404, 410})
 HEURISTICALLY_CACHEABLE = CACHEABLE_BY_DEFAULT | {300, 405, 414, 501}
 # RFC 9111 section 5.2.2.3: what may be stored of responses that only who knows their status may store.
 UNDERSTOOD = HEURISTICALLY_CACHEABLE | {302, 303, 307}
+# Directives of a response that is never to be served stale. RFC 9111 section 4.2.4
+NEVER_STALE = frozenset({"must-revalidate", "proxy-revalidate", "s-maxage", "no-cache"})
 # RFC 9111 section 4.2.2: "a typical setting of this fraction might be 10%".
 _HEURISTIC_FRACTION = 0.1
 
@@ -53,12 +55,15 @@ def lifetime(response: Response, context: Context, governing: Governing) -> Life
     directives = governing.directives
     if "must-understand" in directives and response.status not in UNDERSTOOD:
         return None
+    if "no-cache" in directives:
+        # RFC 9111 section 5.2.2.4: whatever it says of its freshness, nobody gets it unconfirmed.
+        return Lifetime(0)
     ttl = explicit_ttl(response, governing)
     if ttl is None:
         ttl = 0 if governing.malformed else _assumed_ttl(response, context, directives)
         if not ttl:
             return None
-    stale_allowed = not directives.keys() & {"must-revalidate", "proxy-revalidate", "s-maxage", "no-cache"}
+    stale_allowed = not directives.keys() & NEVER_STALE
     swr = delta_seconds(directives.get("stale-while-revalidate"))
     sie = delta_seconds(directives.get("stale-if-error"))
     return Lifetime(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Self
 
@@ -103,6 +104,13 @@ def members(value: str | None) -> Iterator[str]:
     for member in (value or "").split(","):
         if text := member.strip().lower():
             yield text
+
+
+def dated(response: Response, now_s: float) -> Response:
+    """The response with a Date, which is when it came if it says none. RFC 9110 section 6.6.1."""
+    if response.get("date") is not None:
+        return response
+    return response.with_fields(("Date", formatdate(now_s, usegmt=True)))
 
 
 def reason_phrase(status: int) -> str:

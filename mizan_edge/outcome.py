@@ -5,13 +5,15 @@ it affects is purged then, narrowed by the request's own arguments where they le
 """
 
 from collections.abc import Iterator, Mapping
+from urllib.parse import urljoin, urlsplit
 
 from mizan_core.canonical import as_declared, value_text
 from mizan_core.manifest import Affected, Context, Manifest
 from mizan_core.resolve import Purge, longest_hold
 from mizan_core.scopes import URL, Scope, widest
+from mizan_edge import groups
 from mizan_edge.calls import Call, argument_text
-from mizan_edge.http import SAFE_METHODS, Request
+from mizan_edge.http import SAFE_METHODS, Request, Response, normal_host, values
 from mizan_edge.routes import Resource, Router
 
 
@@ -43,12 +45,45 @@ def of_view(router: Router, request: Request) -> Purge | None:
 
 
 def of_url(router: Router, request: Request) -> Iterator[Scope]:
-    """The URL that an unsafe method has been applied to. RFC 9111 section 4.4."""
-    if request.method in SAFE_METHODS:
-        return
-    resource = router.match(request.target)
+    """The URL that an unsafe method is applied to. RFC 9111 section 4.4."""
+    if request.method not in SAFE_METHODS:
+        yield from _of_target(router, request.target)
+
+
+def of_response(router: Router, request: Request, response: Response) -> tuple[Scope, ...]:
+    """What an unsafe request has changed, once its response says that it has succeeded, whatever was declared: its URL,
+    those that the response names (RFC 9111 section 4.4), and the groups that it invalidates (RFC 9875 section 3)."""
+    if request.method in SAFE_METHODS or not 200 <= response.status < 400:
+        return ()
+    scopes = list(of_url(router, request))
+    for name in ("location", "content-location"):
+        for value in values(response.fields, name):
+            if (target := _same_origin(request, value)) is not None:
+                scopes += _of_target(router, target)
+    scopes += groups.invalidated(response.fields, router.manifest.contexts, request.host)
+    return tuple(scopes)
+
+
+def _same_origin(request: Request, reference: str) -> str | None:
+    """The target in the request's own origin that a URI reference leads to; None where it leads elsewhere."""
+    try:
+        url = urlsplit(urljoin(f"{request.scheme}://{request.host}{request.target}", reference.strip()))
+    except ValueError:
+        return None
+    if url.scheme != request.scheme or normal_host(url.netloc, url.scheme) != request.host:
+        return None
+    return url._replace(scheme="", netloc="", fragment="").geturl() or "/"
+
+
+def of_resource(resource: Resource) -> Scope:
+    """The URL of a resource, in every variant and partition."""
+    return Scope(resource.context, tuple(pair for pair in resource.scope.params if pair[0] == URL))
+
+
+def _of_target(router: Router, target: str) -> Iterator[Scope]:
+    resource = router.match(target)
     if isinstance(resource, Resource):
-        yield Scope(resource.context, tuple(pair for pair in resource.scope.params if pair[0] == URL))
+        yield of_resource(resource)
 
 
 def _narrowed(affected: Affected, texts: Mapping[str, str | None]) -> Scope:

@@ -4,18 +4,20 @@ The driver (`proxy`) asks `plan` first. For a `Lookup` it reads the cache, and w
 it has to fetch goes to the origin as `fill_request` says, and what comes back is judged by `storable`.
 """
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from mizan_core.canonical import Canonical
-from mizan_core.keys import derive_cache_key, variant_text
+from mizan_core.keys import derive_cache_key
 from mizan_core.manifest import Context, Manifest
 from mizan_core.resolve import Purge, declared
 from mizan_core.scopes import USER, Scope, parse_scopes
+from mizan_edge import groups
 from mizan_edge.cache_control import FORBIDDING, Directives, delta_seconds, governing, parse
 from mizan_edge.cache_status import Forwarded
 from mizan_edge.entry import StoredResponse
-from mizan_edge.freshness import Lifetime, initial_age_s, lifetime
+from mizan_edge.freshness import NEVER_STALE, Lifetime, initial_age_s, lifetime
 from mizan_edge.http import (
     CONDITIONALS,
     Fields,
@@ -30,12 +32,36 @@ from mizan_edge.http import (
 )
 from mizan_edge.identity import Partition
 from mizan_edge.routes import Resource
+from mizan_edge.variants import vary_names
 
 # Fields with which a browser-side library asks a view for something other than the page.
 _PARTIAL_PAGE = ("hx-", "x-requested-with", "turbo-frame")
-_METHOD_OVERRIDE = frozenset({"x-http-method-override", "x-http-method", "x-method-override"})
+# Some frameworks and servers take these for the request's own method or path, which the key holds.
+_OVERRIDING = frozenset(
+    {
+        "base-url",
+        "script-name",
+        "x-forwarded-context",
+        "x-forwarded-method",
+        "x-forwarded-path",
+        "x-forwarded-uri",
+        "x-forwarded-url",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-method",
+        "x-original-uri",
+        "x-original-url",
+        "x-proxy-url",
+        "x-request-uri",
+        "x-rewrite-url",
+        "x-script-name",
+    }
+)
 # RFC 9111 section 3.5: what allows a response to a request with Authorization to be shared.
 _SHARES_AUTHORIZED = frozenset({"public", "s-maxage", "must-revalidate"})
+# What a client asks for at the expense of the origin.
+_DEMANDING = frozenset({"no-cache", "no-store", "max-age", "min-fresh"})
 _MAX_SCOPE_BYTES = 64 * 1024
 # How long what is stale is kept where a 304 can make it fresh again.
 _KEEP_S = 3600
@@ -51,6 +77,7 @@ Refusal = Literal[
     "stream",
     "partition",
     "scope",
+    "groups",
     "authorization",
     "partial-page",
 ]
@@ -75,7 +102,8 @@ class Lookup:
     """Whether a response may be stored at all."""
     forced: bool = False
     """The client's own directives demand a fetch."""
-    only_if_cached: bool = False
+    wanted: Directives = field(default_factory=dict)
+    """The client's own directives, as far as they are heeded."""
     partial_page: tuple[str, ...] = ()
     """Fields of the request that a stored response must name in its Vary to be used."""
     named: bool = False
@@ -95,14 +123,22 @@ class KeyInputs:
     """The host that is served, where there is one: the same name with another port is another host."""
 
 
-def plan(request: Request, resource: Resource, partition: Partition | None, *, named: bool) -> Pass | Lookup:
-    """What to do with a request for a declared resource. `named`: a field may tell the origin who is asking."""
+def plan(
+    request: Request, resource: Resource, partition: Partition | None, *, named: bool, anybody_revalidates: bool = True
+) -> Pass | Lookup:
+    """What to do with a request for a declared resource.
+
+    `named`: a field may tell the origin who is asking. `anybody_revalidates`: who has not signed in may demand a fetch,
+    too.
+    """
     names = {normal_name(name) for name, _ in request.fields}
-    if names & _METHOD_OVERRIDE:
+    if names & _OVERRIDING:
         return Pass(Forwarded("bypass", "non-canonical"))
     if partition is None:
         return Pass(Forwarded("bypass", "credentials"))
-    directives = parse(request.get("cache-control") or "")
+    said = wanted = _wanted(request)
+    if not anybody_revalidates and partition.user is None:
+        wanted = {name: argument for name, argument in wanted.items() if name not in _DEMANDING}
     partial_page: tuple[str, ...] = ()
     if resource.kind == "view":
         partial_page = tuple(sorted(name for name in names if name.startswith(_PARTIAL_PAGE)))
@@ -110,21 +146,22 @@ def plan(request: Request, resource: Resource, partition: Partition | None, *, n
         resource,
         partition,
         # HEAD and Range get what they ask for from the origin, which is not a whole response.
-        store="no-store" not in directives and request.method != "HEAD" and "range" not in names,
-        forced=_demands_fetch(request, directives),
-        only_if_cached="only-if-cached" in directives,
+        store="no-store" not in said and request.method != "HEAD" and "range" not in names,
+        # An age is whole seconds, so a response of this very second would pass for one of age 0.
+        forced=bool(wanted.keys() & {"no-cache", "no-store"}) or delta_seconds(wanted.get("max-age")) == 0,
+        wanted=wanted,
         partial_page=partial_page,
         named=named or "authorization" in names,
         misspelt=frozenset(normal_name(name) for name, _ in request.fields if "_" in name),
     )
 
 
-def _demands_fetch(request: Request, directives: Directives) -> bool:
-    if not directives:
+def _wanted(request: Request) -> Directives:
+    directives = parse(request.get("cache-control") or "")
+    if not directives and "no-cache" in members(request.get("pragma")):
         # RFC 9111 section 5.4: Pragma counts where Cache-Control is not there.
-        return "no-cache" in members(request.get("pragma"))
-    # An age is whole seconds, so a response of this very second would pass for one of age 0.
-    return bool(directives.keys() & {"no-cache", "no-store"}) or delta_seconds(directives.get("max-age")) == 0
+        return {"no-cache": None}
+    return directives
 
 
 def entry_key(inputs: KeyInputs, request: Request, lookup: Lookup, variant: str | None = None) -> str:
@@ -154,49 +191,64 @@ def entry_key(inputs: KeyInputs, request: Request, lookup: Lookup, variant: str 
     )
 
 
-def variant_of(request: Request, names: tuple[str, ...]) -> str | None:
-    """The text that selects among variants which differ by these fields; None without any."""
-    if not names:
-        return None
-    return variant_text({name: _normalised(name, request.get(name)) for name in names})
-
-
-def _normalised(name: str, value: str | None) -> str | None:
-    # RFC 9111 section 4.1 allows what is known to change no meaning: space between the members of a known list.
-    if value is None or not name.startswith("accept") or '"' in value:
-        return value
-    return ", ".join(part.strip() for part in value.split(",") if part.strip())
-
-
-def usable(request: Request, stored: StoredResponse, lookup: Lookup, now_ms: int) -> bool:
-    """Whether a stored response may answer a request without asking the origin."""
-    if lookup.forced or stored.ttl_s(now_ms) <= 0:
+def usable(stored: StoredResponse, lookup: Lookup, now_ms: int) -> bool:
+    """Whether a stored response may answer without asking the origin. RFC 9111 sections 4 and 5.2.1."""
+    if lookup.forced:
         return False
-    directives = parse(request.get("cache-control") or "")
-    max_age = delta_seconds(directives.get("max-age"))
-    min_fresh = delta_seconds(directives.get("min-fresh")) or 0
-    if max_age is not None and stored.age_s(now_ms) > max_age:
+    ttl_s = stored.ttl_s(now_ms)
+    max_age = delta_seconds(lookup.wanted.get("max-age"))
+    min_fresh = delta_seconds(lookup.wanted.get("min-fresh"))
+    if ttl_s <= 0 and not _accepts_stale(stored, lookup, -ttl_s):
         return False
-    return stored.ttl_s(now_ms) >= min_fresh and may_answer(lookup, tuple(members(stored.response.get("vary"))))
+    if (max_age is not None and stored.age_s(now_ms) > max_age) or (min_fresh is not None and ttl_s < min_fresh):
+        return False
+    return selects(stored, lookup)
 
 
-def usable_on_error(request: Request, status: int, stored: StoredResponse, lookup: Lookup, now_ms: int) -> bool:
+def usable_on_error(status: int, stored: StoredResponse, lookup: Lookup, now_ms: int) -> bool:
     """Whether a stale response may stand for an origin that has failed with `status`. RFC 5861 section 4."""
-    # RFC 9111 section 5.2.1: who states an age or a freshness does not want what is stale.
-    wanted = parse(request.get("cache-control") or "").keys()
-    if status not in _ERRORS or lookup.forced or wanted & {"max-age", "min-fresh"}:
+    if status not in _ERRORS or lookup.forced or _wants_fresh(lookup):
         return False
-    stale_s = -stored.ttl_s(now_ms)
-    return 0 <= stale_s < stored.lifetime.sie_s and may_answer(lookup, tuple(members(stored.response.get("vary"))))
+    return 0 <= -stored.ttl_s(now_ms) < stored.lifetime.sie_s and selects(stored, lookup)
 
 
-def usable_meanwhile(request: Request, stored: StoredResponse, lookup: Lookup, now_ms: int) -> bool:
+def usable_meanwhile(stored: StoredResponse, lookup: Lookup, now_ms: int) -> bool:
     """Whether a stale response may answer while a fresh one is fetched. RFC 5861 section 3."""
-    wanted = parse(request.get("cache-control") or "").keys()
-    if lookup.forced or lookup.only_if_cached or wanted & {"max-age", "min-fresh"}:
+    if lookup.forced or only_if_cached(lookup) or _wants_fresh(lookup):
         return False
-    stale_s = -stored.ttl_s(now_ms)
-    return 0 <= stale_s < stored.lifetime.swr_s and may_answer(lookup, tuple(members(stored.response.get("vary"))))
+    return 0 <= -stored.ttl_s(now_ms) < stored.lifetime.swr_s and selects(stored, lookup)
+
+
+def refresh_early(stored: StoredResponse, now_ms: int, chance: float) -> bool:
+    """Whether to fetch what is fresh yet, so that a response in demand never expires. `chance`: evenly from (0, 1].
+
+    The longer a fetch takes and the nearer the end is, the likelier; and the more ask, the sooner one of them does.
+    A. Vattani, F. Chierichetti, K. Lowenstein: Optimal Probabilistic Cache Stampede Prevention, VLDB 2015.
+    """
+    return stored.took_ms * -math.log(chance) >= stored.left_ms(now_ms)
+
+
+def only_if_cached(lookup: Lookup) -> bool:
+    """Whether the client wants nothing that must be fetched. RFC 9111 section 5.2.1.7."""
+    return "only-if-cached" in lookup.wanted
+
+
+def _wants_fresh(lookup: Lookup) -> bool:
+    # RFC 9111 section 5.2.1: who states an age or a freshness does not want what is stale.
+    return bool(lookup.wanted.keys() & {"max-age", "min-fresh"})
+
+
+def _accepts_stale(stored: StoredResponse, lookup: Lookup, stale_s: int) -> bool:
+    # RFC 9111 sections 5.2.1.2 and 4.2.4
+    if "max-stale" not in lookup.wanted or governing(stored.response.fields).directives.keys() & NEVER_STALE:
+        return False
+    argument = lookup.wanted["max-stale"]
+    return argument is None or stale_s <= (delta_seconds(argument) or -1)
+
+
+def selects(stored: StoredResponse, lookup: Lookup) -> bool:
+    """Whether the request has all by which the stored response was selected."""
+    return may_answer(lookup, tuple(members(stored.response.get("vary"))))
 
 
 def may_answer(lookup: Lookup, vary: tuple[str, ...]) -> bool:
@@ -204,11 +256,30 @@ def may_answer(lookup: Lookup, vary: tuple[str, ...]) -> bool:
     return all(name in vary for name in lookup.partial_page) and lookup.misspelt.isdisjoint(vary)
 
 
+def told_by_head(stored: StoredResponse, response: Response) -> Literal["same", "changed"] | None:
+    """What the response to a HEAD says of the stored one; None: nothing. RFC 9111 section 4.3.5.
+
+    That section speaks of 200 alone. Another status than the stored one, if the origin has not failed, is a change too.
+    """
+    if response.status != 200 and (response.status < 200 or response.status == 304 or response.status >= 500):
+        return None
+    if response.status != stored.response.status:
+        return "changed"
+    tag = None if stored.own_tag else stored.response.get("etag")
+    known = {
+        "etag": tag,
+        "last-modified": stored.response.get("last-modified"),
+        "content-length": str(len(stored.body)),
+    }
+    told = {name: response.get(name) for name in known}
+    return "changed" if any(value is not None and value != known[name] for name, value in told.items()) else "same"
+
+
 def to_confirm(lookup: Lookup, stored: StoredResponse | None) -> StoredResponse | None:
     """The stored response of which the origin may be asked whether it still holds, if there is one."""
     if stored is None or not stored.conditions:
         return None
-    return stored if may_answer(lookup, tuple(members(stored.response.get("vary")))) else None
+    return stored if selects(stored, lookup) else None
 
 
 def fill_request(request: Request, lookup: Lookup, context: Context, known: StoredResponse | None) -> Request:
@@ -219,24 +290,6 @@ def fill_request(request: Request, lookup: Lookup, context: Context, known: Stor
     without = CONDITIONALS | {"cookie"} if context.scope == "public" else CONDITIONALS
     fields = (*dropped(request.fields, without), *(known.conditions if known else ()))
     return replace(request, target=lookup.resource.target, fields=fields)
-
-
-def vary_names(response: Response, scope: str) -> tuple[str, ...] | None:
-    """The fields that select among a resource's responses, sorted; None where nothing may be stored."""
-    names = set(members(response.get("vary")))
-    if scope == "user":
-        names -= {"cookie", "authorization"}  # the partition stands for them
-    allowed = response.get("access-control-allow-origin")
-    if allowed is not None and allowed.strip() != "*":
-        names.add("origin")
-    if names & {"*", "cookie", "authorization"}:
-        return None
-    return tuple(sorted(names))
-
-
-def vary_of(stored: StoredResponse, context: Context) -> tuple[str, ...]:
-    """The same for a response that is stored."""
-    return vary_names(stored.response, context.scope) or ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,14 +329,14 @@ def storable(request: Request, lookup: Lookup, response: Response, contexts: dic
     life = lifetime(response, context, rules)
     if life is None:
         return "lifetime"
-    if forbidding:
-        life = Lifetime(0)
     if validated:
         life = replace(life, keep_s=_KEEP_S)
     if life.retention_s <= initial_age_s(response):
         return "lifetime"
+    if (in_groups := groups.joined(response.fields, lookup.resource.context, request.host)) is None:
+        return "groups"
     scopes = dependencies(lookup, response.fields, contexts)
-    return "scope" if scopes is None else Storable(life, vary, scopes)
+    return "scope" if scopes is None else Storable(life, vary, (*scopes, *in_groups))
 
 
 def dependencies(lookup: Lookup, fields: Fields, contexts: dict[str, Context]) -> tuple[Scope, ...] | None:

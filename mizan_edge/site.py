@@ -6,6 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from mizan_core.manifest import Manifest
 from mizan_core.mwt import Identity, Keyring, verify
+from mizan_edge.compression import CompressWhat
 from mizan_edge.identity import IdentityRules
 from mizan_edge.policy import KeyInputs
 from mizan_edge.routes import Router
@@ -21,8 +22,13 @@ class Rules:
     allowed_hosts: tuple[str, ...]
     """Empty: any."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    languages: tuple[str, ...]
+    """Of the site, to which Accept-Language comes down; empty: it stays as it is."""
     forward_mizan_headers: bool
+    client_revalidation: bool
+    """Whether who has not signed in may demand that something is fetched."""
     max_entry_bytes: int
+    compress: CompressWhat
     max_call_bytes: int
 
     def serves(self, host: str) -> bool:

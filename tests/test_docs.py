@@ -13,6 +13,7 @@ from mizan_edge.config import SECRETS, Settings, variable
 TOP = Path(__file__).parent.parent
 README = (TOP / "README.md").read_text()
 ARCHITECTURE = (TOP / "docs" / "architecture.md").read_text()
+HTTP = (TOP / "docs" / "http.md").read_text()
 DOCUMENTS = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
 
 
@@ -62,3 +63,38 @@ def test_the_guarantees_name_tests_that_exist():
     assert named
     for name in named:
         assert (TOP / "tests" / name).is_file(), name
+
+
+def defined_in(path: Path) -> set[str]:
+    return set(re.findall(r"^(?:async )?def (test_\w+)\(", path.read_text(), re.MULTILINE))
+
+
+def shown_by_http() -> dict[str, set[str]]:
+    """The tests that docs/http.md names, by their files."""
+    shown: dict[str, set[str]] = {}
+    for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", HTTP):
+        shown.setdefault(path, set()).add(name)
+    return shown
+
+
+def test_http_names_tests_that_exist():
+    for path, names in shown_by_http().items():
+        assert names <= defined_in(TOP / path), path
+
+
+def test_http_names_every_test_that_was_written_for_it():
+    path = "tests/edge/test_rfc9111.py"
+    assert shown_by_http()[path] == defined_in(TOP / path)
+
+
+def test_the_rows_of_http_are_in_order_and_name_a_test_or_say_that_there_is_none():
+    tables = [section for section in HTTP.split("\n## ") if "\n| --- " in section]
+    assert len(tables) > 1
+    for table in tables:
+        rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")][2:]
+        assert rows
+        for row in rows:
+            assert len(row) == 4, row
+            assert "`tests/" in row[3] or row[3] == "—", row
+        sections = [[int(number) for number in re.findall(r"\d+", row[0])] for row in rows]
+        assert sections == sorted(sections), table.splitlines()[0]

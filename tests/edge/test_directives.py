@@ -1,14 +1,15 @@
 """Which responses are stored and for how long, what a request may demand of them, and what Cache-Status says."""
 
+import asyncio
 import time
-from email.utils import formatdate
+from email.utils import formatdate, parsedate_to_datetime
 from ipaddress import ip_network
 
 import pytest
 
 from mizan_core.manifest import Manifest
 from mizan_core.mwt import Keyring, verify
-from mizan_edge import conditional, policy
+from mizan_edge import conditional, policy, variants
 from mizan_edge.cache_control import governing
 from mizan_edge.entry import StoredResponse
 from mizan_edge.forwarding import Peer, seen, to_origin
@@ -418,13 +419,13 @@ def read_everything(name: str, value: str) -> None:
     lookup = policy.plan(asked, resource, Partition(ANON), named=is_named(asked.fields, rules))
     assert isinstance(lookup, policy.Lookup)
     keys = policy.KeyInputs(b"k" * 32, manifest, many_hosts=True)
-    policy.entry_key(keys, asked, lookup, policy.variant_of(asked, (name.lower(),)))
+    policy.entry_key(keys, asked, lookup, variants.variant_of(asked, (name.lower(),)))
     page = Response(200, (("ETag", '"v1"'), ("Last-Modified", date()), ("Vary", name)))
-    policy.usable(asked, StoredResponse(page, b"", 0, 0, Lifetime(60)), lookup, 0)
+    policy.usable(StoredResponse(page, b"", 0, 0, Lifetime(60)), lookup, 0)
     conditional.select(asked, page, b"")
     said = Response(200, ((name, value),))
     governing(said.fields)
-    policy.vary_names(said, "user")
+    variants.vary_names(said, "user")
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -438,3 +439,62 @@ def test_no_field_costs_more_than_linear_time(name: str):
         run = piece * (FIELD_BYTES // len(piece))
         for value in run, f'x{run}"', f"x{run}x", f'x="{run}':
             assert any(cpu_s(value) < FIELD_CPU_S for _ in range(3)), (value[:20], value[-5:])
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted", "served"),
+    [
+        ("max-age=1", "max-stale", True),
+        ("max-age=1", "max-stale=100", True),
+        ("max-age=1", "max-stale=0", False),
+        ("max-age=1", "max-stale=x", False),
+        ("max-age=1", "max-stale, max-age=0", False),
+        ("max-age=1", "max-stale, min-fresh=1", False),
+        ("max-age=1, must-revalidate", "max-stale", False),
+        ("max-age=1, proxy-revalidate", "max-stale", False),
+        ("s-maxage=1", "max-stale", False),
+        ("no-cache", "max-stale", False),
+    ],
+)
+async def test_max_stale_takes_what_is_stale_unless_that_is_forbidden(
+    edge: RunningEdge, origin: Origin, said: str, wanted: str, served: bool
+):
+    # RFC 9111 section 5.2.1.2. A validator keeps it beyond its lifetime, and an Age has it stale at once.
+    origin.headers = [("Cache-Control", said), ("Age", "1"), ("ETag", '"v1"')]
+    assert "stored" in (await edge.get(VIEW)).cache
+    reply = await edge.get(VIEW, {"Cache-Control": wanted})
+    assert reply.hit is served
+    if served:
+        assert reply.cache in ("hit; ttl=0", "hit; ttl=-1", "hit; ttl=-2")
+
+
+@pytest.mark.parametrize("wanted", ["no-cache", "no-store", "max-age=0", "min-fresh=99999999"])
+async def test_who_has_not_signed_in_demands_nothing_where_that_is_not_allowed(
+    make_edge: EdgeFactory, origin: Origin, tokens, wanted: str
+):
+    edge = await make_edge(client_revalidation=False)
+    visitor: dict[str, str] = {}
+    for headers, is_heeded in ((visitor, False), (tokens("5"), True)):
+        await edge.get(VIEW, headers)
+        assert (await edge.get(VIEW, {**headers, "Cache-Control": wanted})).hit is not is_heeded
+    assert (await edge.get("/profile/6/", {"Cache-Control": "only-if-cached"})).status == 504
+    assert (await edge.get(VIEW, {"Pragma": "no-cache"})).hit
+
+
+@pytest.mark.parametrize("target", [VIEW, "/undeclared/"])
+async def test_a_response_without_a_date_gets_that_of_its_receipt(make_edge: EdgeFactory, target: str):
+    # RFC 9110 section 6.6.1
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        edge = await make_edge(origin=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        before_s = int(time.time())
+        replies = [await edge.get(target) for _ in range(2)]
+    assert replies[1].hit is (target == VIEW)
+    for reply in replies:
+        assert before_s <= parsedate_to_datetime(reply["Date"] or "").timestamp() <= time.time()
+    if replies[1].hit:
+        assert replies[0]["Date"] == replies[1]["Date"]

@@ -104,7 +104,12 @@ async def test_the_clients_own_condition_is_answered_from_what_was_confirmed(edg
     assert (reply.status, reply.body) == (304, b"")
 
 
-async def test_no_cache_means_that_the_origin_is_asked_each_time(edge: RunningEdge, origin: Origin):
+@pytest.mark.parametrize("assumed", [86400, "heuristic"])
+async def test_no_cache_means_that_the_origin_is_asked_each_time(
+    make_edge: EdgeFactory, origin: Origin, assumed: int | str
+):
+    contexts = MANIFEST["contexts"]
+    edge = await make_edge({"contexts": contexts | {"catalog": contexts["catalog"] | {"ttl": assumed}}})
     origin.script = confirming(("Cache-Control", "no-cache"), TAG, then=(TAG,))
     for _ in range(3):
         reply = await edge.get(VIEW)

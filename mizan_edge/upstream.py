@@ -1,0 +1,116 @@
+"""The origin, as whoever answers a request asks it: whatever it says has been obeyed before anybody sees it.
+
+No response can reach a client but through `Upstream`, so none can come before what it invalidates has been purged.
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from mizan_core.resolve import Purge, longest_hold
+from mizan_edge import outcome
+from mizan_edge.answer import Answer, refusal, relayed
+from mizan_edge.body import Body
+from mizan_edge.cache_status import Forwarded, forwarded
+from mizan_edge.counters import Counters
+from mizan_edge.errors import OriginError
+from mizan_edge.http import Request, dated, dropped, values
+from mizan_edge.invalidation import FIELD, Invalidation
+from mizan_edge.origin import Exchange, Informational, Origin
+from mizan_edge.routes import Resource
+from mizan_edge.site import InUse, Rules
+
+log = logging.getLogger(__name__)
+
+# How often the log has the same failure of the origin.
+_LOG_S = 5.0
+
+
+class Upstream:
+    """Asks the origin, obeys its answers, and passes them on.
+
+    # mutable state: `_logged`, the failures of the last seconds and when they were written to the log.
+    """
+
+    def __init__(
+        self, in_use: InUse, rules: Rules, origin: Origin, invalidation: Invalidation, counters: Counters
+    ) -> None:
+        self._in_use = in_use
+        self._rules = rules
+        self._origin = origin
+        self._invalidation = invalidation
+        self._counters = counters
+        self._logged: dict[str, float] = {}
+
+    async def send(self, request: Request, body: Body, informational: Informational | None) -> Exchange:
+        """Asks the origin, and purges what its answer says, and what it means, before anybody sees it.
+
+        Raises OriginError.
+        """
+        if body is None or isinstance(body, bytes):
+            # What is here already need not wait to be wanted. RFC 9110 section 10.1.1
+            request = replace(request, fields=dropped(request.fields, ["expect"]))
+        try:
+            exchange = await self._origin.send(request, body, informational)
+        except OriginError as error:
+            if error.unread:
+                await self._invalidation.purge(
+                    Purge(everything=True, faults=("the head of a response could not be read",))
+                )
+            raise
+        # By the manifest of now: what it does not know of the scopes would match nothing that it has stored.
+        site = self._in_use.site
+        also = outcome.of_response(site.router, request, exchange.response)
+        if also or values(exchange.response.fields, FIELD):
+            await self._invalidation.obey(exchange.response.fields, site.manifest.contexts, also)
+        exchange.response = dated(exchange.response, time.time())
+        return exchange
+
+    async def forget(self, resource: Resource) -> None:
+        """Purges a URL of which the origin has said in passing that it has changed."""
+        scopes = (outcome.of_resource(resource),)
+        await self._invalidation.purge(Purge(scopes, hold_s=longest_hold(scopes, self._in_use.site.manifest.contexts)))
+
+    async def answer(self, request: Request, body: Body, why: Forwarded, informational: Informational | None) -> Answer:
+        """The origin's answer to a request that has nothing to do with the cache, or its failure."""
+        try:
+            exchange = await self.send(request, body, informational)
+        except OriginError as error:
+            return self.failed(error, why)
+        return self.passed(exchange, why)
+
+    async def answer_mutation(
+        self, request: Request, body: Body, why: Forwarded, affects: Purge, informational: Informational | None
+    ) -> Answer:
+        """The same for what may change something: where it cannot be known whether it did, that is purged."""
+        async with self._invalidation.intending(affects) as intent:
+            try:
+                exchange = await self.send(request, body, informational)
+            except OriginError as error:
+                if error.sent:
+                    await intent.unknown()
+                return self.failed(error, why)
+            if exchange.response.status >= 500 and not values(exchange.response.fields, FIELD):
+                await intent.unknown()
+        return self.passed(exchange, why)
+
+    def passed(self, exchange: Exchange, why: Forwarded) -> Answer:
+        """What comes from the origin, as it comes, counted as such."""
+        self._counters.count("requests", "pass", why.detail or why.fwd)
+        return self.relayed(exchange, why)
+
+    def relayed(self, exchange: Exchange, why: Forwarded, body: AsyncIterator[bytes] | None = None) -> Answer:
+        """What comes from the origin, as it comes. `body`: where some of it has been read, the whole of it."""
+        return relayed(exchange, why, forward_mizan_headers=self._rules.forward_mizan_headers, body=body)
+
+    def failed(self, error: OriginError, why: Forwarded) -> Answer:
+        """The problem document for an origin that has failed."""
+        self._counters.count("origin_errors", str(error.status))
+        now_s = time.monotonic()
+        # While the origin is away every request says so, and the counters have them all.
+        if now_s - self._logged.get(str(error), -_LOG_S) >= _LOG_S:
+            self._logged = {text: at_s for text, at_s in self._logged.items() if now_s - at_s < _LOG_S}
+            self._logged[str(error)] = now_s
+            log.error("%s", error)
+        return refusal(error.status, str(error), forwarded(why))

@@ -1,0 +1,186 @@
+"""Variants: the responses of one resource that differ by fields of the request. RFC 9111 section 4.1.
+
+Fields are normalised in two ways, and only the second may lose anything:
+
+`variant_of`  the text that selects a variant. Values share one where the field's definition says that they mean the
+              same: space, case, the order of members with different weights. Members of one weight stay in their
+              order, which many applications take for an order of preference. Of a field that is not in `_WEIGHTED`
+              nothing is known, so every difference counts, that of `a,b` and `a, b` as well.
+`narrowed`    the request reduced to what can make a difference to this site. The origin must be asked with what is
+              left, and with nothing else: then the response suits everybody whose request comes down to the same.
+
+What cannot be read stays as the client wrote it, and selects a variant of its own.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from mizan_core.keys import variant_text
+from mizan_core.manifest import Context
+from mizan_edge.entry import StoredResponse
+from mizan_edge.http import CONDITIONALS, Fields, Request, Response, dropped, members
+
+MAX_VARIANTS = 64
+"""How many variants of one resource are kept, for each partition and host; the oldest go first. Whoever sends ever new
+values of a field can push out the others of this resource, and no more."""
+
+CODINGS = ("zstd", "br", "gzip")
+"""The content codings that are asked for; beside them there is `identity`."""
+
+# RFC 9110 sections 12.5.1 to 12.5.4. TE is a list with weights too, but of the connection: no origin gets it.
+_WEIGHTED = frozenset({"accept", "accept-charset", "accept-encoding", "accept-language"})
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_NAME = re.compile(f"{_WORD}(?:/{_WORD})?")
+_PARAMETER = re.compile(f"({_WORD})=({_WORD})")
+# RFC 9110 section 12.4.2
+_WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
+_SPACE = " \t"
+# Nobody's list is longer; and what is remembered stays small.
+_MAX_LIST = 512
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A member of a list with weights: its name in lower case, and whatever else was said of it."""
+
+    name: str
+    parameters: tuple[str, ...]
+    weight: float
+
+    def __str__(self) -> str:
+        weight = () if self.weight == 1 else (f"q={self.weight:g}",)
+        return ";".join((self.name, *self.parameters, *weight))
+
+
+def variant_of(request: Request, names: tuple[str, ...]) -> str | None:
+    """The text that selects among variants which differ by these fields (lower case); None without any."""
+    if not names:
+        return None
+    return variant_text({name: _normalised(name, request.get(name)) for name in names})
+
+
+def narrowed(request: Request, languages: Sequence[str] = ()) -> Request:
+    """The request with which to look up, and to ask the origin for, what may be stored.
+
+    `Accept-Encoding` comes down to which of `CODINGS` and `identity` the client takes; nobody gets what he refuses.
+    Where the site has `languages`, `Accept-Language` comes down to the one of them that RFC 4647 section 3.4 (lookup)
+    gives: with `de` and `en`, "de-AT, de;q=0.8, en;q=0.5" is "de". Only the client's ranges are shortened, so a site in
+    `pt-BR` alone lists `pt` as well if it wants those who ask for that. Where none is found the field is left out, and
+    the origin answers in its own default language, as it does without the field.
+    """
+    fields = _with(request.fields, "Accept-Encoding", request.get("accept-encoding"), _codings)
+    if languages:
+        fields = _with(
+            fields, "Accept-Language", request.get("accept-language"), lambda value: _lookup(value, languages)
+        )
+    return request if fields is request.fields else replace(request, fields=fields)
+
+
+# Who asked; anything at all; and what a fill does not tell the origin, or tells it otherwise.
+_UNSELECTABLE = frozenset({"*", "cookie", "authorization"}) | CONDITIONALS
+
+
+def vary_names(response: Response, scope: str) -> tuple[str, ...] | None:
+    """The fields by which a response varies, sorted; None where it may not be stored.
+
+    `scope` is that of its context.
+    """
+    names = set(members(response.get("vary")))
+    if scope == "user":
+        names -= {"cookie", "authorization"}  # the partition stands for them
+    allowed = response.get("access-control-allow-origin")
+    if allowed is not None and allowed.strip() != "*":
+        names.add("origin")
+    if names & _UNSELECTABLE:
+        return None
+    return tuple(sorted(names))
+
+
+def vary_of(stored: StoredResponse, context: Context) -> tuple[str, ...]:
+    """The same for a response that is stored."""
+    return vary_names(stored.response, context.scope) or ()
+
+
+def selecting(known: tuple[str, ...], vary: tuple[str, ...]) -> tuple[str, ...]:
+    """The fields that select a response that varies by `vary`, beside others that are known to vary by `known`.
+
+    All of them: what lies under a key has been selected by every field that it varies by itself, so no request finds
+    it that it does not suit. And a response that omits some, as the one for clients without preferences often does,
+    does not take the place of the others.
+    """
+    return tuple(sorted({*known, *vary}))
+
+
+def _normalised(name: str, value: str | None) -> str | None:
+    if value is None or name not in _WEIGHTED:
+        return value
+    read = _weighted(value)
+    return value if read is None else ", ".join(map(str, read))
+
+
+def _weighted(value: str) -> Sequence[_Member] | None:
+    """The members of a list with weights, the heaviest first and otherwise in their order; None where they cannot be
+    read."""
+    return _parsed(value) if len(value) <= _MAX_LIST else None
+
+
+@lru_cache(maxsize=1024)
+def _parsed(value: str) -> Sequence[_Member] | None:
+    found = []
+    for text in value.split(","):
+        if not text.strip(_SPACE):
+            continue
+        name, *others = (part.strip(_SPACE) for part in text.split(";"))
+        parameters = [_PARAMETER.fullmatch(part) for part in others]
+        if not _NAME.fullmatch(name) or None in parameters:
+            return None
+        pairs = [(match[1].lower(), match[2]) for match in parameters if match]
+        weights = [text for key, text in pairs if key == "q"] or ["1"]
+        if len(weights) > 1 or not _WEIGHT.fullmatch(weights[0]):
+            return None
+        rest = tuple(f"{key}={text}" for key, text in pairs if key != "q")
+        found.append(_Member(name.lower(), rest, float(weights[0])))
+    return tuple(sorted(found, key=lambda member: -member.weight))
+
+
+def _codings(value: str) -> str:
+    # RFC 9110 section 12.5.3
+    read = _weighted(value)
+    if read is None:
+        return value
+    # Of a coding that is named twice the lesser weight counts, since that may be a refusal.
+    weights = {member.name: member.weight for member in read}
+    others = weights.get("*")
+    taken = [coding for coding in CODINGS if weights.get(coding, others or 0) > 0]
+    plain = weights.get("identity", 1 if others is None else others) > 0
+    if plain:
+        return ", ".join(taken) or "identity"
+    return ", ".join([*taken, "identity;q=0"]) if taken else value
+
+
+def _lookup(value: str, languages: Sequence[str]) -> str | None:
+    """The language of the site that RFC 4647 section 3.4 gives for a list of ranges; None for none of them."""
+    read = _weighted(value)
+    if read is None:
+        return value
+    refused = {member.name for member in read if member.weight == 0}
+    offered = {language.lower(): language for language in languages if language.lower() not in refused}
+    for member in read:
+        subtags = member.name.split("-") if member.weight else []
+        while subtags:
+            if found := offered.get("-".join(subtags)):
+                return found
+            subtags.pop()
+            if subtags and len(subtags[-1]) == 1:  # it introduces what has been cut off
+                subtags.pop()
+    return None
+
+
+def _with(fields: Fields, name: str, value: str | None, narrow: Callable[[str], str | None]) -> Fields:
+    """The fields with what `narrow` makes of one of them, which has `value`."""
+    if value is None or (less := narrow(value)) == value:
+        return fields
+    rest = dropped(fields, [name.lower()])
+    return rest if less is None else (*rest, (name, less))
