@@ -13,16 +13,16 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mizan_core.errors import MizanError
-from mizan_core.manifest import ManifestError
 from mizan_core.resolve import Purge, longest_hold, strict
 from mizan_core.scopes import URL, Scope, ScopeError, widest
 from mizan_core.store import AsyncStore, Purged, StoreError
 from mizan_edge.errors import problem
+from mizan_edge.files import Files, ReloadFailed
 from mizan_edge.hold import Hold
 from mizan_edge.invalidation import Pending
 from mizan_edge.origin import Origin
+from mizan_edge.outcome import of_resource
 from mizan_edge.purge import Purger
-from mizan_edge.reload import Reloader
 from mizan_edge.routes import Uncacheable
 from mizan_edge.site import InUse
 
@@ -96,7 +96,7 @@ class Admin:
 
     in_use: InUse
     purger: Purger
-    reloader: Reloader
+    files: Files
     store: AsyncStore
     origin: Origin
     hold: Hold
@@ -173,7 +173,7 @@ class Admin:
         if isinstance(resource, Uncacheable):
             why = "no declared view or endpoint" if resource.detail == "undeclared" else "no canonical spelling"
             raise Refused(422, f"{url!r} is never cached: it is the URL of {why}.")
-        return Scope(resource.context, tuple(pair for pair in resource.scope.params if pair[0] == URL))
+        return of_resource(resource)
 
     async def _run(self, purge: Purge, *, dry_run: bool) -> Purged:
         if dry_run:
@@ -193,10 +193,9 @@ class Admin:
 
     async def _reload(self, _request: web.Request) -> web.Response:
         try:
-            found = await self.reloader.reload()
-        except ManifestError as error:
-            raise Refused(422, f"The manifest in use stays: {error}") from None
-        return _json(found.to_json())
+            return _json(await self.files.reload())
+        except ReloadFailed as error:
+            raise Refused(422, str(error)) from None
 
     async def _stats(self, _request: web.Request) -> web.Response:
         return _json({"counters": await self.counters(), "hold": self.hold.told()})

@@ -13,7 +13,17 @@ import uvloop
 
 from mizan_core.errors import MizanError
 from mizan_core.manifest import load_manifest
-from mizan_edge.config import PREFIX, SECRETS, Settings, load_settings, set_up_logging, variable
+from mizan_edge.config import (
+    PREFIX,
+    SECRETS,
+    Settings,
+    has_password,
+    keep_from_children,
+    load_settings,
+    set_up_logging,
+    unix_path,
+    variable,
+)
 from mizan_edge.edge import running
 
 log = logging.getLogger("mizan_edge")
@@ -78,6 +88,9 @@ def serve(config: Path | None, **flags: object) -> None:
     """
     settings = load_settings(flags, config)
     set_up_logging(settings, "keeper")
+    if has_password(str(flags["redis"])):
+        log.warning("everybody on this machine can see the password in --redis: set %s instead", variable("redis"))
+    keep_from_children()
     uvloop.run(_serve(settings))
 
 
@@ -87,14 +100,19 @@ async def _serve(settings: Settings) -> None:
     async with running(settings) as edge:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, received.put_nowait, number)
-        log.info("serving %s on http://%s, admin on http://%s", settings.origin, edge.listen, edge.admin)
+        public = _url(edge.listen, "https" if settings.tls_cert else "http")
+        log.info("serving %s on %s, admin on %s", settings.origin, public, _url(edge.admin, "http"))
         log.info("state, and the admin token where none is set, in %s", settings.state_dir)
         while await received.get() == signal.SIGHUP:
             try:
-                await edge.reloader.reload()
+                await edge.files.reload()
             except MizanError as error:
-                log.error("the manifest in use stays: %s", error)
+                log.error("%s", error)
         log.info("stopping: open requests are finished first")
+
+
+def _url(address: str, scheme: str) -> str:
+    return address if unix_path(address) else f"{scheme}://{address}"
 
 
 @cli.command()

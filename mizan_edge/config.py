@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -25,8 +25,10 @@ from mizan_core.credentials import IDENTITY_COOKIES, IDENTITY_HEADERS, IGNORED_C
 from mizan_core.errors import MizanError
 from mizan_core.keys import SecretError, secret_bytes
 from mizan_core.mwt import Keyring
+from mizan_edge.compression import CompressWhat
 from mizan_edge.http import normal_name
 from mizan_edge.identity import IdentityRules
+from mizan_edge.limits import Limits
 from mizan_edge.site import Rules
 
 PREFIX = "MIZAN_EDGE_"
@@ -34,6 +36,9 @@ SECRETS = ("cache_secret", "mwt_secret", "admin_token", "read_token")
 _REDIS_OPTIONS = ("db", "username", "password", "client_name")
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:[0-9]{1,5})?")
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\s]+):([0-9]{1,5})")
+_PASSWORD = re.compile(r"://[^/]*:[^/]*@|[?&]password=")
+_UNIX_ADDRESS = re.compile(r"unix:(/[^\0]+)")
+_UNIX_ORIGIN = re.compile(r"unix:(//)?/[^/?#\0][^?#\0]*|http\+unix://%2[Ff][^/?#@\0]+")
 
 
 class ConfigError(MizanError):
@@ -66,11 +71,18 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", populate_by_name=True)
 
-    origin: str = Field(description="URL of the origin, like http://127.0.0.1:8000")
+    origin: str = Field(description="URL of the origin, like http://127.0.0.1:8000 or unix:/run/site.sock")
+    origin_ca: Path | None = Field(
+        None, description="PEM file of the authorities that vouch for an https:// origin; without it, the system's"
+    )
     manifest: Path = Field(description="the edge manifest, as `manage.py export_edge_manifest` writes it")
-    listen: str = Field("127.0.0.1:8080", description="address of the public listener")
-    admin: str = Field("127.0.0.1:8081", description="address of the admin listener")
-    redis: str | None = Field(None, description="URL of Redis; without it, a redis-server is started")
+    listen: str = Field("127.0.0.1:8080", description="address of the public listener, or unix:/path")
+    tls_cert: Path | None = Field(
+        None, description="PEM file of the public listener's certificate and its chain; a reload reads it again"
+    )
+    tls_key: Path | None = Field(None, validate_default=True, description="PEM file of that certificate's key")
+    admin: str = Field("127.0.0.1:8081", description="address of the admin listener, or unix:/path")
+    redis: str | None = Field(None, repr=False, description="URL of Redis; without it, a redis-server is started")
     namespace: str = Field("mizan", description="prefix of every Redis name, so that sites can share a server")
     workers: int = Field(1, ge=0, le=1024, description="worker processes; 0: serve in the keeper's own process")
     near: int = Field(
@@ -87,9 +99,19 @@ class Settings(BaseSettings):
     identity_headers: Words = Field(
         IDENTITY_HEADERS, description="request fields that tell an application who is asking"
     )
+    languages: Words = Field(
+        (), description="languages of the site, like de,en: Accept-Language comes down to one of them; none: as it is"
+    )
     admin_hosts: Words = Field((), description="names under which the admin listener may be addressed")
+    client_revalidation: bool = Field(
+        True, description="whether who has not signed in may demand a fetch (no-cache, max-age and the like)"
+    )
     forward_mizan_headers: bool = Field(False, description="leave X-Mizan-* in responses, for a further edge")
     max_entry_bytes: int = Field(1 << 20, ge=0, description="largest body that is stored")
+    compress: CompressWhat = Field(
+        "shared",
+        description="what is compressed: nothing, shared (all but the responses of signed-in users) or all",
+    )
     redis_memory: int = Field(
         256 << 20, ge=1 << 20, description="memory limit of a redis-server that is started, bytes"
     )
@@ -99,6 +121,18 @@ class Settings(BaseSettings):
     )
     origin_connect_timeout: Seconds = Field(5, description="seconds for a connection to the origin")
     origin_timeout: Seconds = Field(60, description="seconds for which the origin may be silent")
+    max_head_bytes: int = Field(256 << 10, ge=1024, description="bytes that the head of a request may have")
+    max_target_bytes: int = Field(64 << 10, ge=1, description="bytes that the target of a request may have")
+    max_fields: int = Field(256, ge=1, description="fields that a request may have")
+    max_body_bytes: int = Field(0, ge=0, description="bytes that the body of a request may have; 0: any number")
+    max_connections: int = Field(16384, ge=1, description="connections of clients to each worker")
+    max_connections_per_address: int = Field(
+        12288, ge=0, description="of these from one address, trusted proxies apart; 0: any number"
+    )
+    head_timeout: Seconds = Field(30, description="seconds for the head of a request, from its first byte")
+    idle_timeout: Seconds = Field(75, description="seconds for which a client's connection is kept without a request")
+    body_timeout: Seconds = Field(60, description="seconds for which the body of a request may stand still")
+    write_timeout: Seconds = Field(60, description="seconds for which a client may take nothing of its answer")
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         "info", description="what is logged"
     )
@@ -123,17 +157,39 @@ class Settings(BaseSettings):
     @field_validator("origin")
     @classmethod
     def _origin(cls, value: str) -> str:
+        if _UNIX_ORIGIN.fullmatch(value):
+            return value
         # The text may hold a password, so it is not repeated.
         if not re.fullmatch(r"https?://[^/?#@\s]+/?", value) or not _has_server(value):
-            raise ValueError("not the URL of a server: write it like http://127.0.0.1:8000, without path or user")
+            raise ValueError(
+                "not the URL of a server: write it like http://127.0.0.1:8000, without path or user, "
+                "or like unix:/run/site.sock"
+            )
+        return value
+
+    @field_validator("origin_ca")
+    @classmethod
+    def _origin_ca(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        # Whoever names an authority believes that the origin is verified.
+        if value is not None and not info.data.get("origin", "https://").startswith("https://"):
+            raise ValueError("this origin has no certificate: write its URL with https://, or leave this out")
+        return value
+
+    @field_validator("tls_key")
+    @classmethod
+    def _tls_key(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if (value is None) != (info.data.get("tls_cert") is None):
+            raise ValueError("a certificate and its key belong together: give both tls_cert and tls_key, or neither")
         return value
 
     @field_validator("listen", "admin")
     @classmethod
     def _address(cls, value: str) -> str:
+        if unix_path(value) is not None:
+            return value
         match = _ADDRESS.fullmatch(value)
         if not match or int(match[2]) > 65535:
-            raise ValueError(f"{value!r} is not an address: write it like 127.0.0.1:8080")
+            raise ValueError(f"{value!r} is not an address: write it like 127.0.0.1:8080 or unix:/run/edge.sock")
         return value
 
     @field_validator("redis")
@@ -162,6 +218,31 @@ class Settings(BaseSettings):
                 raise ValueError(f"{text!r} is not a host name: write it like example.com or example.com:8080")
         return value
 
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if text.endswith((":80", ":443")):
+                # A request's host is known without it, and would not match.
+                raise ValueError(f"{text!r} has a scheme's default port: leave it out; the name stands for every port")
+        return value
+
+    @field_validator("admin_hosts")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if (match := _HOST.fullmatch(text)) and match[2]:
+                raise ValueError(f"{text!r} has a port: name the host alone, which stands for every port")
+        return value
+
+    @field_validator("languages")
+    @classmethod
+    def _languages(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if not re.fullmatch(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*", text):
+                raise ValueError(f"{text!r} is not a language tag: write it like de or pt-BR")
+        return value
+
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -179,6 +260,18 @@ class Settings(BaseSettings):
             raise ValueError("not a token: use printable ASCII characters without spaces, at least one")
         return value
 
+    @field_validator("read_token")
+    @classmethod
+    def _another(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None and value == info.data.get("admin_token"):
+            raise ValueError("the same as the admin token, so whoever may read might purge: use another one")
+        return value
+
+    @property
+    def certificate_and_key(self) -> tuple[Path, Path] | None:
+        """The files of the public listener's certificate and key, where it speaks TLS."""
+        return (self.tls_cert, self.tls_key) if self.tls_cert and self.tls_key else None
+
 
 def _has_server(url: str) -> bool:
     try:
@@ -188,8 +281,19 @@ def _has_server(url: str) -> bool:
         return False
 
 
+def unix_path(address: str) -> Path | None:
+    """The path of a `listen` or `admin` setting that names a Unix socket."""
+    match = _UNIX_ADDRESS.fullmatch(address)
+    return Path(match[1]) if match else None
+
+
+def has_password(redis_url: str) -> bool:
+    """Whether a URL of Redis tells a password."""
+    return _PASSWORD.search(redis_url) is not None
+
+
 def split_address(address: str) -> tuple[str, int]:
-    """Host (an IPv6 address without brackets) and port of a valid `listen` or `admin` setting."""
+    """Host (an IPv6 address without brackets) and port of a valid `listen` or `admin` setting that names these."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
 
@@ -215,6 +319,12 @@ def load_settings(flags: Mapping[str, Any], config: Path | None) -> Settings:
         raise ConfigError("\n".join(lines)) from None
     except (ValueError, OSError) as error:
         raise ConfigError(f"--config: {config}: {error}") from None
+
+
+def keep_from_children() -> None:
+    """Takes settings out of the environment that child processes inherit: they are told what they need to know."""
+    for name in [name for name in os.environ if name.upper().startswith("MIZAN_")]:
+        del os.environ[name]
 
 
 def _line(problem: Any) -> str:
@@ -268,9 +378,28 @@ def rules_of(settings: Settings, secret: bytes) -> Rules:
         keyring=keyring,
         allowed_hosts=tuple(host.lower() for host in settings.allowed_hosts),
         trusted_proxies=tuple(ipaddress.ip_network(text, strict=False) for text in settings.trusted_proxies),
+        languages=settings.languages,
         forward_mizan_headers=settings.forward_mizan_headers,
+        client_revalidation=settings.client_revalidation,
         max_entry_bytes=settings.max_entry_bytes,
+        compress=settings.compress,
         max_call_bytes=64 * 1024,
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The settings that keep clients from taking too much."""
+    return Limits(
+        head_bytes=settings.max_head_bytes,
+        target_bytes=settings.max_target_bytes,
+        fields=settings.max_fields,
+        body_bytes=settings.max_body_bytes,
+        connections=settings.max_connections,
+        connections_per_address=settings.max_connections_per_address,
+        head_s=settings.head_timeout,
+        idle_s=settings.idle_timeout,
+        body_s=settings.body_timeout,
+        write_s=settings.write_timeout,
     )
 
 

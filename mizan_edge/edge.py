@@ -8,6 +8,7 @@ supervises, or with `--workers 0` in this one.
 import fcntl
 import logging
 import math
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -27,18 +28,22 @@ from mizan_edge.config import (
     durable_id,
     prepare_state_dir,
     rules_of,
+    unix_path,
 )
 from mizan_edge.counters import Counters
 from mizan_edge.embedded import EmbeddedRedis
+from mizan_edge.files import Files, Renewal
 from mizan_edge.fleet import Fleet
 from mizan_edge.hold import Hold
 from mizan_edge.journal import Journal
 from mizan_edge.listener import listening
+from mizan_edge.processes import unix_socket
 from mizan_edge.purge import Purger
 from mizan_edge.reload import Reloader, read_manifest
 from mizan_edge.site import InUse, Site
 from mizan_edge.sweeper import collect_forever, sweep_forever
 from mizan_edge.tasks import Tasks
+from mizan_edge.tls import Certificate, Pair
 from mizan_edge.worker import SHUTDOWN_S, origin_of
 from mizan_edge.workers import Workers
 
@@ -52,13 +57,15 @@ class Edge:
     listen: str
     admin: str
     redis_url: str
-    reloader: Reloader
+    files: Files
 
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Edge]:
     """Runs an edge until the block ends. Raises MizanError, with a line for people, for what keeps it from starting."""
     manifest, text = read_manifest(settings.manifest)
+    pem = settings.certificate_and_key
+    certificate = Certificate(Pair.read(*pem)) if pem else None
     prepare_state_dir(settings.state_dir)
     async with AsyncExitStack() as stack:
         stack.enter_context(_locked(settings.state_dir))
@@ -80,7 +87,7 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
         board = Board.create(settings.workers)
         stack.callback(board.close)
         tasks, counters = Tasks(), Counters()
-        workers = Workers(settings, rules, redis_url, board, store, tasks)
+        workers = Workers(settings, rules, redis_url, certificate, board, store, tasks)
         hold, in_use = Hold(board), InUse(Site.of(manifest, rules))
         fleet = Fleet(
             store,
@@ -115,6 +122,7 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
             text=text,
             spread=workers.swap,
         )
+        files = Files(reloader, Renewal(certificate, *pem, workers.renew) if certificate and pem else None)
         stack.push_async_callback(fleet.leave)
         stack.push_async_callback(tasks.stop)
         if child is not None:
@@ -124,14 +132,25 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
         await fleet.join()
         tasks.start(sweep_forever(store, counters), "sweep")
         tasks.start(collect_forever(store, counters), "collect")
-        admin = Admin(in_use, purger, reloader, store, origin, hold, lambda: workers.counted(counters), access)
+        admin = Admin(in_use, purger, files, store, origin, hold, lambda: workers.counted(counters), access)
         runner = web.AppRunner(admin.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
-        admin_at = await stack.enter_async_context(listening(runner, "admin", settings.admin))
+        admin_at = await _listening(stack, runner, settings.admin)
         serve = workers.in_processes if settings.workers else workers.in_this_process
         public_at = await stack.enter_async_context(serve(purger, reloader, in_use, counters))
         if rules.keyring is None:
             log.warning("without MIZAN_MWT_SECRET, requests of signed-in users pass by the cache")
-        yield Edge(public_at, admin_at, redis_url, reloader)
+        yield Edge(public_at, admin_at, redis_url, files)
+
+
+async def _listening(stack: AsyncExitStack, runner: web.AppRunner, address: str) -> str:
+    """Has the admin listener listen until the stack ends; the address that it has."""
+    if (path := unix_path(address)) is None:
+        return await stack.enter_async_context(listening(runner, "admin", address))
+    sock = stack.enter_context(unix_socket(path, setting="admin"))
+    stack.push_async_callback(runner.cleanup)
+    await runner.setup()
+    await web.SockSite(runner, sock).start()
+    return address
 
 
 async def _redis(stack: AsyncExitStack, settings: Settings) -> tuple[str, EmbeddedRedis | None]:
@@ -155,7 +174,7 @@ async def _check(store: AsyncStore) -> None:
 def _locked(state_dir: Path) -> Iterator[None]:
     """Keeps a second edge out of the state directory: it would share its Redis socket and its journal."""
     try:
-        file = open(state_dir / "lock", "w")  # noqa: SIM115 - the block below closes it
+        file = open(state_dir / "lock", "w", opener=_private)  # noqa: SIM115 - the block below closes it
     except OSError as error:
         raise ConfigError(
             f"state_dir: {state_dir} cannot be written ({error.strerror}): choose another --state-dir"
@@ -168,3 +187,7 @@ def _locked(state_dir: Path) -> Iterator[None]:
                 f"state_dir: {state_dir} is in use by another edge: give this one its own --state-dir"
             ) from None
         yield
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)

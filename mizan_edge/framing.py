@@ -1,4 +1,4 @@
-"""HTTP/1.1 messages as bytes: a request's head, and where a response ends. RFC 9112.
+"""HTTP/1.1 messages as bytes: heads that leave, and where what comes ends. RFC 9112.
 
 The parser (llhttp, in httptools) refuses by itself: line ends other than CRLF, folded lines, control characters and
 NUL, spaces before a colon, Content-Length that is repeated or no number, malformed chunks. What it lets pass is refused
@@ -9,8 +9,20 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from mizan_core.errors import MizanError
 from mizan_edge.body import Body
-from mizan_edge.http import SAFE_METHODS, Fields, Request, Response, has_body, members, values
+from mizan_edge.http import (
+    HOP_BY_HOP,
+    SAFE_METHODS,
+    Fields,
+    Request,
+    Response,
+    dropped,
+    has_body,
+    members,
+    reason_phrase,
+    values,
+)
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_HEAD = re.compile(
@@ -18,6 +30,23 @@ _REQUEST_HEAD = re.compile(
 )
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _OURS = ("content-length", "transfer-encoding")
+# RFC 9110 section 6.5.1: what must be known before the body, or says where it ends or goes.
+_NOT_IN_TRAILERS = HOP_BY_HOP | {
+    "age",
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "date",
+    "expires",
+    "host",
+    "location",
+    "set-cookie",
+    "vary",
+    "www-authenticate",
+}
 
 
 class Octets(str):
@@ -69,6 +98,91 @@ def request_head(request: Request, length: int | None, *, host: str) -> bytes:
 
 class UnreadableError(ValueError):
     """A response's head that could be taken for more than one message."""
+
+
+class RefusedError(MizanError):
+    """A request that is refused as it stands, and its connection with it: `status` is what the client gets."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFraming:
+    """Where a request ends: after `length` bytes of body, or (None) where its last chunk says."""
+
+    length: int | None
+    keep_alive: bool
+    """Whether the client wants to send another request after it."""
+
+
+def request_framing(version: str, fields: Fields) -> RequestFraming:
+    """The framing of a request. `version` is `1.0` or `1.1`. Raises RefusedError. RFC 9112 section 6.3.
+
+    What the section lets a server repair is refused: somebody else on the way may have repaired it otherwise.
+    """
+    lengths: list[str] = []
+    codings: list[str] = []
+    options: list[str] = []
+    for name, value in fields:
+        match name.lower():
+            case "content-length":
+                lengths.append(value)
+            case "transfer-encoding":
+                codings.append(value.lower())
+            case "connection":
+                options += members(value)
+    keep_alive = "close" not in options and (version == "1.1" or "keep-alive" in options)
+    if codings:
+        if codings != ["chunked"] or lengths or version != "1.1":
+            raise RefusedError(400, "The request has a Transfer-Encoding other than chunked, or in the wrong place.")
+        return RequestFraming(None, keep_alive)
+    if len(lengths) > 1 or not all(re.fullmatch("[0-9]{1,18}", length) for length in lengths):
+        raise RefusedError(400, "The request's Content-Length is no number, or given twice.")
+    return RequestFraming(int(lengths[0]) if lengths else 0, keep_alive)
+
+
+def response_bytes(response: Response) -> bytes:
+    """The head of a response as it goes to a client."""
+    reason = response.reason or reason_phrase(response.status)
+    lines = [b"%b: %b\r\n" % (name.encode(), octets(value)) for name, value in response.fields]
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (response.status, octets(reason), b"".join(lines))
+
+
+def delimited(
+    method: str, version: str, response: Response, size: int | None, *, keep_alive: bool
+) -> tuple[Response, Literal["head", "length", "chunked", "close"]]:
+    """A response to `method` with the fields that say where it ends, and what that is. RFC 9112 section 6.
+
+    `version` is the client's; `size` that of a body that is whole; `keep_alive`: another request may follow, unless
+    the response ends with the connection.
+    """
+    ends: Literal["head", "length", "chunked", "close"] = "length"
+    if not has_body(method, response.status):
+        ends = "head"
+    elif size is not None:
+        if values(response.fields, "content-length") != [str(size)]:
+            response = response.with_fields(("Content-Length", str(size)), without=["content-length"])
+    elif not values(response.fields, "content-length"):
+        ends = "chunked" if version == "1.1" else "close"
+    if ends == "chunked":
+        response = response.with_fields(("Transfer-Encoding", "chunked"))
+    if ends == "close" or not keep_alive:
+        response = response.with_fields(("Connection", "close"))
+    elif version == "1.0":
+        response = response.with_fields(("Connection", "keep-alive"))
+    return response, ends
+
+
+def last_chunk(trailers: Fields) -> bytes:
+    """The end of a chunked body, with the trailer fields that a recipient may merge into the head.
+
+    They go to clients that did not ask for them as well: whoever reads chunks can skip them (RFC 9112 section 7.1.2),
+    and not to ask is only a reason not to rely on them (RFC 9110 section 6.5.1).
+    """
+    lines = [b"%b: %b\r\n" % (name.encode(), octets(value)) for name, value in dropped(trailers, _NOT_IN_TRAILERS)]
+    return b"0\r\n%b\r\n" % b"".join(lines)
 
 
 @dataclass(frozen=True, slots=True)

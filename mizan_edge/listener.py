@@ -1,74 +1,160 @@
-"""The public listener: aiohttp's connections in, `Proxy`'s answers out."""
+"""The public listener: clients' connections in, `Proxy`'s answers out."""
 
+import asyncio
 import errno
 import logging
-import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from ipaddress import ip_address
 
 from aiohttp import web
 
 from mizan_edge.answer import Answer, refusal
 from mizan_edge.body import Body
+from mizan_edge.client_connection import ClientConnection
 from mizan_edge.config import ConfigError, split_address
-from mizan_edge.errors import OriginError
-from mizan_edge.forwarding import Peer, seen
-from mizan_edge.http import Fields, Request, combined, dropped, has_body, normal_host, reason_phrase
+from mizan_edge.forwarding import Peer, seen, to_client
+from mizan_edge.framing import RefusedError
+from mizan_edge.http import Request, Response
+from mizan_edge.limits import Limits
+from mizan_edge.origin import Informational
 from mizan_edge.proxy import Proxy
 from mizan_edge.site import Rules
+from mizan_edge.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-MAX_FIELD_BYTES = 64 * 1024
-MAX_HEAD_BYTES = 256 * 1024
-_ABSOLUTE = re.compile(r"https?://([^/?#@]+)([/?#].*|)", re.IGNORECASE | re.DOTALL)
+# How often connections are looked at, for those that stand still.
+_CHECK_S = 1.0
+_BACKLOG = 1024
+# For how long a client may take to say that it has seen the end.
+_TLS_SHUTDOWN_S = 2.0
+# Connections beyond the limit that are told so; further ones are cut at once.
+_TURNED_AWAY = 256
 
 
-class _Relayed(web.StreamResponse):
-    """A response whose fields are the origin's: none of aiohttp's own defaults."""
+class Listener:
+    """Serves clients on sockets that it is given.
 
-    async def _prepare_headers(self) -> None:
-        named_type = "Content-Type" in self.headers
-        named_server = "Server" in self.headers
-        await super()._prepare_headers()
-        if not named_type:
-            self.headers.popall("Content-Type", None)
-        if not named_server:
-            self.headers.popall("Server", None)
+    # mutable state: the `_servers`, one for each socket; the `_open` connections, and how many of these are served
+    # (`_served`), in all and by address; once it ends, those that it waits for (`_awaited`) and `_all_lost`.
+    """
 
+    def __init__(self, proxy: Proxy, rules: Rules, limits: Limits, *, tls: ssl.SSLContext | None = None) -> None:
+        self._proxy = proxy
+        self._rules = rules
+        self._limits = limits
+        self._tls = tls
+        self._tasks = Tasks()
+        self._servers: list[asyncio.Server] = []
+        self._open: dict[ClientConnection, bool] = {}
+        self._served = 0
+        self._addresses: Counter[str] = Counter()
+        self._is_ending = False
+        self._awaited: set[ClientConnection] = set()
+        self._all_lost = asyncio.Event()
 
-def make_server(proxy: Proxy, rules: Rules) -> web.Server:
-    """The aiohttp server of the public listener."""
+    async def listen(self, sockets: Sequence[socket.socket]) -> None:
+        """Takes over bound sockets, and serves whoever connects."""
+        loop = asyncio.get_running_loop()
+        # A handshake is counted as a connection only when it is done, so it has to be quick.
+        handshake_s = None if self._tls is None else self._limits.head_s
+        for sock in sockets:
+            self._servers.append(
+                await loop.create_server(
+                    self._connection, sock=sock, ssl=self._tls, ssl_handshake_timeout=handshake_s, backlog=1024
+                )
+            )
+        self._tasks.start(self._check_forever(), "check-connections")
 
-    async def handle(raw: web.BaseRequest) -> web.StreamResponse:
-        peer = Peer(raw.remote or "", raw.scheme)
-        if _head_bytes(raw) > MAX_HEAD_BYTES:
-            # RFC 6585 section 5
-            return await _send(raw, refusal(431, f"The head of a request may have {MAX_HEAD_BYTES} bytes."))
-        request = _request(raw)
-        if request is None:
-            return await _send(raw, refusal(400, "The request target or the Host field is not usable."))
-        request = seen(request, peer, rules.trusted_proxies)
-        if not rules.serves(request.host):
-            return await _send(raw, refusal(421, f"This site is not served here: {request.host}"))
+    async def drain(self, timeout_s: float) -> None:
+        """Takes no more connections or requests, and returns when those under way are answered, or after `timeout_s`.
+        What is left then is cut; so are tunnels, which end with nothing."""
+        self._is_ending = True
+        for server in self._servers:
+            server.close()
+        for connection in list(self._open):
+            connection.stop()
+        with suppress(TimeoutError):
+            await self._until_lost([connection for connection in self._open if not connection.is_tunnel], timeout_s)
+        for connection in list(self._open):
+            connection.abort()
+        await self._until_lost(self._open, None)
+        await self._tasks.stop()
+
+    async def _until_lost(self, connections: Iterable[ClientConnection], timeout_s: float | None) -> None:
+        self._awaited = set(connections)
+        self._all_lost.clear()
+        if self._awaited:
+            async with asyncio.timeout(timeout_s):
+                await self._all_lost.wait()
+
+    def _connection(self) -> ClientConnection:
+        scheme = "http" if self._tls is None else "https"
+        return ClientConnection(
+            self._respond, self._limits, self._tasks, scheme=scheme, made=self._made, lost=self._lost
+        )
+
+    def _made(self, connection: ClientConnection) -> bool:
+        limits, address = self._limits, connection.peer.address
+        counted = limits.connections_per_address > 0 and not self._is_trusted(address)
+        if len(self._open) >= limits.connections + _TURNED_AWAY or self._is_ending:
+            connection.abort()
+        is_served = self._served < limits.connections and not (
+            counted and self._addresses[address] >= limits.connections_per_address
+        )
+        self._open[connection] = is_served
+        if is_served:
+            self._served += 1
+            self._addresses[address] += 1
+        return is_served
+
+    def _lost(self, connection: ClientConnection) -> None:
+        if self._open.pop(connection):
+            address = connection.peer.address
+            self._served -= 1
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]
+        self._awaited.discard(connection)
+        if not self._awaited:
+            self._all_lost.set()
+
+    def _is_trusted(self, address: str) -> bool:
+        """Whether many clients may come from an address: a trusted proxy's, or a Unix socket's, which has none."""
+        if not address:
+            return True
+        ip = ip_address(address.partition("%")[0])
+        ip = getattr(ip, "ipv4_mapped", None) or ip
+        return any(ip.version == network.version and ip in network for network in self._rules.trusted_proxies)
+
+    async def _check_forever(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(min(_CHECK_S, self._limits.shortest_s / 4))
+            now_s = loop.time()
+            for connection in list(self._open):
+                connection.check(now_s)
+
+    async def _respond(self, request: Request, body: Body, peer: Peer, interim: Informational | None) -> Answer:
+        request = seen(request, peer, self._rules.trusted_proxies)
+        if not self._rules.serves(request.host):
+            return refusal(421, f"This site is not served here: {request.host}")
+
+        def relay(response: Response) -> None:
+            if interim is not None:
+                interim(to_client(response, forward_mizan_headers=self._rules.forward_mizan_headers))
+
         try:
-            answer = await proxy.answer(request, _body(raw), peer)
+            return await self._proxy.answer(request, body, peer, relay)
+        except RefusedError as error:
+            return refusal(error.status, str(error))
         except Exception:
             log.exception("a request failed: %s %s", request.method, request.target.partition("?")[0])
-            answer = refusal(500, "The edge failed to answer. The log has the reason.")
-        try:
-            return await _send(raw, answer)
-        finally:
-            answer.close()
-
-    return web.Server(
-        handle,
-        max_line_size=MAX_FIELD_BYTES,
-        max_field_size=MAX_FIELD_BYTES,
-        max_headers=256,
-        access_log=None,
-        auto_decompress=False,
-    )
+            return refusal(500, "The edge failed to answer. The log has the reason.")
 
 
 @asynccontextmanager
@@ -86,74 +172,3 @@ async def listening(runner: web.BaseRunner, setting: str, address: str) -> Async
         raise ConfigError(f"{setting}: {address} {why}: choose another address with --{setting}") from None
     finally:
         await runner.cleanup()
-
-
-def _request(raw: web.BaseRequest) -> Request | None:
-    fields: Fields = tuple((name.decode("ascii", "replace"), _text(value)) for name, value in raw.raw_headers)
-    hosts = [value.strip() for name, value in fields if name.lower() == "host"]
-    if len(hosts) != 1 and (hosts or raw.version >= (1, 1)):
-        return None
-    target = raw.raw_path
-    if absolute := _ABSOLUTE.fullmatch(target):
-        # RFC 9112 section 3.2.2: such a target's host stands for the field's.
-        hosts, target = [absolute[1]], "/" + absolute[2].removeprefix("/")
-        fields = (("Host", absolute[1]), *dropped(fields, ["host"]))
-    # Other bytes than ASCII have no place in a target, and are no text that could be sent on.
-    if not target.startswith("/") or not target.isascii():
-        return None
-    host = normal_host(hosts[0], raw.scheme) if hosts else ""
-    return Request(raw.method, target.partition("#")[0], host, fields, raw.scheme)
-
-
-def _head_bytes(raw: web.BaseRequest) -> int:
-    return len(raw.raw_path) + sum(len(name) + len(value) for name, value in raw.raw_headers)
-
-
-def _text(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
-
-
-def _body(raw: web.BaseRequest) -> Body:
-    if not raw.body_exists:
-        return None
-    return _chunks(raw)
-
-
-async def _chunks(raw: web.BaseRequest) -> AsyncIterator[bytes]:
-    if raw.headers.get("Expect", "").lower() == "100-continue":
-        await raw.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    async for chunk in raw.content.iter_any():
-        yield chunk
-
-
-async def _send(raw: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-    head = answer.response
-    response = _Relayed(status=head.status, reason=head.reason or reason_phrase(head.status))
-    for name, value in head.fields:
-        response.headers.add(name, value)
-    with_body = has_body(raw.method, head.status)
-    if with_body and combined(head.fields, "content-length") is None:
-        if isinstance(answer.body, bytes):
-            response.headers["Content-Length"] = str(len(answer.body))
-        elif raw.version >= (1, 1):
-            response.enable_chunked_encoding()
-    try:
-        await response.prepare(raw)
-        if isinstance(answer.body, bytes):
-            await response.write(answer.body)
-        else:
-            async for chunk in answer.body:
-                if with_body:
-                    await response.write(chunk)
-        await response.write_eof()
-    except OriginError as error:
-        # The head is out: only a connection that breaks off tells the client that the body is not whole.
-        log.error("a response broke off: %s", error)
-        if raw.transport is not None:
-            raw.transport.abort()
-    except ConnectionError:
-        log.debug("a client left before its response was out: %s", raw.remote)
-    return response

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +19,7 @@ from mizan_edge.framing import body_length, request_head
 from mizan_edge.http import SAFE_METHODS, Fields, Request, Response, members
 from mizan_edge.origin_connection import Connection, Incoming, UnansweredError
 from mizan_edge.tasks import Tasks
+from mizan_edge.tls import origin_context, why_not
 
 Informational = Callable[[Response], None]
 
@@ -123,10 +125,21 @@ class Origin:
     # ends it.
     """
 
-    def __init__(self, url: str, *, connect_timeout_s: float, read_timeout_s: float, idle_s: float = 15.0) -> None:
-        """`idle_s` after it was last used, a connection is closed: origins do so too, and ours should come first."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        connect_timeout_s: float,
+        read_timeout_s: float,
+        idle_s: float = 15.0,
+        authorities: Path | None = None,
+    ) -> None:
+        """`idle_s` after it was last used, a connection is closed: origins do so too, and ours should come first.
+
+        `authorities`: a PEM file of those that vouch for an https:// origin, instead of the system's. Raises TlsError.
+        """
         self._address = Address.parse(url)
-        self._tls = ssl.create_default_context() if self._address.tls else None
+        self._tls = origin_context(authorities) if self._address.tls else None
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._idle_s = idle_s
@@ -274,6 +287,9 @@ class Origin:
                     await loop.create_connection(lambda: connection, address.host, address.port, ssl=self._tls)
         except TimeoutError as error:
             raise OriginError(504, "The origin cannot be reached in time.", sent=False) from error
+        except ssl.SSLError as error:
+            detail = f"The origin cannot be reached securely: {why_not(error)}."
+            raise OriginError(502, detail, sent=False) from error
         except (OSError, UnicodeError) as error:
             raise OriginError(502, "The origin cannot be reached.", sent=False) from error
         if not connection.is_usable:

@@ -5,9 +5,12 @@ import errno
 import os
 import signal
 import socket
+import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from mizan_core.errors import MizanError
@@ -15,6 +18,8 @@ from mizan_core.errors import MizanError
 # Elsewhere the option exists too, but gives all connections to the socket that was bound last.
 BALANCED = sys.platform == "linux"
 _BACKLOG = 1024
+# Connecting to a Unix socket is writing to it.
+_UNIX_MODE = 0o660
 
 
 class AddressUnusable(MizanError):
@@ -87,6 +92,49 @@ def listening_sockets(host: str, port: int, count: int) -> list[tuple[socket.soc
         raise AddressUnusable(f"listen: {at} {why}: choose another address with --listen") from None
     slots = [tuple(opened[i : i + len(addresses)]) for i in range(0, len(opened), len(addresses))]
     return slots if BALANCED else slots * count
+
+
+@contextmanager
+def unix_socket(path: Path, *, setting: str) -> Iterator[socket.socket]:
+    """A socket that listens at a path while the block runs, for this user and group. All workers share it.
+
+    What an edge that was killed has left there is replaced. Raises AddressUnusable, which names the setting.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            _remove_stale(path)
+            mask = os.umask(0o777 & ~_UNIX_MODE)
+            try:
+                sock.bind(os.fspath(path))
+            finally:
+                os.umask(mask)
+            file = path.stat()
+            sock.listen(_BACKLOG)
+        except OSError as error:
+            why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror or error})"
+            raise AddressUnusable(f"{setting}: {path} {why}: choose another path with --{setting}") from None
+        try:
+            yield sock
+        finally:
+            # Another edge may have put its own there by now.
+            with suppress(OSError):
+                if os.path.samestat(path.lstat(), file):
+                    path.unlink()
+
+
+def _remove_stale(path: Path) -> None:
+    """Removes a Unix socket at which nobody listens. Raises OSError where anything else is there."""
+    try:
+        file = path.lstat()
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        # A listener whose queue is full is one too, and must not keep us waiting.
+        probe.setblocking(False)
+        code = probe.connect_ex(os.fspath(path))
+    if not stat.S_ISSOCK(file.st_mode) or code != errno.ECONNREFUSED:
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    path.unlink()
 
 
 def _refuse_taken(addresses: Sequence[tuple[int, tuple[object, ...]]]) -> None:

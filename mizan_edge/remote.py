@@ -3,7 +3,7 @@
 Both ends of each message stand here: `Keeper` is what a worker sees of its keeper, `Worker` what the keeper sees of it.
 
     worker -> keeper    settings, purge, intend, settle, purge_twice, adopt; told: lead, counted, ready
-    keeper -> worker    site, counters; told: wake, stop
+    keeper -> worker    site, certificate, counters; told: wake, stop
 """
 
 import logging

@@ -9,15 +9,15 @@ with its keeper.
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import uvloop
-from aiohttp import web
 
 from mizan_core.manifest import parse_manifest
 from mizan_core.seal import sealing_key
@@ -25,24 +25,31 @@ from mizan_core.store import AsyncStore, Namespace
 from mizan_edge.board import Board
 from mizan_edge.cache import Cache
 from mizan_edge.channel import Channel
-from mizan_edge.config import Settings, rules_of, set_up_logging
+from mizan_edge.compressing import Compressor
+from mizan_edge.config import Settings, limits_of, rules_of, set_up_logging
 from mizan_edge.counters import Counters
 from mizan_edge.entry import Payload
 from mizan_edge.flight import Flights
 from mizan_edge.invalidation import Invalidation, Purges
-from mizan_edge.listener import make_server
+from mizan_edge.limits import Limits
+from mizan_edge.listener import Listener
 from mizan_edge.memory import Memory
 from mizan_edge.origin import Origin
 from mizan_edge.processes import Place, die_with_parent
 from mizan_edge.proxy import Proxy
+from mizan_edge.reader import Reader
 from mizan_edge.reads import Reads
 from mizan_edge.remote import Keeper
 from mizan_edge.site import InUse, Rules, Site
 from mizan_edge.tasks import Tasks
+from mizan_edge.tls import Certificate, Pair
+from mizan_edge.upstream import Upstream
 
 log = logging.getLogger(__name__)
 
 SHUTDOWN_S = 10.0
+# For connections to the origin, to Redis and for the rest.
+_OTHER_DESCRIPTORS = 1024
 _BEAT_S = 0.25
 # What is counted between two reports is lost with a worker that is killed.
 _REPORT_S = 1.0
@@ -52,7 +59,7 @@ _REPORT_S = 1.0
 class Serving:
     """The parts of what serves that others speak to."""
 
-    runner: web.ServerRunner
+    listener: Listener
     flights: Flights
     counters: Counters
 
@@ -64,6 +71,7 @@ async def serving(
     in_use: InUse,
     board: Board,
     redis_url: str,
+    certificate: Certificate | None,
     *,
     purges: Purges,
     adopt: Callable[[], Awaitable[None]],
@@ -71,7 +79,7 @@ async def serving(
     counters: Counters,
     tasks: Tasks,
 ) -> AsyncIterator[Serving]:
-    """Everything between the public listener and the origin, ready for the listener's addresses."""
+    """Everything from the public listener to the origin, ready for the listener's sockets."""
     namespace = Namespace(settings.namespace, sealing_key(rules.secret))
     store = AsyncStore(redis_url, namespace, timeout_s=settings.redis_timeout)
     try:
@@ -79,23 +87,27 @@ async def serving(
         memory: Memory[Payload] = Memory(board, max_bytes=settings.near)
         flights = Flights(reads, namespace, memory, tasks, told=lead)
         async with origin_of(settings) as origin:
-            proxy = Proxy(
+            upstream = Upstream(in_use, rules, origin, Invalidation(purges, counters), counters)
+            cache = Cache(reads, memory, namespace, counters, adopt=adopt)
+            reader = Reader(
                 in_use,
                 rules,
                 memory=memory,
-                cache=Cache(reads, memory, namespace, counters, adopt=adopt),
-                origin=origin,
-                invalidation=Invalidation(purges, counters),
+                cache=cache,
+                compressor=Compressor(in_use, memory=memory, cache=cache, counters=counters, tasks=tasks),
+                upstream=upstream,
                 flights=flights,
                 counters=counters,
                 tasks=tasks,
             )
-            runner = web.ServerRunner(make_server(proxy, rules), shutdown_timeout=SHUTDOWN_S)
-            await runner.setup()
+            proxy = Proxy(in_use, rules, reader, upstream)
+            listener = Listener(
+                proxy, rules, _affordable(limits_of(settings)), tls=certificate.context if certificate else None
+            )
             try:
-                yield Serving(runner, flights, counters)
+                yield Serving(listener, flights, counters)
             finally:
-                await runner.cleanup()
+                await listener.drain(SHUTDOWN_S)
     finally:
         await store.close()
 
@@ -106,13 +118,27 @@ def origin_of(settings: Settings) -> Origin:
         settings.origin,
         connect_timeout_s=settings.origin_connect_timeout,
         read_timeout_s=settings.origin_timeout,
+        authorities=settings.origin_ca,
     )
+
+
+def _affordable(limits: Limits) -> Limits:
+    """The limits, with no more connections than this process may have. It is allowed as many as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard and sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    most = max(soft - min(_OTHER_DESCRIPTORS, soft // 2), 1)
+    if soft == resource.RLIM_INFINITY or limits.connections <= most:
+        return limits
+    log.warning("max_connections is %d here: more would take a higher limit of open files than %d", most, soft)
+    return replace(limits, connections=most)
 
 
 class _Program:
     """One worker process.
 
-    # mutable state: `_in_use` and `_rules`, once the keeper has sent them; `_serving`.
+    # mutable state: `_in_use`, `_rules` and `_certificate`, once the keeper has sent them; `_serving`.
     """
 
     def __init__(self, place: Place, board: Board) -> None:
@@ -124,11 +150,18 @@ class _Program:
         self._composed = asyncio.Event()
         self._channel = Channel(
             place.channel_socket(),
-            {"site": self._swap, "counters": self._count, "wake": self._wake, "stop": self._end},
+            {
+                "site": self._swap,
+                "certificate": self._renew,
+                "counters": self._count,
+                "wake": self._wake,
+                "stop": self._end,
+            },
             self._tasks,
         )
         self._in_use: InUse
         self._rules: Rules
+        self._certificate: Certificate | None = None
         self._serving: Serving
 
     async def run(self) -> None:
@@ -141,20 +174,22 @@ class _Program:
         set_up_logging(settings, f"worker {self._slot}")
         self._rules = rules_of(settings, bytes.fromhex(given["secret"]))
         self._in_use = InUse(self._site(given["manifest"]))
+        if given["certificate"] is not None:
+            self._certificate = Certificate(Pair(*given["certificate"]))
         async with serving(
             settings,
             self._rules,
             self._in_use,
             self._board,
             given["redis"],
+            self._certificate,
             purges=keeper,
             adopt=keeper.adopt,
             lead=keeper.lead,
             counters=Counters(),
             tasks=self._tasks,
         ) as self._serving:
-            for sock in self._sockets:
-                await web.SockSite(self._serving.runner, sock).start()
+            await self._serving.listener.listen(self._sockets)
             self._composed.set()
             self._tasks.start(self._beat(), "heartbeat")
             self._tasks.start(self._report(keeper), "report-counts")
@@ -191,6 +226,11 @@ class _Program:
                 "the manifest that the keeper has sent cannot be used; this worker's successor begins with it"
             )
             os._exit(1)
+
+    async def _renew(self, pair: Any) -> None:
+        await self._composed.wait()
+        if self._certificate is not None:
+            self._certificate.use(Pair(*pair))
 
     async def _count(self, _: Any) -> dict[str, int]:
         await self._composed.wait()

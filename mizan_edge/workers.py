@@ -3,22 +3,24 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import astuple
+from socket import socket
 
 from mizan_core.store import AsyncStore
 from mizan_edge.board import Board
 from mizan_edge.channel import CallFailed, Channel, ChannelClosed
-from mizan_edge.config import Settings, handed_over, split_address
+from mizan_edge.config import Settings, handed_over, split_address, unix_path
 from mizan_edge.counters import Counters
-from mizan_edge.listener import listening
-from mizan_edge.processes import listening_sockets
+from mizan_edge.processes import listening_sockets, unix_socket
 from mizan_edge.purge import Purger
 from mizan_edge.reload import Reloader
 from mizan_edge.remote import Worker
 from mizan_edge.site import InUse, Rules
 from mizan_edge.supervisor import Launch, Supervisor
 from mizan_edge.tasks import Tasks
+from mizan_edge.tls import Certificate, Pair
 from mizan_edge.worker import SHUTDOWN_S, Serving, serving
 
 log = logging.getLogger(__name__)
@@ -35,11 +37,19 @@ class Workers:
     """
 
     def __init__(
-        self, settings: Settings, rules: Rules, redis_url: str, board: Board, store: AsyncStore, tasks: Tasks
+        self,
+        settings: Settings,
+        rules: Rules,
+        redis_url: str,
+        certificate: Certificate | None,
+        board: Board,
+        store: AsyncStore,
+        tasks: Tasks,
     ) -> None:
         self._settings = settings
         self._rules = rules
         self._redis_url = redis_url
+        self._certificate = certificate
         self._board = board
         self._store = store
         self._tasks = tasks
@@ -53,19 +63,18 @@ class Workers:
         self, purger: Purger, reloader: Reloader, _in_use: InUse, _counters: Counters
     ) -> AsyncIterator[str]:
         """Has processes serve, while the block runs; gives their address. Raises MizanError where they cannot."""
-        host, port = split_address(self._settings.listen)
-        sockets = listening_sockets(host, port, self._settings.workers)
-        bound = sockets[0][0].getsockname()[1]
         given = {
             "settings": handed_over(self._settings),
             "secret": self._rules.secret.hex(),
             "redis": self._redis_url,
         }
 
+        def settings() -> dict[str, object]:
+            certificate = astuple(self._certificate.pair) if self._certificate else None
+            return {**given, "manifest": reloader.text, "certificate": certificate}
+
         def launch(slot: int) -> Launch:
-            worker = self._heard[slot] = Worker(
-                lambda: {**given, "manifest": reloader.text}, purger, reloader.adopt, self._store, self._tasks
-            )
+            worker = self._heard[slot] = Worker(settings, purger, reloader.adopt, self._store, self._tasks)
             return Launch("mizan_edge.worker", [str(self._board.fd)], [self._board.fd], worker.handlers)
 
         def died(slot: int) -> None:
@@ -74,40 +83,53 @@ class Workers:
             self._past.update(worker.counts)
             worker.died()
 
-        supervisor = Supervisor(
-            sockets,
-            launch,
-            tasks=self._tasks,
-            beats=self._board.beats,
-            on_start=self._channels.__setitem__,
-            on_death=died,
-        )
-        await supervisor.start()
-        try:
-            yield f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"
-        finally:
-            await supervisor.drain(SHUTDOWN_S + _ENDING_S)
+        with self._listening(self._settings.workers) as (sockets, address):
+            supervisor = Supervisor(
+                sockets,
+                launch,
+                tasks=self._tasks,
+                beats=self._board.beats,
+                on_start=self._channels.__setitem__,
+                on_death=died,
+            )
+            await supervisor.start()
+            try:
+                yield address
+            finally:
+                await supervisor.drain(SHUTDOWN_S + _ENDING_S)
 
     @asynccontextmanager
     async def in_this_process(
         self, purger: Purger, reloader: Reloader, in_use: InUse, counters: Counters
     ) -> AsyncIterator[str]:
-        """Serves here, while the block runs; gives the address. Raises ConfigError for one that cannot be used."""
-        async with (
-            serving(
+        """Serves here, while the block runs; gives the address. Raises MizanError for one that cannot be used."""
+        with self._listening(1) as ((sockets,), address):
+            async with serving(
                 self._settings,
                 self._rules,
                 in_use,
                 self._board,
                 self._redis_url,
+                self._certificate,
                 purges=purger,
                 adopt=reloader.adopt,
                 counters=counters,
                 tasks=self._tasks,
-            ) as self._here,
-            listening(self._here.runner, "listen", self._settings.listen) as address,
-        ):
-            yield address
+            ) as self._here:
+                await self._here.listener.listen(sockets)
+                yield address
+
+    @contextmanager
+    def _listening(self, count: int) -> Iterator[tuple[list[tuple[socket, ...]], str]]:
+        """For each of `count` workers its listening sockets, and their address."""
+        if path := unix_path(self._settings.listen):
+            with unix_socket(path, setting="listen") as shared:
+                yield [(shared,)] * count, self._settings.listen
+            return
+        host, port = split_address(self._settings.listen)
+        sockets = listening_sockets(host, port, count)
+        bound = sockets[0][0].getsockname()[1]
+        yield sockets, f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"
 
     def wake(self, key: str | None) -> None:
         """A fill of a key has ended somewhere; None: of any."""
@@ -119,6 +141,11 @@ class Workers:
     async def swap(self, manifest: str) -> None:
         """Returns when all processes use another manifest."""
         await asyncio.gather(*(self._ask(channel, "site", manifest) for channel in self._channels.values()))
+
+    async def renew(self, pair: Pair) -> None:
+        """Returns when all processes show another certificate to whoever connects."""
+        asked = (self._ask(channel, "certificate", astuple(pair)) for channel in self._channels.values())
+        await asyncio.gather(*asked)
 
     async def counted(self, own: Counters) -> dict[str, int]:
         """What they have counted, and the keeper itself."""

@@ -59,7 +59,7 @@ class Peer:
 
 
 @asynccontextmanager
-async def origin_at(talk: Talk, **settings: float) -> AsyncIterator[Origin]:
+async def origin_at(talk: Talk, **settings: Any) -> AsyncIterator[Origin]:
     """The client, in front of a peer."""
     async with (
         talking(talk) as address,

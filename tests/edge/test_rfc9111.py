@@ -344,7 +344,10 @@ async def test_rfc_9110_7_6_2_at_0_the_edge_itself_is_the_recipient(edge: Runnin
     await edge.request(method, "/x", {"Max-Forwards": "0"})
     assert origin.hits == 0
 
-    # RFC 9110 section 10.1.1: the origin may answer by the head alone.
+
+async def test_section_5_2_1_5_no_store_of_a_visitor_where_he_may_demand_nothing(
+    make_edge: EdgeFactory, origin: Origin
+):
     edge = await make_edge(client_revalidation=False)
     assert (await edge.get(VIEW, {"Cache-Control": "no-store"})).cache == "fwd=uri-miss"
 

@@ -19,6 +19,7 @@ from mizan_edge.http import Fields, Request
 from mizan_edge.identity import ANON, PUBLIC, Partition
 from mizan_edge.policy import KeyInputs, Lookup
 from mizan_edge.routes import Resource, Router
+from mizan_edge.variants import variant_of
 
 MANIFEST = Manifest.model_validate(
     {
@@ -255,7 +256,7 @@ def key_of(made: tuple[str, bytes | None, str, str, dict[str, str | None]]) -> t
     if not isinstance(resource, Resource):
         return None
     lookup = Lookup(resource, Partition(who))
-    key = policy.entry_key(KEYS, asked, lookup, policy.variant_of(asked, tuple(sorted(fields))))
+    key = policy.entry_key(KEYS, asked, lookup, variant_of(asked, tuple(sorted(fields))))
     listed = tuple(sorted((name, listwise(name, value)) for name, value in fields.items()))
     return key, (*asked_for(target, body, resource), host, who, listed)
 

@@ -15,9 +15,10 @@ import pytest
 import redis.asyncio
 
 from mizan_core.errors import MizanError
-from mizan_edge.config import SECRETS, ConfigError, Settings, load_settings, variable
+from mizan_edge.config import SECRETS, ConfigError, Settings, has_password, load_settings, variable
 from mizan_edge.edge import running
 from mizan_edge.embedded import find_server
+from mizan_edge.origin import Address
 from tests.edge.conftest import MANIFEST, SECRET
 from tests.support.redis_server import running as running_redis
 
@@ -92,6 +93,33 @@ def test_somebody_elses_variable_is_no_secret_of_ours(monkeypatch: pytest.Monkey
     assert settings.mwt_secret is None
 
 
+@pytest.mark.parametrize(
+    ("url", "has"),
+    [
+        ("redis://:hunter2@127.0.0.1:6379/0", True),
+        ("rediss://user:hunter2@[::1]", True),
+        ("unix://:hunter2@/run/redis.sock", True),
+        ("redis://127.0.0.1?db=1&password=hunter2", True),
+        ("redis://[::1]:6379/0", False),
+        ("redis://user@127.0.0.1", False),
+        ("redis://[", False),
+        ("unix:///run/a:b@c.sock", False),
+    ],
+)
+def test_a_password_in_the_url_of_redis_is_seen(url: str, has: bool):
+    assert has_password(url) is has
+
+
+def test_a_token_has_one_role():
+    (line,) = lines_of({**NEEDED, "admin_token": "hunter2", "read_token": "hunter2"})
+    assert line.startswith("read_token: the same as the admin token")
+    assert "hunter2" not in line
+
+
+def test_the_password_of_redis_is_in_no_text_of_the_settings():
+    assert "hunter2" not in repr(load_settings({**NEEDED, "redis": "redis://:hunter2@127.0.0.1"}, None))
+
+
 def test_secrets_come_from_the_file(tmp_path: Path):
     config = toml(tmp_path, "".join(f'{name} = "{name}-value"\n' for name in SECRETS))
     settings = load_settings(NEEDED, config)
@@ -105,7 +133,16 @@ def test_secrets_come_from_the_file(tmp_path: Path):
         ("origin", "http://127.0.0.1:8000/path", "without path"),
         ("origin", "http://root:hunter2@127.0.0.1", "without path or user"),
         ("origin", "http://127.0.0.1:99999", "write it like"),
-        ("listen", "8080", "'8080' is not an address: write it like 127.0.0.1:8080"),
+        ("origin", "unix:site.sock", "unix:/run/site.sock"),
+        ("origin", "unix:/", "unix:/run/site.sock"),
+        ("origin", "unix:/run/site.sock?x", "unix:/run/site.sock"),
+        ("origin", "http+unix:///run/site.sock", "unix:/run/site.sock"),
+        ("origin", "https+unix://%2Frun%2Fsite.sock", "unix:/run/site.sock"),
+        ("origin_ca", "ca.pem", "this origin has no certificate: write its URL with https://"),
+        ("tls_key", "site.key", "give both tls_cert and tls_key, or neither"),
+        ("listen", "unix:edge.sock", "or unix:/run/edge.sock"),
+        ("admin", "unix:", "or unix:/run/edge.sock"),
+        ("listen", "8080", "'8080' is not an address: write it like 127.0.0.1:8080 or unix:/run/edge.sock"),
         ("listen", "127.0.0.1:70000", "write it like"),
         ("admin", "localhost", "write it like"),
         ("redis", "127.0.0.1:6379", "write it like redis://"),
@@ -125,6 +162,9 @@ def test_secrets_come_from_the_file(tmp_path: Path):
         ("allowed_hosts", "site.test,site.test/path", "'site.test/path' is not a host name"),
         ("allowed_hosts", "*.site.test", "is not a host name"),
         ("admin_hosts", "http://edge.lan:8081", "is not a host name"),
+        ("allowed_hosts", "site.test:443", "leave it out"),
+        ("allowed_hosts", "site.test, [::1]:80", "leave it out"),
+        ("admin_hosts", "edge.lan:8081", "name the host alone"),
         ("admin_token", "", "at least one"),
         ("read_token", "two words", "without spaces"),
     ],
@@ -134,6 +174,18 @@ def test_a_wrong_setting_is_one_line_that_names_it_and_says_what_to_do(name: str
     assert line.startswith(f"{name}: ")
     assert says in line
     assert "hunter2" not in line
+
+
+def test_a_certificate_without_its_key_is_told():
+    assert lines_of({**NEEDED, "tls_cert": "site.pem"}) == [
+        "tls_key: a certificate and its key belong together: give both tls_cert and tls_key, or neither"
+    ]
+
+
+@pytest.mark.parametrize("origin", ["unix:/run/site.sock", "unix:///run/site.sock", "http+unix://%2Frun%2Fsite.sock"])
+def test_an_origin_may_be_a_unix_socket(origin: str):
+    assert load_settings({**NEEDED, "origin": origin}, None).origin == origin
+    assert Address.parse(origin).path == "/run/site.sock"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,493 @@
+"""One connection of a client, which carries one request after the other.
+
+    data_received    bytes wait in the parser; a request begins when the one before it has been answered
+    _exchange        one request: asks for its answer, and writes that
+    check            once a second or so: what has stood still for too long is ended
+
+Reading pauses while more bytes wait than anybody wants, writing while the client does not read, so that a connection
+has a bounded share of memory whatever passes over it. Nobody's leaving cancels a request: what it has begun at the
+origin is brought to its end.
+"""
+
+import asyncio
+import logging
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import cast
+
+from mizan_edge.answer import Answer, refusal
+from mizan_edge.arriving import BUFFER_BYTES, Arriving
+from mizan_edge.body import Body
+from mizan_edge.errors import OriginError
+from mizan_edge.forwarding import Peer
+from mizan_edge.framing import RefusedError, delimited, last_chunk, response_bytes
+from mizan_edge.http import Request, Response, dated
+from mizan_edge.limits import Limits
+from mizan_edge.origin import Informational, Tunnel
+from mizan_edge.request_parser import RequestHead, RequestParser
+from mizan_edge.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+Respond = Callable[[Request, Body, Peer, Informational | None], Awaitable[Answer]]
+"""Gives the answer to a request. Raises nothing."""
+
+# Of a body that nobody wants, this much is read so that another request may follow.
+_UNWANTED_BYTES = 256 << 10
+# RFC 9112 section 9.6: for how long the client may take to see that the connection ends, before it is cut.
+_LINGER_S = 2.0
+# For how long the origin may go on in a tunnel that the client has ended.
+_TUNNEL_LINGER_S = 1.0
+# Head and body leave in one write up to this size.
+_ONE_WRITE_BYTES = 64 << 10
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class ClientConnection(asyncio.Protocol):
+    """A connection of a client.
+
+    # mutable state: the request that is being answered (`_head`), its `_body` while somebody may read it, its `_answer`
+    while that is written; whether a 100 `_is_awaited` by the client; why the bytes cannot be read on (`_broken`);
+    whether the client has said all (`_eof`), the connection is `_closing`, or the listener `_stopping`; whether reading
+    is `_paused`, and when it can be written to again (`_writable`); since when what is due from the client has stood
+    still (`_since`), and since when `_unsent` bytes have (`_unsent_since`); the bytes that nobody wanted (`_unwanted`).
+    """
+
+    __slots__ = (
+        "_answer",
+        "_body",
+        "_broken",
+        "_closing",
+        "_eof",
+        "_head",
+        "_is_awaited",
+        "_limits",
+        "_loop",
+        "_lost",
+        "_made",
+        "_parser",
+        "_paused",
+        "_respond",
+        "_scheme",
+        "_since",
+        "_stopping",
+        "_tasks",
+        "_transport",
+        "_unsent",
+        "_unsent_since",
+        "_unwanted",
+        "_writable",
+        "is_tunnel",
+        "peer",
+    )
+
+    def __init__(
+        self,
+        respond: Respond,
+        limits: Limits,
+        tasks: Tasks,
+        *,
+        scheme: str,
+        made: Callable[["ClientConnection"], bool],
+        lost: Callable[["ClientConnection"], None],
+    ) -> None:
+        """`made` is told when it begins, and says whether it may; `lost`, when it has ended."""
+        self._respond = respond
+        self._limits = limits
+        self._tasks = tasks
+        self._scheme = scheme
+        self._made = made
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._parser = RequestParser(scheme, limits)
+        self._transport: asyncio.Transport
+        self.peer: Peer
+        self.is_tunnel = False
+        self._head: RequestHead | None = None
+        self._body: Arriving | None = None
+        self._answer: Answer | None = None
+        self._is_awaited = False
+        self._broken: RefusedError | None = None
+        self._eof = self._closing = self._stopping = self._paused = False
+        self._writable: asyncio.Future[None] | None = None
+        self._since = self._unsent_since = self._loop.time()
+        self._unsent = self._unwanted = 0
+
+    # For the listener.
+
+    def check(self, now_s: float) -> None:
+        """Ends what has stood still for too long. `now_s` is the event loop's time."""
+        limits, quiet_s = self._limits, now_s - self._since
+        if (unsent := self._transport.get_write_buffer_size()) != self._unsent:
+            self._unsent, self._unsent_since = unsent, now_s
+        if unsent:
+            # Whatever else is due: the client has not got all that it waits for.
+            if now_s - self._unsent_since > limits.write_s:
+                self.abort()
+        elif self._closing:
+            if quiet_s > _LINGER_S:
+                self.abort()
+        elif self._head is not None:
+            if quiet_s > limits.body_s and self._body is not None and self._body.is_awaited and not self.is_tunnel:
+                self._break(RefusedError(408, "The body of the request stood still for too long."))
+        elif not self._parser.is_whole:
+            if quiet_s > limits.body_s:
+                self._close()
+        elif self._parser.waiting:
+            if quiet_s > limits.head_s:
+                self._refuse(RefusedError(408, "The head of the request took too long."))
+        elif quiet_s > limits.idle_s:
+            self._transport.close()
+
+    def stop(self) -> None:
+        """Answers what has begun to come, and nothing more."""
+        self._stopping = True
+        if self._head is None and self._parser.is_whole and not self._parser.waiting:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Ends it at once."""
+        self._transport.abort()
+
+    def turn_away(self) -> None:
+        """Answers that there are too many connections, without waiting for a request."""
+        self._refuse(RefusedError(503, "There are too many connections."))
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        name = transport.get_extra_info("peername")
+        self.peer = Peer(name[0] if isinstance(name, tuple) else "", self._scheme)
+        if not self._made(self):
+            self.turn_away()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing or self._broken is not None:
+            return
+        parser = self._parser
+        begins = not parser.waiting
+        parser.feed(data)
+        if not parser.is_whole:
+            self._take()
+        elif self._head is None:
+            self._next()
+            if begins and parser.waiting and self._head is None:
+                self._since = self._loop.time()
+        if self._head is not None and parser.waiting > BUFFER_BYTES:
+            self._pause()
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        if self._closing:
+            return False
+        if self.is_tunnel:
+            self._end_body()
+        elif not self._parser.is_whole:
+            self._break(RefusedError(400, "The request broke off."))
+        elif self._head is None:
+            self._next()
+        # An answer may be under way. TLS has no such half-closed connections.
+        return self._scheme == "http"
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        if self._body is not None:
+            self._body.end(RefusedError(400, "The client has left."))
+        if self._answer is not None:
+            self._answer.close()
+        self.resume_writing()
+        self._lost(self)
+
+    def pause_writing(self) -> None:
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    # Reading.
+
+    def _next(self) -> None:
+        """Begins with the next request, if it is there."""
+        try:
+            head = self._parser.head()
+            if head is None:
+                if self._eof and self._parser.waiting:
+                    raise RefusedError(400, "The request broke off.")
+                if self._eof or (self._stopping and not self._parser.waiting):
+                    self._close()
+                return
+            self._head = head
+            body = self._begin_body(head)
+        except RefusedError as error:
+            self._refuse(error)
+            return
+        self._tasks.start(self._exchange(head, body), "request")
+
+    def _begin_body(self, head: RequestHead) -> Body:
+        self._unwanted = 0
+        self._is_awaited = False
+        if head.framing.length == 0:
+            return None
+        first = self._parser.body()
+        if self._parser.is_whole:
+            return first
+        if self._eof:
+            raise RefusedError(400, "The request broke off.")
+        self._body = arriving = Arriving(wanted=self._wanted, taken=self._resume)
+        if first:
+            arriving.add(first)
+        self._is_awaited = head.expects_continue and not first
+        self._since = self._loop.time()
+        return arriving
+
+    def _take(self) -> None:
+        """Takes what has come of a body to whoever reads it."""
+        try:
+            data = self._parser.body()
+        except RefusedError as error:
+            self._break(error)
+            return
+        if data:
+            self._since = self._loop.time()
+            if self._body is not None:
+                self._body.add(data)
+                if self._body.is_full:
+                    self._pause()
+            else:
+                self._unwanted += len(data)
+        if self._parser.is_whole:
+            self._end_body()
+            if self._head is None:
+                self._next()
+        elif self._head is None and self._unwanted > _UNWANTED_BYTES:
+            self._close()
+
+    def _end_body(self, error: RefusedError | None = None) -> None:
+        if self._body is not None:
+            self._body.end(error)
+
+    def _break(self, error: RefusedError) -> None:
+        """The message that is under way cannot be read to its end."""
+        self._broken = error
+        self._end_body(error)
+        if self._head is None:
+            self._close()
+
+    def _pause(self) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _wanted(self) -> None:
+        """Somebody waits for more of the body."""
+        if self._is_awaited:
+            self._is_awaited = False
+            if not self._transport.is_closing():
+                self._transport.write(_CONTINUE)
+        self._since = self._loop.time()
+        self._resume()
+
+    def _resume(self) -> None:
+        """There is room for what the client sends."""
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    # Answering.
+
+    async def _exchange(self, head: RequestHead, body: Body) -> None:
+        may_follow = False
+        try:
+            interim = partial(self._interim, head) if head.version == "1.1" else None
+            answer = await self._respond(head.request, body, self.peer, interim)
+            if self._broken is not None:
+                # Of a request that has not come whole, this is the truth, whatever the origin makes of its part.
+                answer.close()
+                answer = refusal(self._broken.status, str(self._broken))
+            self._give_up_body()
+            self._answer = answer
+            try:
+                may_follow = await self._send(head, answer)
+            finally:
+                answer.close()
+        except ConnectionError:
+            log.debug("a client left before its answer was out: %s", self.peer.address)
+            self.abort()
+        except Exception:
+            log.exception("an answer broke off: %s %s", head.request.method, head.request.target.partition("?")[0])
+            self._reset()
+        finally:
+            self._head = self._answer = None
+            self._end(may_follow)
+
+    def _interim(self, head: RequestHead, response: Response) -> None:
+        # A 100 of the origin's answers our own asking: the client gets one when its body is wanted.
+        if self._head is head and self._answer is None and response.status != 100 and not self._transport.is_closing():
+            self._transport.write(response_bytes(response))
+
+    def _give_up_body(self) -> None:
+        """Nobody reads the rest of the body any more."""
+        self._body = None
+        self._resume()
+
+    async def _send(self, head: RequestHead, answer: Answer) -> bool:
+        """Writes an answer; whether another request may follow. Raises ConnectionError where the client has left."""
+        if answer.tunnel is not None:
+            await self._switch(answer.response, answer.tunnel)
+            return False
+        body = answer.body
+        size = len(body) if isinstance(body, bytes) else None
+        response = dated(answer.response, time.time())
+        response, ends = delimited(head.request.method, head.version, response, size, keep_alive=self._may_follow(head))
+        start = response_bytes(response)
+        if ends == "head":
+            self._put(start)
+        elif not isinstance(body, bytes):
+            self._put(start)
+            length = int(response.get("content-length") or 0) if ends == "length" else None
+            if not await self._stream(body, length, chunked=ends == "chunked"):
+                if ends == "close":
+                    self._reset()
+                self.abort()
+                return False
+            if ends == "chunked":
+                self._put(last_chunk(answer.trailers()))
+        elif len(body) <= _ONE_WRITE_BYTES:
+            self._put(start + body)
+        else:
+            self._put(start)
+            self._put(body)
+        await self._drain()
+        return ends != "close" and self._may_follow(head)
+
+    async def _stream(self, body: AsyncIterator[bytes], length: int | None, *, chunked: bool) -> bool:
+        """Writes a body as it comes; whether it came whole."""
+        left = length
+        try:
+            async for chunk in body:
+                if left is not None:
+                    left -= len(chunk)
+                    if left < 0:
+                        break
+                if chunk:
+                    self._put(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+                    await self._drain()
+        except OriginError as error:
+            if self._transport.is_closing():
+                raise ConnectionResetError("the client has left") from error
+            log.error("a response broke off: %s", error)
+            return False
+        if left:
+            log.error("a response was not as long as it said: %d bytes", length)
+        return not left
+
+    def _reset(self) -> None:
+        """Ends it in a way that no client takes for the end of a body. RFC 9112 section 8."""
+        if (sock := self._transport.get_extra_info("socket")) is not None and not self._transport.is_closing():
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.abort()
+
+    def _may_follow(self, head: RequestHead) -> bool:
+        """Whether another request may follow on this connection, as far as is known now."""
+        left = self._parser.left
+        return (
+            head.framing.keep_alive
+            and not self._stopping
+            and self._broken is None
+            # Whether a client that waits for a 100 still sends its body cannot be known.
+            and not self._is_awaited
+            and self._unwanted + (left or 0) <= _UNWANTED_BYTES
+        )
+
+    def _put(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            raise ConnectionResetError("the client has left")
+        self._transport.write(data)
+
+    async def _drain(self) -> None:
+        """Waits until most of what was written is out."""
+        if self._writable is not None:
+            await self._writable
+            if self._transport.is_closing():
+                raise ConnectionResetError("the client has left")
+
+    # Other protocols.
+
+    async def _switch(self, response: Response, tunnel: Tunnel) -> None:
+        """Copies both ways, until the origin has ended, or the client has and the origin had some time to."""
+        if not self._parser.is_whole:
+            # What is left of the request would be taken for the other protocol.
+            self.abort()
+            return
+        self._put(response_bytes(response))
+        self.is_tunnel = True
+        self._parser.switch()
+        self._body = said = Arriving(wanted=self._wanted, taken=self._resume)
+        self._take()
+        if self._eof:
+            self._end_body()
+        up = self._tasks.start(self._say(said, tunnel), "tunnel")
+        try:
+            async for data in tunnel.chunks():
+                self._put(data)
+                await self._drain()
+        except OriginError as error:
+            log.debug("a tunnel broke off: %s", error)
+        finally:
+            up.cancel()
+            tunnel.close()
+
+    async def _say(self, said: Arriving, tunnel: Tunnel) -> None:
+        try:
+            async for data in said:
+                tunnel.write(data)
+                await tunnel.drain()
+            await asyncio.sleep(_TUNNEL_LINGER_S)
+        except (OriginError, RefusedError) as error:
+            log.debug("a tunnel broke off: %s", error)
+        tunnel.close()
+
+    # Ending.
+
+    def _refuse(self, error: RefusedError) -> None:
+        """Answers without asking anybody, and ends the connection: what comes next cannot be told."""
+        answer = refusal(error.status, str(error))
+        body = cast(bytes, answer.body)
+        method = self._head.request.method if self._head is not None else "GET"
+        response, ends = delimited(method, "1.1", dated(answer.response, time.time()), len(body), keep_alive=False)
+        self._head, self._broken = None, error
+        if not self._transport.is_closing():
+            self._transport.write(response_bytes(response) + (body if ends != "head" else b""))
+        self._close()
+
+    def _end(self, may_follow: bool) -> None:
+        """A request has been answered."""
+        if self._transport.is_closing():
+            return
+        self._since = self._loop.time()
+        if not may_follow or self._broken is not None:
+            self._close()
+            return
+        self._resume()
+        if self._parser.is_whole:
+            self._next()
+
+    def _close(self) -> None:
+        """Ends the connection when what was written is out: in two stages, so that a client which still sends can read
+        its answer before the connection is reset. RFC 9112 section 9.6."""
+        self._closing = True
+        self._since = self._loop.time()
+        transport = self._transport
+        if transport.is_closing():
+            return
+        if self._eof or not transport.can_write_eof() or (self._stopping and self._parser.is_whole):
+            transport.close()
+            return
+        transport.write_eof()
+        self._resume()

@@ -1,0 +1,112 @@
+"""The public listener in front of an origin, without a cache between: what it makes of bytes, and nothing else."""
+
+import asyncio
+import ssl
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from mizan_edge.answer import Answer, refusal, relayed
+from mizan_edge.body import Body
+from mizan_edge.cache_status import Forwarded
+from mizan_edge.config import limits_of, load_settings, rules_of
+from mizan_edge.errors import OriginError
+from mizan_edge.forwarding import Peer, to_origin
+from mizan_edge.http import Request, Response
+from mizan_edge.listener import Listener
+from mizan_edge.origin import Origin
+from mizan_edge.processes import listening_sockets
+from mizan_edge.proxy import Proxy
+
+
+@dataclass
+class Believed:
+    """A request as the listener has read it, with as much of its body as the origin was sent."""
+
+    request: Request
+    body: bytes = b""
+    whole: bool = False
+
+    async def forwarded(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for data in body:
+            self.body += data
+            yield data
+        self.whole = True
+
+
+@dataclass
+class Plain:
+    """A proxy that forwards everything, and remembers it."""
+
+    origin: Origin
+    believed: list[Believed] = field(default_factory=list)
+
+    async def answer(
+        self, request: Request, body: Body, peer: Peer, informational: Callable[[Response], None] | None = None
+    ) -> Answer:
+        believed = Believed(request)
+        self.believed.append(believed)
+        if body is None or isinstance(body, bytes):
+            believed.body, believed.whole = body or b"", True
+        else:
+            body = believed.forwarded(body)
+        try:
+            exchange = await self.origin.send(to_origin(request, peer, ()), body, informational)
+        except OriginError as error:
+            return refusal(error.status, str(error))
+        return relayed(exchange, Forwarded("bypass"), forward_mizan_headers=False)
+
+
+@dataclass
+class Running:
+    """A listener that runs."""
+
+    address: str
+    listener: Listener
+    proxy: Plain
+
+
+@asynccontextmanager
+async def listening(origin: str, *, tls: ssl.SSLContext | None = None, **settings: Any) -> AsyncIterator[Running]:
+    """A listener on the loopback in front of an origin's address, with some of an edge's settings."""
+    loaded = load_settings({"origin": f"http://{origin}", "manifest": Path("none"), **settings}, None)
+    async with Origin(f"http://{origin}", connect_timeout_s=5, read_timeout_s=10) as asked:
+        proxy = Plain(asked)
+        listener = Listener(cast(Proxy, proxy), rules_of(loaded, b"x" * 32), limits_of(loaded), tls=tls)
+        (sockets,) = listening_sockets("127.0.0.1", 0, 1)
+        host, port = sockets[0].getsockname()
+        await listener.listen(sockets)
+        try:
+            yield Running(f"{host}:{port}", listener, proxy)
+        finally:
+            await listener.drain(0)
+
+
+@asynccontextmanager
+async def connection(address: str, **how: Any) -> AsyncIterator[tuple[StreamReader, StreamWriter]]:
+    """A client's connection, which is cut in the end."""
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port), **how)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def said(address: str, *pieces: bytes) -> bytes:
+    """All that comes back for some bytes, each piece of which arrives by itself."""
+    async with asyncio.timeout(10), connection(address) as (reader, writer):
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+        writer.write_eof()
+        return await reader.read()
+
+
+def chunk(data: bytes) -> bytes:
+    """A chunk of a chunked body; of nothing: its end."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
