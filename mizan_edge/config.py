@@ -1,7 +1,6 @@
 """Settings: flags over environment over file. No other module of the edge reads a setting from the environment."""
 
 import difflib
-import ipaddress
 import logging
 import os
 import re
@@ -26,6 +25,7 @@ from mizan_core.errors import MizanError
 from mizan_core.keys import SecretError, secret_bytes
 from mizan_core.mwt import Keyring
 from mizan_edge.compression import CompressWhat
+from mizan_edge.forwarding import Trusted
 from mizan_edge.http import normal_name
 from mizan_edge.identity import IdentityRules
 from mizan_edge.limits import Limits
@@ -93,7 +93,9 @@ class Settings(BaseSettings):
         description="directory of this edge alone, which must survive restarts: journal, id, tokens, Redis socket",
     )
     allowed_hosts: Words = Field((), description="hosts that are served; none: any, and the host is part of every key")
-    trusted_proxies: Words = Field((), description="networks whose X-Forwarded-* fields are believed")
+    trusted_proxies: Words = Field(
+        (), description="networks whose X-Forwarded-* fields are believed; `unix`: whoever reaches a Unix socket"
+    )
     identity_cookies: Words = Field(IDENTITY_COOKIES, description="cookies that may stand beside a token")
     ignored_cookies: Words = Field(IGNORED_COOKIES, description="cookies that say nothing about who is asking")
     identity_headers: Words = Field(
@@ -248,7 +250,7 @@ class Settings(BaseSettings):
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
             try:
-                ipaddress.ip_network(text, strict=False)
+                Trusted.parse([text])
             except ValueError:
                 raise ValueError(f"{text!r} is not a network: write it like 10.0.0.0/8 or ::1") from None
         return value
@@ -377,7 +379,7 @@ def rules_of(settings: Settings, secret: bytes) -> Rules:
         ),
         keyring=keyring,
         allowed_hosts=tuple(host.lower() for host in settings.allowed_hosts),
-        trusted_proxies=tuple(ipaddress.ip_network(text, strict=False) for text in settings.trusted_proxies),
+        trusted_proxies=Trusted.parse(settings.trusted_proxies),
         languages=settings.languages,
         forward_mizan_headers=settings.forward_mizan_headers,
         client_revalidation=settings.client_revalidation,

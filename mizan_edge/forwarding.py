@@ -1,8 +1,10 @@
 """What changes in a message on its way through: RFC 9110 section 7.6, and the fields that are ours alone."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Self
 
 from mizan_edge.http import Fields, Request, Response, dropped, end_to_end, members, normal_name, values
 
@@ -41,6 +43,34 @@ _FORWARDED = frozenset(
 )
 
 
+_UNIX = "unix"
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """The proxies in front of the edge that may say for whom they ask."""
+
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    unix: bool = False
+    """Whoever can reach the edge's Unix socket."""
+
+    @classmethod
+    def parse(cls, words: Iterable[str]) -> Self:
+        """Addresses, networks, and the word `unix`. Raises ValueError."""
+        found = set(words)
+        networks = tuple(ip_network(word, strict=False) for word in sorted(found - {_UNIX}))
+        return cls(networks, _UNIX in found)
+
+    def includes(self, address: str) -> bool:
+        """Whether a peer's address is that of such a proxy."""
+        if not address:
+            return self.unix
+        ip = ip_address(address.partition("%")[0])
+        # A socket for both families shows IPv4 like this.
+        ip = getattr(ip, "ipv4_mapped", None) or ip
+        return any(ip.version == network.version and ip in network for network in self.networks)
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """The client's end of a connection: its address (empty on a Unix socket) and the scheme it spoke."""
@@ -49,12 +79,12 @@ class Peer:
     scheme: str
 
 
-def to_origin(request: Request, peer: Peer, trusted: tuple[IPv4Network | IPv6Network, ...]) -> Request:
+def to_origin(request: Request, peer: Peer, trusted: Trusted) -> Request:
     """The request as it leaves for the origin: no hop-by-hop fields, nothing that only we may say.
 
     Decide by this one: what the origin does not get must select nothing in the cache.
     """
-    is_trusted = _trusted(peer, trusted)
+    is_trusted = trusted.includes(peer.address)
     fields = [
         (name, value)
         for name, value in end_to_end(request.fields)
@@ -84,9 +114,9 @@ def wants_upgrade(request: Request) -> bool:
     return request.get("upgrade") is not None
 
 
-def seen(request: Request, peer: Peer, trusted: tuple[IPv4Network | IPv6Network, ...]) -> Request:
+def seen(request: Request, peer: Peer, trusted: Trusted) -> Request:
     """The request with the host and scheme that the client used, as a trusted peer tells them."""
-    if not _trusted(peer, trusted):
+    if not trusted.includes(peer.address):
         return request
     host, scheme = (request.get(f"x-forwarded-{name}") for name in ("host", "proto"))
     return replace(request, host=(host or request.host).lower(), scheme=(scheme or request.scheme).lower())
@@ -129,12 +159,3 @@ def _forwarding(request: Request, peer: Peer, is_trusted: bool) -> Fields:
         if value and not (is_trusted and values(request.fields, name.lower())):
             added.append((name, value))
     return tuple(added)
-
-
-def _trusted(peer: Peer, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
-    if not peer.address:
-        return False
-    address = ip_address(peer.address.partition("%")[0])
-    # A socket for both families shows IPv4 like this.
-    address = getattr(address, "ipv4_mapped", None) or address
-    return any(address.version == network.version and address in network for network in networks)

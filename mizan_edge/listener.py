@@ -8,7 +8,6 @@ import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from ipaddress import ip_address
 
 from aiohttp import web
 
@@ -125,11 +124,7 @@ class Listener:
 
     def _is_trusted(self, address: str) -> bool:
         """Whether many clients may come from an address: a trusted proxy's, or a Unix socket's, which has none."""
-        if not address:
-            return True
-        ip = ip_address(address.partition("%")[0])
-        ip = getattr(ip, "ipv4_mapped", None) or ip
-        return any(ip.version == network.version and ip in network for network in self._rules.trusted_proxies)
+        return not address or self._rules.trusted_proxies.includes(address)
 
     async def _check_forever(self) -> None:
         loop = asyncio.get_running_loop()

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 
 from mizan_core.manifest import Manifest
 from mizan_core.mwt import Identity, Keyring, verify
 from mizan_edge.compression import CompressWhat
+from mizan_edge.forwarding import Trusted
 from mizan_edge.identity import IdentityRules
 from mizan_edge.policy import KeyInputs
 from mizan_edge.routes import Router
@@ -21,7 +21,7 @@ class Rules:
     keyring: Keyring | None
     allowed_hosts: tuple[str, ...]
     """Empty: any."""
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    trusted_proxies: Trusted
     languages: tuple[str, ...]
     """Of the site, to which Accept-Language comes down; empty: it stays as it is."""
     forward_mizan_headers: bool

@@ -56,6 +56,16 @@ async def test_a_site_is_served_on_a_unix_socket(make_edge: EdgeFactory, origin:
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
 
+@pytest.mark.parametrize(("trusted", "told"), [("", "http"), ("10.0.0.0/8", "http"), ("unix", "https")])
+async def test_who_ends_tls_before_a_socket_is_believed_if_it_is_named(
+    make_edge: EdgeFactory, origin: Origin, folder: Path, trusted: str, told: str
+):
+    path = folder / "edge.sock"
+    await make_edge(listen=f"unix:{path}", trusted_proxies=trusted)
+    await ask(path, "GET", "/x", "X-Forwarded-Proto: https")
+    assert origin.asked[0].get("X-Forwarded-Proto") == told
+
+
 async def test_the_admin_listener_is_served_on_one_and_asks_for_the_same(make_edge: EdgeFactory, folder: Path):
     path = folder / "admin.sock"
     await make_edge(admin=f"unix:{path}")

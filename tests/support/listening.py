@@ -14,7 +14,7 @@ from mizan_edge.body import Body
 from mizan_edge.cache_status import Forwarded
 from mizan_edge.config import limits_of, load_settings, rules_of
 from mizan_edge.errors import OriginError
-from mizan_edge.forwarding import Peer, to_origin
+from mizan_edge.forwarding import Peer, Trusted, to_origin
 from mizan_edge.http import Request, Response
 from mizan_edge.listener import Listener
 from mizan_edge.origin import Origin
@@ -54,7 +54,7 @@ class Plain:
         else:
             body = believed.forwarded(body)
         try:
-            exchange = await self.origin.send(to_origin(request, peer, ()), body, informational)
+            exchange = await self.origin.send(to_origin(request, peer, Trusted()), body, informational)
         except OriginError as error:
             return refusal(error.status, str(error))
         return relayed(exchange, Forwarded("bypass"), forward_mizan_headers=False)
