@@ -77,11 +77,11 @@ async def serving(
     adopt: Callable[[], Awaitable[None]],
     lead: Callable[[str, str, bool], None] = lambda key, token, leads: None,
     counters: Counters,
-    tasks: Tasks,
 ) -> AsyncIterator[Serving]:
     """Everything from the public listener to the origin, ready for the listener's sockets."""
     namespace = Namespace(settings.namespace, sealing_key(rules.secret))
     store = AsyncStore(redis_url, namespace, timeout_s=settings.redis_timeout)
+    tasks = Tasks()
     try:
         reads = Reads(store, tasks, timeout_s=settings.redis_timeout)
         memory: Memory[Payload] = Memory(board, max_bytes=settings.near)
@@ -108,6 +108,8 @@ async def serving(
                 yield Serving(listener, flights, counters)
             finally:
                 await listener.drain(SHUTDOWN_S)
+                # What still refreshes or compresses would ask a store that is closed.
+                await tasks.stop()
     finally:
         await store.close()
 
@@ -187,7 +189,6 @@ class _Program:
             adopt=keeper.adopt,
             lead=keeper.lead,
             counters=Counters(),
-            tasks=self._tasks,
         ) as self._serving:
             await self._serving.listener.listen(self._sockets)
             self._composed.set()

@@ -114,7 +114,6 @@ class Workers:
                 purges=purger,
                 adopt=reloader.adopt,
                 counters=counters,
-                tasks=self._tasks,
             ) as self._here:
                 await self._here.listener.listen(sockets)
                 yield address
