@@ -65,6 +65,9 @@ _DEMANDING = frozenset({"no-cache", "no-store", "max-age", "min-fresh"})
 _MAX_SCOPE_BYTES = 64 * 1024
 # How long what is stale is kept where a 304 can make it fresh again.
 _KEEP_S = 3600
+# Parts; what only confirms another response; and what says something of a client rather than of the resource: RFC 6585
+# sections 3 to 6.
+_NEVER_STORED = frozenset({206, 304, 428, 429, 431, 511})
 # RFC 5861 section 4
 _ERRORS = (500, 502, 503, 504)
 
@@ -304,7 +307,7 @@ class Storable:
 def storable(request: Request, lookup: Lookup, response: Response, contexts: dict[str, Context]) -> Storable | Refusal:
     """Whether the response to a fill may be stored, and as what. RFC 9111 section 3."""
     context = contexts[lookup.resource.context]
-    if response.status in (206, 304):
+    if response.status in _NEVER_STORED:
         return "status"
     if values(response.fields, "set-cookie"):
         return "set-cookie"

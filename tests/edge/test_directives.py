@@ -73,6 +73,12 @@ async def test_parts_and_not_modified_are_never_stored(edge: RunningEdge, origin
     assert await ttl(edge, origin, ("Cache-Control", "max-age=60"), status=status) is None
 
 
+@pytest.mark.parametrize("status", [428, 429, 431, 511])
+async def test_what_is_said_to_one_client_alone_is_never_stored(edge: RunningEdge, origin: Origin, status: int):
+    # RFC 6585 sections 3 to 6: else one client that asks too often would have all others refused.
+    assert await ttl(edge, origin, ("Cache-Control", "max-age=60, public"), status=status) is None
+
+
 @pytest.mark.parametrize(
     "value",
     [
