@@ -7,7 +7,7 @@ from mizan_edge import compression, conditional, partial
 from mizan_edge.cache_status import Forwarded, forwarded
 from mizan_edge.entry import StoredResponse
 from mizan_edge.errors import problem
-from mizan_edge.forwarding import to_client
+from mizan_edge.forwarding import shown, to_client
 from mizan_edge.http import Fields, Request, Response
 from mizan_edge.origin import Exchange, Tunnel
 
@@ -56,7 +56,11 @@ def relayed(
     response = to_client(exchange.response, forward_mizan_headers=forward_mizan_headers).with_fields(
         ("Cache-Status", forwarded(why, status=exchange.response.status))
     )
-    return Answer(response, body or exchange.body(), exchange.close, lambda: exchange.trailers, exchange.upgraded)
+
+    def trailers() -> Fields:
+        return shown(exchange.trailers, forward_mizan_headers=forward_mizan_headers)
+
+    return Answer(response, body or exchange.body(), exchange.close, trailers, exchange.upgraded)
 
 
 def refusal(status: int, detail: str, cache_status: str | None = None) -> Answer:

@@ -124,12 +124,15 @@ def seen(request: Request, peer: Peer, trusted: Trusted) -> Request:
 
 def to_client(response: Response, *, forward_mizan_headers: bool) -> Response:
     """The response as the client may see it."""
-    fields = end_to_end(response.fields)
+    fields = shown(end_to_end(response.fields), forward_mizan_headers=forward_mizan_headers)
     if response.status == 101:
         fields += (("Connection", "upgrade"), *(("Upgrade", value) for value in values(response.fields, "upgrade")))
-    if not forward_mizan_headers:
-        fields = tuple(field for field in fields if not _is_ours(field[0]))
     return Response(response.status, (*fields, ("Via", VIA)), response.reason)
+
+
+def shown(fields: Fields, *, forward_mizan_headers: bool) -> Fields:
+    """The fields of a response, or of its trailers, without what is between the edge and the origin."""
+    return fields if forward_mizan_headers else tuple(field for field in fields if not _is_ours(field[0]))
 
 
 def _is_ours(name: str) -> bool:

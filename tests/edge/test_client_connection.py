@@ -161,6 +161,12 @@ async def test_section_7_1_2_trailers_pass_but_for_those_that_would_be_no_traile
     assert raw.endswith(b"\r\n\r\n2\r\nok\r\n0\r\nX-Sum: \xff1\r\nX-Sum: 2\r\n\r\n")
 
 
+async def test_trailers_show_nothing_that_is_between_the_edge_and_the_origin():
+    body = chunk(b"ok") + b"0\r\nX-Mizan-Partition: user:5:p\r\nX-Sum: 1\r\nMizan-Cache-Control: no-store\r\n\r\n"
+    raw = await answer_to(GET, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+    assert raw.endswith(b"\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n")
+
+
 async def test_each_event_arrives_before_the_next_is_sent():
     go_on = asyncio.Event()
 
