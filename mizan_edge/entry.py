@@ -8,6 +8,7 @@ import orjson
 
 from mizan_edge.compression import compressible
 from mizan_edge.conditional import with_validator
+from mizan_edge.framing import octets, text
 from mizan_edge.freshness import Lifetime, initial_age_s
 from mizan_edge.http import Fields, Response, dropped, end_to_end
 
@@ -113,8 +114,8 @@ class StoredResponse:
         head = orjson.dumps(
             {
                 "status": self.response.status,
-                "reason": self.response.reason,
-                "fields": self.response.fields,
+                "reason": _characters(self.response.reason),
+                "fields": [(name, _characters(value)) for name, value in self.response.fields],
                 "stored_ms": self.stored_ms,
                 "initial_age_s": self.initial_age_s,
                 "lifetime": [self.lifetime.ttl_s, self.lifetime.swr_s, self.lifetime.sie_s, self.lifetime.keep_s],
@@ -129,7 +130,8 @@ class StoredResponse:
     def from_bytes(cls, data: bytes) -> Self:
         end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES])
         head = orjson.loads(data[_LENGTH_BYTES:end])
-        response = Response(head["status"], tuple((n, v) for n, v in head["fields"]), head["reason"])
+        fields = tuple((name, _text(value)) for name, value in head["fields"])
+        response = Response(head["status"], fields, _text(head["reason"]))
         lifetime = Lifetime(*head["lifetime"])
         encoded: dict[str, bytes] | None = None
         if (lengths := head.get("encoded")) is not None:
@@ -147,6 +149,15 @@ class StoredResponse:
             head.get("took_ms", 0),
             encoded,
         )
+
+
+def _characters(value: str) -> str:
+    """A field's value with a character for each of its bytes: JSON cannot tell `framing.Octets` from other text."""
+    return value if value.isascii() else octets(value).decode("latin-1")
+
+
+def _text(characters: str) -> str:
+    return characters if characters.isascii() else text(characters.encode("latin-1"))
 
 
 def _opaque(tag: str) -> str:

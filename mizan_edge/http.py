@@ -84,6 +84,8 @@ def values(fields: Fields, name: str) -> list[str]:
 def combined(fields: Fields, name: str) -> str | None:
     """A field's value, its lines joined as RFC 9110 section 5.3 says; None where there is no such line."""
     lines = values(fields, name)
+    if len(lines) == 1:
+        return lines[0]  # as it is: joining would make plain text of `framing.Octets`
     return ", ".join(lines) if lines else None
 
 

@@ -93,6 +93,27 @@ async def test_section_3_1_every_field_is_stored_as_it_came_but_for_those_of_the
     assert lines(second, "X-Hop", "Proxy-Authenticate", "Proxy-Authentication-Info") == []
 
 
+async def test_section_3_1_bytes_that_are_no_utf_8_are_stored_as_they_came(make_edge: EdgeFactory):
+    heads = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            heads.append(await read_head(reader))
+            writer.write(b'HTTP/1.1 200 \xfc\r\nETag: "\xfc"\r\nX-Utf: \xc3\xbc\r\nContent-Length: 0\r\n\r\n')
+            await writer.drain()
+
+    async with talking(talk) as address:
+        one, other = [await make_edge(origin=f"http://{address}") for _ in range(2)]
+        await one.get(VIEW)
+        # From Redis, and the origin is asked what was stored there.
+        replies = [await other.get(VIEW), await other.get(VIEW, {"If-None-Match": "*"})]
+        await other.get(OTHER)
+        await one.get(OTHER, {"Cache-Control": "no-cache"})
+    assert [(reply.hit, reply.status) for reply in replies] == [(True, 200), (True, 304)]
+    assert lines(replies[0], "ETag", "X-Utf") == [("ETag", '"\xfc"'), ("X-Utf", "\xc3\xbc")]
+    assert b'\r\nIf-None-Match: "\xfc"\r\n' in heads[-1]
+
+
 async def test_section_3_1_trailer_fields_are_not_stored_as_header_fields(make_edge: EdgeFactory):
     head = "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\nTrailer: ETag, X-Sum\n\n"
     trailers = 'ETag: "late"\nX-Sum: 1\nCache-Control: no-store\n'
