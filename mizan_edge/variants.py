@@ -20,7 +20,8 @@ from functools import lru_cache
 from mizan_core.keys import variant_text
 from mizan_core.manifest import Context
 from mizan_edge.entry import StoredResponse
-from mizan_edge.http import CONDITIONALS, Fields, Request, Response, dropped, members
+from mizan_edge.framing import octets
+from mizan_edge.http import CONDITIONALS, Fields, Request, Response, dropped, members, values
 
 MAX_VARIANTS = 64
 """How many variants of one resource are kept, for each partition and host; the oldest go first. Whoever sends ever new
@@ -58,7 +59,7 @@ def variant_of(request: Request, names: tuple[str, ...]) -> str | None:
     """The text that selects among variants which differ by these fields (lower case); None without any."""
     if not names:
         return None
-    return variant_text({name: _normalised(name, request.get(name)) for name in names})
+    return variant_text({name: _normalised(name, _as_sent(request, name)) for name in names})
 
 
 def narrowed(request: Request, languages: Sequence[str] = ()) -> Request:
@@ -111,6 +112,12 @@ def selecting(known: tuple[str, ...], vary: tuple[str, ...]) -> tuple[str, ...]:
     does not take the place of the others.
     """
     return tuple(sorted({*known, *vary}))
+
+
+def _as_sent(request: Request, name: str) -> str | None:
+    """A field's value with a character for each of its bytes: UTF-8 and others may spell the same text."""
+    lines = values(request.fields, name)
+    return b", ".join(map(octets, lines)).decode("latin-1") if lines else None
 
 
 def _normalised(name: str, value: str | None) -> str | None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mizan_edge.framing import text
 from mizan_edge.http import Fields, Request, Response
 from mizan_edge.variants import CODINGS, narrowed, selecting, variant_of, vary_names
 
@@ -64,6 +65,13 @@ def test_lines_of_a_field_are_one_list_and_names_have_no_case():
         (LANGUAGE, "de,en"), by=LANGUAGE
     )
     assert selected(("X-Shown", "a"), ("x-shown", "b"), by="X-Shown") == selected(("X-Shown", "a, b"), by="X-Shown")
+
+
+def test_other_bytes_of_the_same_text_are_a_difference():
+    # Many applications read every field as ISO 8859-1, and so see these as two values.
+    latin, utf = (text(value) for value in (b"caf\xe9", b"caf\xc3\xa9"))
+    assert latin == utf
+    assert selected(("X-Shown", latin), by="X-Shown") != selected(("X-Shown", utf), by="X-Shown")
 
 
 def test_fields_that_select_are_told_apart_by_their_names():
