@@ -17,7 +17,7 @@ from mizan_edge import groups
 from mizan_edge.cache_control import FORBIDDING, Directives, delta_seconds, governing, parse
 from mizan_edge.cache_status import Forwarded
 from mizan_edge.entry import StoredResponse
-from mizan_edge.freshness import NEVER_STALE, Lifetime, initial_age_s, lifetime
+from mizan_edge.freshness import CACHEABLE_BY_DEFAULT, NEVER_STALE, Lifetime, initial_age_s, lifetime
 from mizan_edge.http import (
     CONDITIONALS,
     Fields,
@@ -68,6 +68,9 @@ _KEEP_S = 3600
 # Parts; what only confirms another response; and what says something of a client rather than of the resource: RFC 6585
 # sections 3 to 6.
 _NEVER_STORED = frozenset({206, 304, 428, 429, 431, 511})
+# What says something of the resource, rather than of the request or of the origin's health: it is there, has moved, has
+# gone, or is not for all any more.
+_OF_THE_RESOURCE = CACHEABLE_BY_DEFAULT | {300, 302, 303, 307, 401, 403, 451}
 # RFC 5861 section 4
 _ERRORS = (500, 502, 503, 504)
 
@@ -259,12 +262,18 @@ def may_answer(lookup: Lookup, vary: tuple[str, ...]) -> bool:
     return all(name in vary for name in lookup.partial_page) and lookup.misspelt.isdisjoint(vary)
 
 
-def told_by_head(stored: StoredResponse, response: Response) -> Literal["same", "changed"] | None:
+def told_by_head(
+    request: Request, lookup: Lookup, context: Context, stored: StoredResponse, response: Response
+) -> Literal["same", "changed"] | None:
     """What the response to a HEAD says of the stored one; None: nothing. RFC 9111 section 4.3.5.
 
-    That section speaks of 200 alone. Another status than the stored one, if the origin has not failed, is a change too.
+    That section speaks of 200 alone. Another status than the stored one is a change too, if it is one of the resource.
     """
-    if response.status != 200 and (response.status < 200 or response.status == 304 or response.status >= 500):
+    # What the origin says to somebody, or under conditions, is not what it says to all who get the stored response.
+    is_anybodys = fill_request(request, lookup, context, None).fields == request.fields
+    if not is_anybodys or (context.scope == "public" and lookup.named) or not selects(stored, lookup):
+        return None
+    if response.status not in _OF_THE_RESOURCE:
         return None
     if response.status != stored.response.status:
         return "changed"

@@ -181,9 +181,9 @@ class Reader:
             exchange = await self._upstream.send(reading.request, reading.body, reading.informational)
         except OriginError as error:
             return self._upstream.failed(error, why)
-        known = found.stored
-        if reading.request.method == "HEAD" and known is not None and policy.selects(known, reading.lookup):
-            match policy.told_by_head(known, exchange.response):
+        known, context = found.stored, reading.site.manifest.contexts[reading.context]
+        if reading.request.method == "HEAD" and known is not None:
+            match policy.told_by_head(reading.request, reading.lookup, context, known, exchange.response):
                 case "changed":
                     await self._upstream.forget(reading.lookup.resource)
                 case "same" if (head := known.confirmed(exchange.response)) is not None:

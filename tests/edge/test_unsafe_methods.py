@@ -139,3 +139,29 @@ async def test_a_head_that_shows_a_change_purges_what_is_stored(
     reply = await edge.get(HATS)
     assert (reply.hit, reply.body) == (is_hit, b"page")
     assert reply["X-From"] == ("HEAD" if is_hit and status == 200 else "GET"), "its fields are updated"
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ({"Cookie": "sessionid=1"}, 200),
+        ({"Cookie": "sessionid=1"}, 302),
+        ({"Authorization": "Bearer x"}, 401),
+        ({"If-Match": '"v0"'}, 412),
+        ({"If-None-Match": '"v1"'}, 304),
+        ({"Range": "bytes=0-1"}, 206),
+        ({}, 405),
+        ({}, 429),
+    ],
+)
+async def test_a_head_tells_nothing_of_what_all_get_by_what_it_says_to_one(
+    edge: RunningEdge, origin: Origin, asked: dict[str, str], status: int
+):
+    # Else any client could purge, and a field that is for the owner of a cookie would be stored for all.
+    origin.script = lambda asked: Says(
+        "page", 200 if asked.method == "GET" else status, [("ETag", '"v1"'), ("X-For", asked.get("Cookie") or "all")]
+    )
+    await stored(edge, HATS)
+    assert (await edge.request("HEAD", HATS, {"Cache-Control": "no-cache", **asked})).status == status
+    reply = await edge.get(HATS)
+    assert (reply.hit, reply["X-For"]) == (True, "all")
