@@ -283,8 +283,11 @@ def told_by_head(
         "last-modified": stored.response.get("last-modified"),
         "content-length": str(len(stored.body)),
     }
-    told = {name: response.get(name) for name in known}
-    return "changed" if any(value is not None and value != known[name] for name, value in told.items()) else "same"
+    told = {name: value for name in known if (value := response.get(name)) is not None}
+    if any(value != known[name] for name, value in told.items()):
+        return "changed"
+    # A body of the same length may be another one, and is not to be fresh any longer for that.
+    return "same" if told.keys() & {"etag", "last-modified"} else None
 
 
 def to_confirm(lookup: Lookup, stored: StoredResponse | None) -> StoredResponse | None:

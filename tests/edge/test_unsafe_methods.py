@@ -165,3 +165,15 @@ async def test_a_head_tells_nothing_of_what_all_get_by_what_it_says_to_one(
     assert (await edge.request("HEAD", HATS, {"Cache-Control": "no-cache", **asked})).status == status
     reply = await edge.get(HATS)
     assert (reply.hit, reply["X-For"]) == (True, "all")
+
+
+async def test_a_head_without_a_validator_makes_nothing_fresher(edge: RunningEdge, origin: Origin):
+    origin.headers = [("Cache-Control", "max-age=60"), ("Age", "50")]
+    await stored(edge, HATS)
+    body = (await edge.get(HATS)).body
+    # As long, and another one.
+    origin.script = lambda asked: Says(body.upper(), headers=[("Cache-Control", "max-age=60")])
+    assert (await edge.request("HEAD", HATS, {"Cache-Control": "no-cache"})).status == 200
+    reply = await edge.get(HATS)
+    assert (reply.hit, reply.body) == (True, body)
+    assert int(reply["Age"] or "0") >= 50
