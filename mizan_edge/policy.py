@@ -287,7 +287,8 @@ def told_by_head(
     if any(value != known[name] for name, value in told.items()):
         return "changed"
     # A body of the same length may be another one, and is not to be fresh any longer for that.
-    return "same" if told.keys() & {"etag", "last-modified"} else None
+    # RFC 9111 section 5.2.1.5: of the answer to who says `no-store` no field is stored either.
+    return "same" if told.keys() & {"etag", "last-modified"} and "no-store" not in _wanted(request) else None
 
 
 def to_confirm(lookup: Lookup, stored: StoredResponse | None) -> StoredResponse | None:

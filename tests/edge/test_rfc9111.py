@@ -366,6 +366,18 @@ async def test_rfc_9110_7_6_2_at_0_the_edge_itself_is_the_recipient(edge: Runnin
     assert origin.hits == 0
 
 
+@pytest.mark.parametrize("demands", [True, False])
+async def test_section_5_2_1_5_a_head_for_no_store_updates_nothing(
+    make_edge: EdgeFactory, origin: Origin, demands: bool
+):
+    edge = await make_edge(client_revalidation=demands)
+    origin.script = lambda asked: Says("page", headers=[STALE, TAG, ("X-From", asked.method)])
+    await edge.get(VIEW)
+    reply = await edge.request("HEAD", VIEW, {"Cache-Control": "no-store"})
+    assert (reply["X-From"], origin.hits) == ("HEAD", 2)
+    assert (await edge.get(VIEW, {"Cache-Control": "max-stale"}))["X-From"] == "GET"
+
+
 async def test_section_5_2_1_5_no_store_of_a_visitor_where_he_may_demand_nothing(
     make_edge: EdgeFactory, origin: Origin
 ):
