@@ -13,8 +13,8 @@ _SPECIFIER = re.compile(r"bytes=([-0-9, \t]*)", re.IGNORECASE)
 # No body is as long as 19 digits can say; what says more is ignored like anything that is not understood.
 _RANGE = re.compile(r"([0-9]{0,19})-([0-9]{0,19})")
 _STRONG_TAG = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
-# They say something of all bytes of a message's content, which those of a part are not.
-_OF_WHOLE_CONTENT = ("content-length", "content-md5", "content-digest")
+# They say something of all bytes of a message's content, which those of a part are not; or, with a 200, nothing at all.
+_OF_WHOLE_CONTENT = ("content-length", "content-md5", "content-digest", "content-range")
 _WITH_UNSATISFIABLE = ("date", "vary")
 
 

@@ -21,6 +21,7 @@ PAGE = Response(
         ("Vary", "Origin"),
         ("Access-Control-Allow-Origin", "https://site.test"),
         ("Content-MD5", "rL0Y20zC+Fzt72VPzMSk2A=="),
+        ("Content-Range", "bytes 0-0/1"),  # RFC 9110 section 14.4: it means nothing here
         ("X-Title", "five"),
     ),
     "OK",
