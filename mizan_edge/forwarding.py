@@ -125,8 +125,10 @@ def seen(request: Request, peer: Peer, trusted: Trusted) -> Request:
 def to_client(response: Response, *, forward_mizan_headers: bool) -> Response:
     """The response as the client may see it."""
     fields = shown(end_to_end(response.fields), forward_mizan_headers=forward_mizan_headers)
-    if response.status == 101:
-        fields += (("Connection", "upgrade"), *(("Upgrade", value) for value in values(response.fields, "upgrade")))
+    protocols = ", ".join(values(response.fields, "upgrade"))
+    # RFC 9110 section 15.5.22: a 426 is nothing without the protocols that it asks for, if they can be had here.
+    if response.status == 101 or (response.status == 426 and _can_pass(protocols)):
+        fields += (("Connection", "upgrade"), ("Upgrade", protocols))
     return Response(response.status, (*fields, ("Via", VIA)), response.reason)
 
 
@@ -141,12 +143,14 @@ def _is_ours(name: str) -> bool:
 
 def _upgrade(request: Request) -> Fields:
     protocols = ", ".join(values(request.fields, "upgrade"))
-    if "upgrade" not in members(request.get("connection")) or not protocols:
-        return ()
-    # Another HTTP, and what is spoken within it, would pass by all that is decided here about requests.
-    if any(protocol.startswith(_OTHER_HTTP) for protocol in members(protocols)):
+    if "upgrade" not in members(request.get("connection")) or not _can_pass(protocols):
         return ()
     return ("Connection", "upgrade"), ("Upgrade", protocols)
+
+
+def _can_pass(protocols: str) -> bool:
+    # Another HTTP, and what is spoken within it, would pass by all that is decided here about requests.
+    return bool(protocols) and not any(protocol.startswith(_OTHER_HTTP) for protocol in members(protocols))
 
 
 def _host(request: Request) -> Fields:

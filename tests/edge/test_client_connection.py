@@ -558,6 +558,17 @@ async def test_an_upgrade_that_the_origin_declines_is_answered_like_any_request(
     assert raw.count(b"HTTP/1.1 200 OK") == 2
 
 
+@pytest.mark.parametrize(
+    ("protocols", "shown"),
+    [(b"websocket", b"\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"), (b"h2c", b""), (b"TLS/1.3, HTTP/1.1", b"")],
+)
+async def test_a_426_says_to_which_protocols_if_they_pass(protocols: bytes, shown: bytes):
+    answer = b"HTTP/1.1 426 X\r\nUpgrade: %b\r\nConnection: upgrade\r\nContent-Length: 0\r\n\r\n" % protocols
+    raw = await answer_to(GET, answer)
+    assert raw.startswith(b"HTTP/1.1 426 X\r\n")
+    assert (shown in raw) if shown else (b"pgrade:" not in raw)
+
+
 async def test_an_http_1_0_client_cannot_upgrade():
     heads = []
 
