@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import redis
 
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.test_revalidation import FRESH, MODIFIED, STALE, TAG, confirming
@@ -70,7 +71,9 @@ X-List:
 """
 
 
-async def test_section_3_1_every_field_is_stored_as_it_came_but_for_those_of_the_connection(make_edge: EdgeFactory):
+async def test_section_3_1_every_field_is_stored_as_it_came_but_for_those_of_the_connection(
+    make_edge: EdgeFactory, redis_url: str, namespace: str
+):
     async with talking(saying(ANSWER + "\npage")) as address:
         edge = await make_edge(origin=f"http://{address}")
         first, second = await edge.get(VIEW), await edge.get(VIEW)
@@ -91,6 +94,9 @@ async def test_section_3_1_every_field_is_stored_as_it_came_but_for_those_of_the
     assert [value for _, value in lines(second, "X-List")] == ["1", "2", ""]
     assert (second.hit, second.body) == (True, b"page")
     assert lines(second, "X-Hop", "Proxy-Authenticate", "Proxy-Authentication-Info") == []
+    with redis.Redis.from_url(redis_url) as raw:
+        (entry,) = [raw.get(name) for name in raw.scan_iter(f"{{{namespace}}}:e:*")]
+    assert b"X-List" in entry and b"X-Hop" not in entry and b"Proxy-" not in entry
 
 
 async def test_section_3_1_bytes_that_are_no_utf_8_are_stored_as_they_came(make_edge: EdgeFactory):
@@ -163,6 +169,15 @@ async def test_section_4_an_unsafe_request_is_written_through_and_answered_by_th
     asked = origin.asked[-1]
     assert (asked.method, asked.body) == (method, b"x")
     assert {name: asked.get(name) for name in conditions} == conditions
+
+
+@pytest.mark.parametrize(("age", "is_hit"), [(5, True), (10, False)])
+async def test_section_4_2_fresh_is_what_is_younger_than_its_lifetime(
+    edge: RunningEdge, origin: Origin, age: int, is_hit: bool
+):
+    # The validator keeps what is stale from the first moment on.
+    origin.headers = [("Cache-Control", "max-age=10"), ("Age", str(age)), TAG]
+    assert [(await edge.get(VIEW)).hit for _ in range(2)] == [False, is_hit]
 
 
 async def test_section_4_2_3_a_response_ages_from_when_it_was_asked_for(edge: RunningEdge, origin: Origin):
