@@ -503,3 +503,6 @@ async def test_a_response_without_a_date_gets_that_of_its_receipt(make_edge: Edg
         assert before_s <= parsedate_to_datetime(reply["Date"] or "").timestamp() <= time.time()
     if replies[1].hit:
         assert replies[0]["Date"] == replies[1]["Date"]
+        # It is stored: without a date there is nothing to compare this with.
+        reply = await edge.get(target, {"If-Modified-Since": "Thu, 31 Dec 2099 23:59:59 GMT"})
+        assert (reply.status, reply["Date"]) == (304, replies[0]["Date"])
