@@ -74,18 +74,37 @@ async def test_a_fill_is_unconditional_and_serves_everybody(edge: RunningEdge, o
 async def test_a_conditional_is_answered_from_the_entry(
     edge: RunningEdge, origin: Origin, method: str, headers: Headers, status: int
 ):
-    kept = [("ETag", '"v1"'), ("Last-Modified", MODIFIED), ("Cache-Control", "max-age=60"), ("Content-Language", "de")]
-    origin.script = page(*kept)
-    await edge.get(VIEW)
+    kept = [
+        ("Cache-Control", "max-age=60"),
+        ("Content-Location", "/profile/five/"),
+        ("ETag", '"v1"'),
+        ("Expires", NEW),
+        ("Last-Modified", MODIFIED),
+        ("Vary", "Accept-Language"),
+    ]
+    origin.script = page(*kept, ("Content-Language", "de"))
+    first = await edge.get(VIEW)
     reply = await edge.request(method, VIEW, headers)
     assert reply.status == status
     assert reply.hit
     assert origin.hits == 1
-    assert (reply["ETag"], reply["Cache-Control"]) == ('"v1"', "max-age=60")
+    assert [(name, reply[name]) for name, _ in kept] == kept
+    assert reply["Date"] == first["Date"]
     assert reply["Age"] is not None
     assert reply.body == (b"page" if (method, status) == ("GET", 200) else b"")
     assert reply["Content-Length"] == ("4" if status == 200 else None)
     assert reply["Content-Language"] == ("de" if status == 200 else None)
+
+
+@pytest.mark.parametrize(("tag", "wanted", "status"), [("v1", "0-1", 304), ("v1", "9-", 304), ("v0", "0-1", 206)])
+async def test_conditions_are_judged_before_ranges(
+    edge: RunningEdge, origin: Origin, tag: str, wanted: str, status: int
+):
+    # RFC 9110 section 13.2.2
+    origin.script = page(("ETag", '"v1"'))
+    await edge.get(VIEW)
+    reply = await edge.get(VIEW, {"If-None-Match": f'"{tag}"', "Range": f"bytes={wanted}"})
+    assert (reply.status, reply.hit) == (status, True)
 
 
 @pytest.mark.parametrize(
