@@ -14,7 +14,12 @@ _ENTITY_TAG = re.compile(r'((?:W/)?"[\x21\x23-\x7e\x80-\xff]*+")\s*+(?:,|$)')
 def select(request: Request, response: Response, body: bytes) -> tuple[Response, bytes]:
     """What answers `request` when `response` with `body` is the current one: itself, a 304, or its head alone."""
     if response.status == 200 and _not_modified(request, response):
-        kept = tuple((name, value) for name, value in response.fields if name.lower() in IN_NOT_MODIFIED)
+        kept = tuple(
+            (name, value)
+            for name, value in response.fields
+            # Without those of CORS, a script that has set the condition itself could not read the answer.
+            if name.lower() in IN_NOT_MODIFIED or name.lower().startswith("access-control-")
+        )
         return Response(304, kept), b""
     length = () if response.status in (204, 304) else (("Content-Length", str(len(body))),)
     whole = response.with_fields(*length, without=["content-length"])

@@ -107,6 +107,14 @@ async def test_conditions_are_judged_before_ranges(
     assert (reply.status, reply.hit) == (status, True)
 
 
+async def test_a_script_of_another_site_may_read_a_304_as_the_page(edge: RunningEdge, origin: Origin):
+    allowed = [("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", "ETag")]
+    origin.script = page(("ETag", '"v1"'), *allowed)
+    await edge.get(VIEW)
+    reply = await edge.get(VIEW, {"If-None-Match": '"v1"'})
+    assert (reply.status, [(name, reply[name]) for name, _ in allowed]) == (304, allowed)
+
+
 @pytest.mark.parametrize(
     ("kept", "since", "status"),
     [
