@@ -8,7 +8,9 @@ from typing import Self
 
 from mizan_edge.http import Fields, Request, Response, dropped, end_to_end, members, normal_name, values
 
-VIA = "1.1 mizan-edge"
+_NAME = "mizan-edge"
+VIA = f"1.1 {_NAME}"
+"""The `Via` of responses."""
 _OURS = "x-mizan-"
 _OTHER_HTTP = ("h2c", "h2", "h3", "http", "tls")
 # What tells an application about the client's own connection, or its host. Not `X-Forwarded-User` and the like: those
@@ -92,10 +94,9 @@ def to_origin(request: Request, peer: Peer, trusted: Trusted) -> Request:
         and (is_trusted or normal_name(name) not in _FORWARDED)
         and name.lower() not in ("host", "x-forwarded-for")
     ]
-    return replace(
-        request,
-        fields=(*_host(request), *fields, *_forwarding(request, peer, is_trusted), *_upgrade(request), ("Via", VIA)),
-    )
+    # RFC 9110 section 7.6.3: the version in which it was received.
+    own = (*_forwarding(request, peer, is_trusted), *_upgrade(request), ("Via", f"{request.version} {_NAME}"))
+    return replace(request, fields=(*_host(request), *fields, *own))
 
 
 def one_hop_less(request: Request) -> Request | None:

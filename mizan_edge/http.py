@@ -45,6 +45,8 @@ class Request:
     host: str
     fields: Fields
     scheme: str = "http"
+    version: str = "1.1"
+    """In which the client wrote it: `1.0` or `1.1`. It leaves in 1.1."""
 
     def get(self, name: str) -> str | None:
         return combined(self.fields, name)

@@ -186,7 +186,7 @@ def _parse(head: bytes, scheme: str, limits: Limits) -> RequestHead:
         fields = dropped(fields, ["upgrade"])
     framing = request_framing(version, fields)
     target, host, fields = _target(raw_target.decode("ascii"), method, _host(version, fields), fields)
-    request = Request(method.decode("ascii"), target, normal_host(host, scheme), fields, scheme)
+    request = Request(method.decode("ascii"), target, normal_host(host, scheme), fields, scheme, version)
     expected = set(members(request.get("expect"))) if version == "1.1" else set()
     if expected - {"100-continue"}:
         # RFC 9110 section 10.1.1

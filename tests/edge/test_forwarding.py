@@ -66,6 +66,13 @@ async def test_hop_by_hop_fields_end_here_and_all_others_pass_in_order(edge: Run
     assert (asked.get("Connection") or "keep-alive") == "keep-alive"
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_via_says_in_which_version_a_request_came(edge: RunningEdge, origin: Origin, version: str):
+    request = f"GET /undeclared/ HTTP/{version}\r\nHost: site.test\r\nConnection: close\r\n\r\n"
+    await wire.send(edge.address, request.encode())
+    assert origin.asked[0].get("Via") == f"{version} mizan-edge"
+
+
 @pytest.mark.parametrize(
     "name", ["X-Mizan-Invalidate", "x-mizan-scope", "X_Mizan_Partition", "X-Mizan_Anything", "X_MIZAN-INVALIDATE"]
 )
