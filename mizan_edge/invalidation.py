@@ -81,7 +81,8 @@ class Invalidation:
         All of it in one: while Redis is away, each purge waits for its own time.
         """
         said = self._read(combined(fields, FIELD), contexts)
-        await self.purge(replace(said, scopes=widest([*said.scopes, *also])))
+        hold_s = max(said.hold_s, longest_hold(also, contexts))
+        await self.purge(replace(said, scopes=widest([*said.scopes, *also]), hold_s=hold_s))
 
     def _read(self, value: str | None, contexts: Mapping[str, Context]) -> Purge:
         if value is None:

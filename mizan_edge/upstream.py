@@ -55,9 +55,9 @@ class Upstream:
             exchange = await self._origin.send(request, body, informational)
         except OriginError as error:
             if error.unread:
-                await self._invalidation.purge(
-                    Purge(everything=True, faults=("the head of a response could not be read",))
-                )
+                fault = "the head of a response could not be read"
+                hold_s = longest_hold(None, self._in_use.site.manifest.contexts)
+                await self._invalidation.purge(Purge((), True, (fault,), hold_s))
             raise
         # By the manifest of now: what it does not know of the scopes would match nothing that it has stored.
         site = self._in_use.site

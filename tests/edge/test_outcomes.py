@@ -167,3 +167,19 @@ async def test_hold_keeps_what_a_lagging_replica_shows_from_being_stored(make_ed
     async with asyncio.timeout(10):
         while not (await edge.get(FIVE)).hit:
             pass
+
+
+async def test_so_does_a_head_that_cannot_be_read_for_everything(make_edge: EdgeFactory):
+    async def talk(reader: StreamReader, writer: StreamWriter) -> None:
+        head = await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n")
+        writer.write(b"Bad Field: 1\r\n\r\n" if head.startswith(b"GET /broken") else b"\r\n")
+        await writer.drain()
+
+    contexts = {**MANIFEST["contexts"], "user": {**MANIFEST["contexts"]["user"], "hold": 60}}
+    async with talking(talk) as address:
+        edge = await make_edge({"contexts": contexts}, origin=f"http://{address}")
+        await hits(edge)
+        assert await hits(edge) == [True, True, True]
+        assert (await edge.get("/broken")).status == 502
+        assert [(await edge.get(FIVE)).cache for _ in range(2)] == ["fwd=uri-miss"] * 2

@@ -108,6 +108,20 @@ async def test_a_response_whose_groups_cannot_be_read_is_not_stored(edge: Runnin
     assert [(await edge.get(HATS)).cache for _ in range(2)] == ["fwd=uri-miss"] * 2
 
 
+@pytest.mark.parametrize("fields", [{}, {"X_Mizan_Invalidate": "user;user_id=5"}])
+@pytest.mark.parametrize("target", [HATS, "/shop/edit/"], ids=["url", "group"])
+async def test_what_it_purges_is_held_back_for_as_long_as_replicas_lag(
+    make_edge: EdgeFactory, origin: Origin, target: str, fields: dict[str, str]
+):
+    contexts = {**MANIFEST["contexts"], "catalog": {**MANIFEST["contexts"]["catalog"], "hold": 60}}
+    edge = await make_edge({"contexts": contexts})
+    origin.script = answering(204, Cache_Group_Invalidation='"sale"', **fields)
+    await stored(edge, HATS, SHOES)
+    await edge.request("POST", target, body=b"x")
+    assert [(await edge.get(HATS)).cache for _ in range(2)] == ["fwd=uri-miss"] * 2
+    assert (await edge.get(SHOES)).hit
+
+
 @pytest.mark.parametrize(
     ("status", "fields", "is_hit"),
     [
