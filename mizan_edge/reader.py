@@ -228,7 +228,13 @@ class Reader:
         if mark is None:
             return await self._pass_by(reading)
         flight.mark = mark
-        return await self._fetch(reading, found.renewed(turn, mark), why, flight)
+        if found.stored is not None and turn.fence != found.fence:
+            # 1. Something stale is found. 2. It is purged. 3. The turn comes, with the fence of now. 4. The origin, by
+            # a validator that missed the change, confirms it. -- It would be back, fenced from after its own purge.
+            found = await self._cache.look_up(reading, mark)
+        else:
+            found = found.renewed(turn, mark)
+        return await self._fetch(reading, found, why, flight)
 
     async def _fetch(self, reading: Reading, found: Found, why: Forwarded, flight: Flight | None = None) -> Answer:
         """Asks the origin, stores what may be stored, and answers; those who have joined the flight as well."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.edge.conftest import MANIFEST, EdgeFactory, RunningEdge
+from tests.proofs.edges import somebody_waits
 from tests.support.origin import Asked, Origin, Says, until
 
 VIEW = "/catalog/hats/"
@@ -136,6 +137,34 @@ async def test_a_304_revives_nothing_that_was_purged_meanwhile(edge: RunningEdge
         go_on.set()
     assert reading.result().cache == "fwd=stale; fwd-status=304"
     assert not (await edge.get(VIEW, {"Cache-Control": "only-if-cached"})).hit
+
+
+async def test_nor_what_was_purged_while_somebody_waited_for_his_turn(
+    make_edge: EdgeFactory, origin: Origin, redis_url: str, namespace: str
+):
+    """Those who join him come after the purge, and a validator may have missed the change: `Last-Modified` knows no
+    parts of a second."""
+    one, other = await make_edge(), await make_edge()
+    wants_more, fresher = {"Cache-Control": "min-fresh=100"}, ("Cache-Control", "max-age=600")
+    go_on = asyncio.Event()
+
+    async def script(asked: Asked) -> Says:
+        await go_on.wait()
+        return Says(status=304, headers=[fresher]) if asked.get("If-Modified-Since") else Says("new", headers=[fresher])
+
+    origin.script = lambda asked: Says("old", headers=[FRESH, MODIFIED])
+    await one.get(VIEW)
+    origin.script = script
+    async with asyncio.TaskGroup() as group:
+        group.create_task(one.get(VIEW, wants_more))
+        await until(lambda: origin.hits == 2)
+        waiting = group.create_task(other.get(VIEW, wants_more))
+        await until(lambda: somebody_waits(redis_url, namespace))
+        assert (await one.purge("catalog;category=hats")).status == 200
+        go_on.set()
+    assert [asked.get("If-Modified-Since") for asked in origin.asked] == [None, MODIFIED[1], None]
+    assert waiting.result().body == b"new"
+    assert (await one.get(VIEW)).body == b"new"
 
 
 # Stale while it is refreshed. RFC 5861 section 3.
