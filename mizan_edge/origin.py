@@ -261,7 +261,7 @@ class Origin:
             if left:
                 raise ValueError("a body shorter than its Content-Length")
         except Exception:
-            # It must not look whole. The connection is lost as well where it was that which failed.
+            # It must not look whole. Where the origin has failed, that has been said.
             incoming.fail(OriginError(400, "The request's body broke off."))
             return
         if left is None:
@@ -274,6 +274,9 @@ class Origin:
                 await connection.drain()
         except TimeoutError:
             incoming.fail(OriginError(504, "The origin did not take the request's body in time."))
+            raise
+        except ConnectionError:
+            incoming.fail(OriginError(502, "The origin closed the connection before it had the request's body."))
             raise
 
     async def _connect(self) -> Connection:

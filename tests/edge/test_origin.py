@@ -389,6 +389,25 @@ async def test_a_request_body_that_breaks_off_never_looks_whole(what: str):
             assert ends.pop() in (b"12345", chunk(b"12345"), b"123456", b"")
 
 
+@pytest.mark.parametrize("how", ["close", "reset"])
+async def test_an_origin_that_ends_the_connection_in_the_middle_of_a_body_has_failed_and_not_the_client(how: str):
+    async def talk(reader: StreamReader, writer: StreamWriter) -> None:
+        await read_head(reader)
+        await reader.readexactly(1)
+        if how == "reset":
+            writer.transport.abort()
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x"
+            await asyncio.sleep(0)
+
+    async with origin_at(talk) as origin, asyncio.timeout(10):
+        with pytest.raises(OriginError) as caught:
+            await origin.send(asking("POST"), endless())
+        assert (caught.value.status, caught.value.sent) == (502, True)
+
+
 async def test_a_request_that_would_leave_as_another_is_not_sent():
     peer = Peer()
     async with origin_at(peer.talk) as origin:
