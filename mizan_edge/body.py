@@ -1,23 +1,24 @@
 """Bodies: none, whole, or still arriving."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 Body = AsyncIterator[bytes] | bytes | None
 
 
 async def collect(
-    chunks: AsyncIterator[bytes], limit: int, *, late: Callable[[], bool] = lambda: False
+    chunks: AsyncIterator[bytes], limit: int, *, in_time: Callable[[], Awaitable[bool]] | None = None
 ) -> tuple[bytes, AsyncIterator[bytes] | None]:
-    """All of a body. Where that is longer than `limit` bytes, or `late()` while it still arrives: nothing, and an
-    iterator over the whole of it."""
+    """All of a body. Where that is longer than `limit` bytes, or what comes next does not come `in_time`: nothing, and
+    an iterator over the whole of it."""
     collected: list[bytes] = []
     size = 0
-    async for chunk in chunks:
+    while size <= limit and (in_time is None or await in_time()):
+        chunk = await anext(chunks, None)
+        if chunk is None:
+            return b"".join(collected), None
         collected.append(chunk)
         size += len(chunk)
-        if size > limit or late():
-            return b"", _chain(collected, chunks)
-    return b"".join(collected), None
+    return b"", _chain(collected, chunks)
 
 
 async def peek(body: Body, limit: int) -> tuple[bytes | None, Body]:

@@ -97,6 +97,11 @@ class Exchange:
         """The trailer fields, once the body has been read."""
         return self._incoming.trailers
 
+    async def has_more(self, within_s: float) -> bool:
+        """Whether more of the body, or its end, comes `within_s` seconds. If not, it can be read all the same."""
+        done, _ = await asyncio.wait([self._incoming.news()], timeout=max(within_s, 0))
+        return bool(done)
+
     async def body(self) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises OriginError where it breaks off."""
         if self.upgraded is not None:

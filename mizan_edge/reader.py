@@ -46,8 +46,8 @@ _NOTEWORTHY = {
 # For a while, nobody will be able to share what is fetched.
 _NOT_SHARED = ("held", "shape")
 _NO_STORE = Forwarded("bypass", "store")
-# A body that takes longer to arrive is passed on as it comes, and not stored.
-_COLLECT_S = 5.0
+# A body that takes longer to arrive, or stands still, is passed on as it comes, and not stored.
+COLLECT_S = 5.0
 # Within how many times its fetch of its end a response is looked at for an early refresh: beyond, the chance of one is
 # below one in a million.
 _EARLY = 14
@@ -309,8 +309,12 @@ class Reader:
         return policy.storable(reading.request, reading.lookup, head, reading.site.manifest.contexts)
 
     async def _collect(self, exchange: Exchange) -> tuple[bytes, AsyncIterator[bytes] | None]:
-        until_s = time.monotonic() + _COLLECT_S
-        return await collect(exchange.body(), self._rules.max_entry_bytes, late=lambda: time.monotonic() > until_s)
+        until_s = time.monotonic() + COLLECT_S
+
+        async def in_time() -> bool:
+            return await exchange.has_more(until_s - time.monotonic())
+
+        return await collect(exchange.body(), self._rules.max_entry_bytes, in_time=in_time)
 
     async def _without_store(self, reading: Reading, error: StoreError) -> Answer:
         self._counters.count("store_errors", "read")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mizan_edge import reader
 from tests.edge.conftest import EdgeFactory
 from tests.proofs.edges import Edge, Start, starting
 from tests.support import crowd
@@ -62,6 +63,30 @@ class Events:
                 await asyncio.sleep(0.01)
         finally:
             self.gone += 1
+
+
+async def test_a_declared_body_that_stands_still_is_passed_on_as_far_as_it_has_come(
+    make_edge: EdgeFactory, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(reader, "COLLECT_S", 0.1)
+    let_go = asyncio.Event()
+
+    async def talk(asked: StreamReader, answer: StreamWriter) -> None:
+        await read_head(asked)
+        answer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"first"))
+        await let_go.wait()
+        answer.write(chunk(b"last") + chunk(b""))
+
+    async with talking(talk) as address, asyncio.timeout(10):
+        edge = await make_edge(origin=f"http://{address}")
+        async with connection(edge.address) as one, connection(edge.address) as another:
+            for _, asking in one, another:
+                asking.write(f"GET {VIEW} HTTP/1.1\r\nHost: site.test\r\n\r\n".encode())
+            for answered, _ in one, another:
+                assert b"stored" not in await answered.readuntil(chunk(b"first"))
+            let_go.set()
+            for answered, _ in one, another:
+                assert await answered.readuntil(chunk(b"")) == chunk(b"last") + chunk(b"")
 
 
 async def test_each_event_of_a_stream_arrives_before_the_next_is_sent(start: Start):
