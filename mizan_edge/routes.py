@@ -1,7 +1,7 @@
 """The manifest compiled to a matcher: from a request target to what it asks for, or to why that is never cached."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -52,6 +52,8 @@ class _Node:
     param: "_Node | None" = None
     route: dict[bool, _Route] = field(default_factory=dict)
     """By whether a slash ends the path."""
+    depth: int = 0
+    """Of a root: how many segments its longest route has."""
 
 
 class Router:
@@ -71,6 +73,7 @@ class Router:
         self._mutations = [
             (name, pattern, _only(pattern)) for name, m in manifest.mutations.items() for pattern in m.patterns
         ]
+        self._longest_mutation = max((node.depth for _, _, node in self._mutations), default=0)
 
     def match(self, target: str) -> Resource | Uncacheable:
         """What a GET of `target` asks for."""
@@ -98,10 +101,11 @@ class Router:
 
     def mutations(self, target: str) -> list[tuple[str, dict[str, str | None]]]:
         """The view mutations at a target's path, and the decoded texts of its parameters (None: does not decode)."""
-        path = target.partition("?")[0]
+        # Split once: there may be many, and a path of 64 KiB takes its time.
+        split = _split(target.partition("?")[0], self._longest_mutation)
         found = []
         for name, pattern, node in self._mutations:
-            if match := _find(node, path):
+            if split is not None and (match := _walk(node, *split)):
                 found.append((name, dict(zip(pattern.params, match[1], strict=True))))
         return found
 
@@ -167,14 +171,24 @@ def _insert(root: _Node, route: _Route) -> None:
         else:
             node = node.literals.setdefault(text, _Node())
     node.route[route.pattern.slash] = route
+    root.depth = max(root.depth, len(route.pattern.segments))
 
 
-def _find(root: _Node, path: str) -> tuple[_Route, list[str | None]] | None:
+def _find(root: _Node, path: str) -> tuple[_Route, tuple[str | None, ...]] | None:
     """The route of a path and the decoded segments that its parameters take, None for one that does not decode."""
+    split = _split(path, root.depth)
+    return None if split is None else _walk(root, *split)
+
+
+def _split(path: str, longest: int) -> tuple[list[str | None], bool] | None:
+    """The decoded segments of a path (None for one that does not decode), and whether a slash ends it; None for what no
+    route of up to `longest` segments can match."""
     if not path.startswith("/"):
         return None
     slash = path.endswith("/")
     inner = path[1:-1] if slash and len(path) > 1 else path[1:]
+    if inner.count("/") >= max(longest, 1):
+        return None
     segments: list[str | None] = []
     for raw in inner.split("/") if inner else []:
         segment = decode(raw)
@@ -183,26 +197,26 @@ def _find(root: _Node, path: str) -> tuple[_Route, list[str | None]] | None:
             return None
         # In an old pattern `$` matches before a final newline as well, and the application never sees that newline.
         segments.append(None if segment is not None and segment.endswith("\n") else segment)
-    return _walk(root, segments, 0, slash, [])
+    return segments, slash
 
 
 def _walk(
-    node: _Node, segments: list[str | None], index: int, slash: bool, taken: list[str | None]
-) -> tuple[_Route, list[str | None]] | None:
+    node: _Node, segments: list[str | None], slash: bool, index: int = 0, taken: tuple[str | None, ...] = ()
+) -> tuple[_Route, tuple[str | None, ...]] | None:
     if index == len(segments):
         route = node.route.get(slash)
         return (route, taken) if route else None
     segment = segments[index]
     if segment is not None and (literal := node.literals.get(segment)):
-        found = _walk(literal, segments, index + 1, slash, taken)
+        found = _walk(literal, segments, slash, index + 1, taken)
         if found:
             return found
     if node.param:
-        return _walk(node.param, segments, index + 1, slash, [*taken, segment])
+        return _walk(node.param, segments, slash, index + 1, (*taken, segment))
     return None
 
 
-def _path_values(pattern: Pattern, texts: list[str | None], context: Context) -> dict[str, Canonical] | None:
+def _path_values(pattern: Pattern, texts: Sequence[str | None], context: Context) -> dict[str, Canonical] | None:
     values: dict[str, Canonical] = {}
     for name, text in zip(pattern.params, texts, strict=True):
         value = None if text is None else as_declared([text], context.types[name])

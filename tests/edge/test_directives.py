@@ -506,3 +506,26 @@ async def test_a_response_without_a_date_gets_that_of_its_receipt(make_edge: Edg
         # It is stored: without a date there is nothing to compare this with.
         reply = await edge.get(target, {"If-Modified-Since": "Thu, 31 Dec 2099 23:59:59 GMT"})
         assert (reply.status, reply["Date"]) == (304, replies[0]["Date"])
+
+
+TARGET_BYTES = 64 * 1024
+TARGET_CPU_S = 0.3
+
+
+@pytest.mark.parametrize("piece", ["/", "/a", "/%41", "%41", "/m/", "/%", "/..", "%2f"])
+def test_no_path_costs_more_where_there_are_many_mutations(piece: str):
+    mutations = {
+        f"m{number}": {"path": "view", "affects": [{"context": "user"}], "views": [f"/m{number}/:user_id/"]}
+        for number in range(50)
+    }
+    router = Router(Manifest.model_validate({**MANIFEST, "mutations": mutations}))
+
+    def cpu_s(target: str) -> float:
+        before = time.process_time()
+        router.mutations(target)
+        router.match(target)
+        return time.process_time() - before
+
+    target = "/m1/x" + piece * (TARGET_BYTES // len(piece))
+    assert any(cpu_s(target) < TARGET_CPU_S for _ in range(3))
+    assert [name for name, _ in router.mutations("/m7/5/")] == ["m7"]
