@@ -9,6 +9,8 @@ from mizan_edge.http import Fields, normal_name, values
 
 ANON = "anon"
 PUBLIC = "public"
+# Each is compared with every pattern. No browser keeps so many for one site.
+_MAX_COOKIES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +64,18 @@ def is_named(fields: Fields, rules: IdentityRules) -> bool:
 
 
 def _cookies(fields: Fields) -> list[tuple[str, str]] | None:
-    """The cookies of a request, None where a part is no `name=value`."""
-    pairs = []
-    for line in values(fields, "cookie"):
-        for part in line.split(";"):
-            name, equals, value = part.strip().partition("=")
-            if not name and not equals:
-                continue
-            if not equals or not name:
-                return None
-            pairs.append((name.strip(), value.strip().strip('"')))
+    """The cookies of a request, None where a part is no `name=value`, or there are too many."""
+    pairs: list[tuple[str, str]] = []
+    parts = [part for line in values(fields, "cookie") for part in line.split(";")]
+    if len(parts) > _MAX_COOKIES:
+        return None
+    for part in parts:
+        name, equals, value = part.strip().partition("=")
+        if not name and not equals:
+            continue
+        if not equals or not name:
+            return None
+        pairs.append((name.strip(), value.strip().strip('"')))
     return pairs
 
 

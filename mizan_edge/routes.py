@@ -13,6 +13,8 @@ from mizan_core.scopes import URL, Scope
 
 Kind = Literal["endpoint", "view", "call"]
 
+# What a query costs grows with its parameters. Applications refuse so many, as Django does, and no page has them.
+_MAX_PARAMETERS = 1000
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 
 
@@ -120,9 +122,13 @@ class Router:
 
 
 def parse_query(query: str) -> list[tuple[str, str]] | None:
-    """The decoded pairs of a query string as form encoding has them; None where it does not decode cleanly."""
+    """The decoded pairs of a query string as form encoding has them; None where it does not decode cleanly, or has more
+    than anybody reads."""
     pairs = []
-    for part in query.split("&"):
+    parts = query.split("&")
+    if len(parts) > _MAX_PARAMETERS:
+        return None
+    for part in parts:
         if not part:
             continue
         name, _, value = part.replace("+", " ").partition("=")

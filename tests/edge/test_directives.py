@@ -529,3 +529,13 @@ def test_no_path_costs_more_where_there_are_many_mutations(piece: str):
     target = "/m1/x" + piece * (TARGET_BYTES // len(piece))
     assert any(cpu_s(target) < TARGET_CPU_S for _ in range(3))
     assert [name for name, _ in router.mutations("/m7/5/")] == ["m7"]
+
+
+def test_a_request_with_more_parameters_or_cookies_than_anybody_reads_is_no_matter_of_the_cache():
+    router = Router(Manifest.model_validate(MANIFEST))
+    rules = IdentityRules(("sessionid",), ("csrftoken", "_ga*"), ())
+    for count, is_read in (1000, True), (1001, False):
+        found = router.match(f"{VIEW}?" + "&".join(f"x{number}" for number in range(count)))
+        assert isinstance(found, Resource) == is_read
+        cookies = ";".join(f"_ga{number}=x" for number in range(count))
+        assert (partition((("Cookie", cookies),), rules, lambda _: None) is not None) == is_read
