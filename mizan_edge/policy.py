@@ -63,6 +63,7 @@ _SHARES_AUTHORIZED = frozenset({"public", "s-maxage", "must-revalidate"})
 # What a client asks for at the expense of the origin.
 _DEMANDING = frozenset({"no-cache", "no-store", "max-age", "min-fresh"})
 _MAX_SCOPE_BYTES = 64 * 1024
+_HOSTS = ("host", "x-forwarded-host")
 # How long what is stale is kept where a 304 can make it fresh again.
 _KEEP_S = 3600
 # Parts; what only confirms another response; and what says something of a client rather than of the resource: RFC 6585
@@ -301,11 +302,15 @@ def to_confirm(lookup: Lookup, stored: StoredResponse | None) -> StoredResponse 
 def fill_request(request: Request, lookup: Lookup, context: Context, known: StoredResponse | None) -> Request:
     """The request that fetches what may be stored: without the client's conditionals, and in public without cookies.
 
-    `known`: asks whether that still holds.
+    `known`: asks whether that still holds. The host is spelled as the key has it: of `site:80` some applications make a
+    redirect to `https://site:80`, which would lie there for everybody.
     """
     without = CONDITIONALS | {"cookie"} if context.scope == "public" else CONDITIONALS
-    fields = (*dropped(request.fields, without), *(known.conditions if known else ()))
-    return replace(request, target=lookup.resource.target, fields=fields)
+    fields = [
+        (name, normal_host(value, request.scheme) if name.lower() in _HOSTS else value)
+        for name, value in dropped(request.fields, without)
+    ]
+    return replace(request, target=lookup.resource.target, fields=(*fields, *(known.conditions if known else ())))
 
 
 @dataclass(frozen=True, slots=True)
