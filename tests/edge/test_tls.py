@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import ssl
 import warnings
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +24,7 @@ from mizan_edge.tls import Certificate, Pair
 from tests.edge.conftest import SECRET, EdgeFactory
 from tests.support import wire
 from tests.support.certificates import Authority
-from tests.support.origin import Origin
+from tests.support.origin import Origin, Says
 from tests.support.served import spawn
 from tests.support.wire import Reply
 
@@ -120,6 +121,31 @@ async def test_an_address_of_the_clients_scheme_has_no_port_in_its_key(
         writer.write(f"GET /profile/5/ HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
         assert wire.parse(await asyncio.wait_for(reader.read(), 10)).hit is hit, name
         writer.close()
+
+
+async def test_a_client_that_takes_nothing_of_a_stored_answer_is_cut_over_tls_too(
+    make_edge: EdgeFactory, origin: Origin, files: Files, authority: Authority
+):
+    edge = await make_edge(**files.settings, write_timeout=0.3, max_entry_bytes=16 << 20)
+    origin.script = lambda _: Says(bytes(8 << 20))
+    async with connected(edge.address, authority.client()) as client:
+        assert (await client.get("/profile/5/")).cache == "fwd=uri-miss; stored"
+    host, _, port = edge.address.rpartition(":")
+    with socket.socket() as sock:
+        # Else the system would take all of it for the client.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect((host, int(port)))
+        sock.setblocking(False)
+        context = authority.client()
+        _, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=NAME, limit=1024)
+        writer.write(f"GET /profile/5/ HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
+        with pytest.raises(ConnectionError):
+            async with asyncio.timeout(5):
+                while True:
+                    await writer.drain()
+                    await asyncio.sleep(0.02)
+                    writer.write(b"\r\n")  # only who writes learns of it without reading
+        writer.transport.abort()
 
 
 @pytest.mark.parametrize("offered", [["http/1.1"], ["h2", "http/1.1"], ["h2"], []])
