@@ -271,7 +271,7 @@ def told_by_head(
     That section speaks of 200 alone. Another status than the stored one is a change too, if it is one of the resource.
     """
     # What the origin says to somebody, or under conditions, is not what it says to all who get the stored response.
-    is_anybodys = fill_request(request, lookup, context, None).fields == request.fields
+    is_anybodys = fill_request(request, lookup, context, None) == request
     if not is_anybodys or (context.scope == "public" and lookup.named) or not selects(stored, lookup):
         return None
     if response.status not in _OF_THE_RESOURCE:

@@ -59,14 +59,17 @@ class Proxy:
 
     async def _plan(self, site: Site, request: Request, body: Body) -> tuple[Pass | Lookup, Body]:
         resource: Resource | Uncacheable
+        is_call = request.method == "POST" and site.router.is_call(request.target.partition("?")[0])
         if forwarding.wants_upgrade(request):
-            return Pass(Forwarded("bypass"), outcome.of_view(site.router, request)), body
+            # What is sent may be another protocol's, so it is not read; an origin that declines may take it for a call.
+            affects = outcome.of_call(site.manifest, None) if is_call else outcome.of_view(site.router, request)
+            return Pass(Forwarded("bypass"), affects), body
         if request.method in ("GET", "HEAD"):
             resource = site.router.match(request.target)
             if isinstance(resource, Resource) and body is not None:
                 # What an application makes of a GET's body is in no key. RFC 9110 section 9.3.1
                 resource = Uncacheable("non-canonical")
-        elif request.method == "POST" and site.router.is_call(request.target.partition("?")[0]):
+        elif is_call:
             start, body = await peek(body, self._rules.max_call_bytes)
             call = None
             if start is not None:

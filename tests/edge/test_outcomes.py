@@ -72,6 +72,15 @@ async def test_a_5xx_that_says_nothing_purges_what_the_request_may_have_changed(
     assert await hits(warm) == left
 
 
+async def test_so_does_one_to_a_call_that_would_rather_have_spoken_another_protocol(warm: RunningEdge, origin: Origin):
+    ordinary = origin.script
+    origin.script = lambda asked: Says("oops", status=500)
+    upgrade = [("Connection", "close, upgrade"), ("Upgrade", "example"), *JSON]
+    assert (await warm.request("POST", CALL, upgrade, call("rename_user", user_id=5))).status == 500
+    origin.script = ordinary
+    assert (await hits(warm))[0] is False
+
+
 @pytest.mark.parametrize("status", [200, 302, 400, 422])
 async def test_an_answer_that_is_known_and_says_nothing_purges_nothing(warm: RunningEdge, origin: Origin, status: int):
     ordinary = origin.script

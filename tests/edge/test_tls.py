@@ -139,12 +139,15 @@ async def test_a_client_that_takes_nothing_of_a_stored_answer_is_cut_over_tls_to
         context = authority.client()
         _, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=NAME, limit=1024)
         writer.write(f"GET /profile/5/ HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
+
+        async def write_on() -> None:
+            while True:
+                await writer.drain()
+                await asyncio.sleep(0.02)
+                writer.write(b"\r\n")  # only who writes learns of it without reading
+
         with pytest.raises(ConnectionError):
-            async with asyncio.timeout(5):
-                while True:
-                    await writer.drain()
-                    await asyncio.sleep(0.02)
-                    writer.write(b"\r\n")  # only who writes learns of it without reading
+            await asyncio.wait_for(write_on(), 5)
         writer.transport.abort()
 
 

@@ -191,3 +191,12 @@ async def test_a_head_without_a_validator_makes_nothing_fresher(edge: RunningEdg
     reply = await edge.get(HATS)
     assert (reply.hit, reply.body) == (True, body)
     assert int(reply["Age"] or "0") >= 50
+
+
+async def test_nor_does_a_head_whose_query_is_in_no_key(edge: RunningEdge, origin: Origin):
+    tag = ("ETag", '"v1"')
+    origin.script = lambda asked: Says("page", headers=[tag, ("X-Asked", asked.target)])
+    await stored(edge, HATS)
+    await edge.request("HEAD", f"{HATS}?utm_source=evil", {"Cache-Control": "no-cache"})
+    reply = await edge.get(HATS)
+    assert (reply.hit, reply["X-Asked"]) == (True, HATS)
