@@ -96,5 +96,6 @@ def _as_last(request: Request) -> Answer:
     """The answer to what may be forwarded no further: the edge is who it was meant for."""
     if request.method == "OPTIONS":
         return Answer(Response(204, (("Via", forwarding.VIA),)), b"")
-    # It would show a script the fields that are kept from it, cookies among them.
-    return refusal(405, "TRACE is not answered here.")
+    # It would show a script the fields that are kept from it, cookies among them. RFC 9110 section 9.1: not implemented;
+    # a 405 would have to say what is allowed, which only the origin knows.
+    return refusal(501, "TRACE is not answered here.")
