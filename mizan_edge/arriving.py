@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from mizan_edge.framing import RefusedError
+from mizan_edge.errors import RefusedError
 
 BUFFER_BYTES = 256 << 10
 

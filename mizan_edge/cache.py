@@ -178,5 +178,11 @@ class Cache:
             )
 
 
+def key_of(reading: Reading, stored: StoredResponse) -> str:
+    """The key under which a response that answers a request lies, or would."""
+    vary = variants.vary_of(stored, reading.site.manifest.contexts[reading.context])
+    return _key(reading, variants.variant_of(reading.request, vary))
+
+
 def _key(reading: Reading, variant: str | None) -> str:
     return policy.entry_key(reading.site.keys, reading.request, reading.lookup, variant)

@@ -7,7 +7,7 @@ refused.
 
 import re
 
-from mizan_edge.framing import RefusedError
+from mizan_edge.errors import RefusedError
 
 _MAX_LINE_BYTES = 4096
 _MAX_TRAILER_BYTES = 64 << 10

@@ -13,6 +13,7 @@ import uvloop
 
 from mizan_core.errors import MizanError
 from mizan_core.manifest import load_manifest
+from mizan_edge.addresses import unix_path
 from mizan_edge.config import (
     PREFIX,
     SECRETS,
@@ -21,7 +22,6 @@ from mizan_edge.config import (
     keep_from_children,
     load_settings,
     set_up_logging,
-    unix_path,
     variable,
 )
 from mizan_edge.edge import running

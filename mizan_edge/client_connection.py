@@ -21,9 +21,9 @@ from typing import cast
 from mizan_edge.answer import Answer, refusal
 from mizan_edge.arriving import BUFFER_BYTES, Arriving
 from mizan_edge.body import Body
-from mizan_edge.errors import OriginError
+from mizan_edge.errors import OriginError, RefusedError
 from mizan_edge.forwarding import Peer
-from mizan_edge.framing import RefusedError, delimited, last_chunk, response_bytes
+from mizan_edge.framing import delimited, last_chunk, response_bytes
 from mizan_edge.http import Request, Response, dated
 from mizan_edge.limits import Limits
 from mizan_edge.origin import Informational, Tunnel

@@ -17,7 +17,7 @@ from dataclasses import replace
 from mizan_core.store import StoreError
 from mizan_core.store.layout import index_names
 from mizan_edge import policy, variants
-from mizan_edge.cache import Cache, Reading
+from mizan_edge.cache import Cache, Reading, key_of
 from mizan_edge.compression import encode
 from mizan_edge.counters import Counters
 from mizan_edge.entry import Payload, StoredResponse
@@ -56,9 +56,7 @@ class Compressor:
         """Has the response to a request compressed, which was just found or stored; unless it has been, or will be."""
         if not stored.uncompressed or len(self._offered) >= _MAX_OFFERED:
             return
-        vary = variants.vary_of(stored, reading.site.manifest.contexts[reading.context])
-        variant = variants.variant_of(reading.request, vary)
-        key = policy.entry_key(reading.site.keys, reading.request, reading.lookup, variant)
+        key = key_of(reading, stored)
         if key not in self._offered:
             self._offered.add(key)
             self._tasks.start(self._compress(reading, key), "compress")

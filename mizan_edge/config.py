@@ -4,7 +4,6 @@ import difflib
 import logging
 import os
 import re
-import secrets as random
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,8 +21,9 @@ from pydantic_settings import (
 
 from mizan_core.credentials import IDENTITY_COOKIES, IDENTITY_HEADERS, IGNORED_COOKIES
 from mizan_core.errors import MizanError
-from mizan_core.keys import SecretError, secret_bytes
+from mizan_core.keys import SecretError
 from mizan_core.mwt import Keyring
+from mizan_edge.addresses import is_address
 from mizan_edge.compression import CompressWhat
 from mizan_edge.forwarding import Trusted
 from mizan_edge.http import normal_name
@@ -35,9 +35,7 @@ PREFIX = "MIZAN_EDGE_"
 SECRETS = ("cache_secret", "mwt_secret", "admin_token", "read_token")
 _REDIS_OPTIONS = ("db", "username", "password", "client_name")
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:[0-9]{1,5})?")
-_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\s]+):([0-9]{1,5})")
 _PASSWORD = re.compile(r"://[^/]*:[^/]*@|[?&]password=")
-_UNIX_ADDRESS = re.compile(r"unix:(/[^\0]+)")
 _UNIX_ORIGIN = re.compile(r"unix:(//)?/[^/?#\0][^?#\0]*|http\+unix://%2[Ff][^/?#@\0]+")
 
 
@@ -187,10 +185,7 @@ class Settings(BaseSettings):
     @field_validator("listen", "admin")
     @classmethod
     def _address(cls, value: str) -> str:
-        if unix_path(value) is not None:
-            return value
-        match = _ADDRESS.fullmatch(value)
-        if not match or int(match[2]) > 65535:
+        if not is_address(value):
             raise ValueError(f"{value!r} is not an address: write it like 127.0.0.1:8080 or unix:/run/edge.sock")
         return value
 
@@ -283,21 +278,9 @@ def _has_server(url: str) -> bool:
         return False
 
 
-def unix_path(address: str) -> Path | None:
-    """The path of a `listen` or `admin` setting that names a Unix socket."""
-    match = _UNIX_ADDRESS.fullmatch(address)
-    return Path(match[1]) if match else None
-
-
 def has_password(redis_url: str) -> bool:
     """Whether a URL of Redis tells a password."""
     return _PASSWORD.search(redis_url) is not None
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host (an IPv6 address without brackets) and port of a valid `listen` or `admin` setting that names these."""
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 def variable(name: str) -> str:
@@ -403,55 +386,3 @@ def limits_of(settings: Settings) -> Limits:
         body_s=settings.body_timeout,
         write_s=settings.write_timeout,
     )
-
-
-def prepare_state_dir(path: Path) -> None:
-    """Makes the state directory, for its owner alone. Raises ConfigError."""
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except FileExistsError:
-        raise ConfigError(f"state_dir: {path} is no directory: choose another --state-dir") from None
-    except OSError as error:
-        raise ConfigError(f"state_dir: {path} cannot be made ({error.strerror}): choose another --state-dir") from None
-
-
-def cache_secret(settings: Settings) -> bytes:
-    """The cache secret: the setting, else the one kept in the state directory, made at the first start.
-
-    For the edge that holds the directory's lock, like `admin_token`.
-    """
-    if settings.cache_secret is not None:
-        try:
-            return secret_bytes(settings.cache_secret.get_secret_value(), name="MIZAN_CACHE_SECRET")
-        except SecretError as error:
-            raise ConfigError(str(error)) from None
-    return _kept(settings.state_dir / "cache.secret").encode()
-
-
-def admin_token(settings: Settings) -> str:
-    """The token of the role `purge`: the setting, else the one kept in the state directory, made at the first start."""
-    if settings.admin_token is not None:
-        return settings.admin_token.get_secret_value()
-    return _kept(settings.state_dir / "admin.token")
-
-
-def durable_id(settings: Settings) -> str:
-    """The id under which the fleet knows this edge through restarts: one for each state directory."""
-    return _kept(settings.state_dir / "edge.id")
-
-
-def _kept(path: Path) -> str:
-    try:
-        if not path.exists():
-            # Whole or not there: a file that a crash has left empty would keep the next start from working.
-            new = path.with_name(f"{path.name}.new")
-            new.unlink(missing_ok=True)
-            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(random.token_urlsafe(32) + "\n")
-            new.rename(path)
-        value = path.read_bytes().strip()
-    except OSError as error:
-        raise ConfigError(f"state_dir: {path} cannot be used ({error.strerror}): choose another --state-dir") from None
-    if not re.fullmatch(rb"[!-~]{32,}", value):
-        raise ConfigError(f"{path} does not hold a secret: remove it, and a new one is made")
-    return value.decode()

@@ -5,42 +5,30 @@ admin listener. What serves the public port is composed in `worker`: in processe
 supervises, or with `--workers 0` in this one.
 """
 
-import fcntl
 import logging
 import math
-import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from aiohttp import web
 
 from mizan_core.seal import sealing_key
 from mizan_core.store import LEASE_MS, AsyncStore, Namespace, StoreError, StoreUnusable
+from mizan_edge.addresses import listening
 from mizan_edge.admin import Access, Admin
 from mizan_edge.board import Board
-from mizan_edge.config import (
-    ConfigError,
-    Settings,
-    admin_token,
-    cache_secret,
-    durable_id,
-    prepare_state_dir,
-    rules_of,
-    unix_path,
-)
+from mizan_edge.config import Settings, rules_of
 from mizan_edge.counters import Counters
 from mizan_edge.embedded import EmbeddedRedis
 from mizan_edge.files import Files, Renewal
 from mizan_edge.fleet import Fleet
 from mizan_edge.hold import Hold
 from mizan_edge.journal import Journal
-from mizan_edge.listener import listening
-from mizan_edge.processes import unix_socket
+from mizan_edge.manifest_in_use import ManifestInUse, read_manifest
 from mizan_edge.purge import Purger
-from mizan_edge.reload import Reloader, read_manifest
 from mizan_edge.site import InUse, Site
+from mizan_edge.state_dir import admin_token, cache_secret, durable_id, locked, prepare_state_dir
 from mizan_edge.sweeper import collect_forever, sweep_forever
 from mizan_edge.tasks import Tasks
 from mizan_edge.tls import Certificate, Pair
@@ -68,7 +56,7 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
     certificate = Certificate(Pair.read(*pem)) if pem else None
     prepare_state_dir(settings.state_dir)
     async with AsyncExitStack() as stack:
-        stack.enter_context(_locked(settings.state_dir))
+        stack.enter_context(locked(settings.state_dir))
         secret = cache_secret(settings)
         rules = rules_of(settings, secret)
         access = Access(
@@ -96,7 +84,7 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
             tasks,
             may_renew=lambda: not purger.pending,
             may_leave=lambda: not journal.open,
-            new_incarnation=lambda: reloader.adopt(),
+            new_incarnation=lambda: manifest_in_use.adopt(),
             woken=workers.wake,
         )
         purger = Purger(
@@ -111,7 +99,7 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
             lease_ms=LEASE_MS if child is None else 0,
             late_s=math.ceil(settings.origin_timeout),
         )
-        reloader = Reloader(
+        manifest_in_use = ManifestInUse(
             settings.manifest,
             rules,
             in_use=in_use,
@@ -122,13 +110,13 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
             text=text,
             spread=workers.swap,
         )
-        files = Files(reloader, Renewal(certificate, *pem, workers.renew) if certificate and pem else None)
+        files = Files(manifest_in_use, Renewal(certificate, *pem, workers.renew) if certificate and pem else None)
         stack.push_async_callback(fleet.leave)
         stack.push_async_callback(tasks.stop)
         if child is not None:
             tasks.start(child.keep_running(), "keep-redis")
         purger.resume()
-        await reloader.adopt()
+        await manifest_in_use.adopt()
         await fleet.join()
         tasks.start(sweep_forever(store, counters), "sweep")
         tasks.start(collect_forever(store, counters), "collect")
@@ -136,7 +124,7 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
         runner = web.AppRunner(admin.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
         admin_at = await _listening(stack, runner, settings.admin)
         serve = workers.in_processes if settings.workers else workers.in_this_process
-        public_at = await stack.enter_async_context(serve(purger, reloader, in_use, counters))
+        public_at = await stack.enter_async_context(serve(purger, manifest_in_use, in_use, counters))
         if rules.keyring is None:
             log.warning("without MIZAN_MWT_SECRET, requests of signed-in users pass by the cache")
         yield Edge(public_at, admin_at, redis_url, files)
@@ -144,12 +132,11 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
 
 async def _listening(stack: AsyncExitStack, runner: web.AppRunner, address: str) -> str:
     """Has the admin listener listen until the stack ends; the address that it has."""
-    if (path := unix_path(address)) is None:
-        return await stack.enter_async_context(listening(runner, "admin", address))
-    sock = stack.enter_context(unix_socket(path, setting="admin"))
+    (sockets,), address = stack.enter_context(listening("admin", address, 1))
     stack.push_async_callback(runner.cleanup)
     await runner.setup()
-    await web.SockSite(runner, sock).start()
+    for sock in sockets:
+        await web.SockSite(runner, sock).start()
     return address
 
 
@@ -168,26 +155,3 @@ async def _check(store: AsyncStore) -> None:
         raise
     except StoreError as error:
         log.warning("Redis cannot be reached (%s): the edge is a plain proxy until it can", error)
-
-
-@contextmanager
-def _locked(state_dir: Path) -> Iterator[None]:
-    """Keeps a second edge out of the state directory: it would share its Redis socket and its journal."""
-    try:
-        file = open(state_dir / "lock", "w", opener=_private)  # noqa: SIM115 - the block below closes it
-    except OSError as error:
-        raise ConfigError(
-            f"state_dir: {state_dir} cannot be written ({error.strerror}): choose another --state-dir"
-        ) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(
-                f"state_dir: {state_dir} is in use by another edge: give this one its own --state-dir"
-            ) from None
-        yield
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, mode=0o600)

@@ -22,6 +22,14 @@ class OriginError(MizanError):
         self.sent = sent
 
 
+class RefusedError(MizanError):
+    """A request that is refused as it stands, and its connection with it: `status` is what the client gets."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
 def problem(status: int, detail: str, extra: Mapping[str, object] | None = None) -> bytes:
     """The body of a problem document (application/problem+json)."""
     title = reason_phrase(status)

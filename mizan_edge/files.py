@@ -8,7 +8,7 @@ from typing import Any
 
 from mizan_core.errors import MizanError
 from mizan_core.manifest import ManifestError
-from mizan_edge.reload import Reloader
+from mizan_edge.manifest_in_use import ManifestInUse
 from mizan_edge.tls import Certificate, Pair, TlsError
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Renewal:
 class Files:
     """All of them."""
 
-    reloader: Reloader
+    manifest_in_use: ManifestInUse
     renewal: Renewal | None
 
     async def reload(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class Files:
         found: dict[str, Any] = {}
         failures = []
         try:
-            found |= (await self.reloader.reload()).to_json()
+            found |= (await self.manifest_in_use.reload()).to_json()
         except ManifestError as error:
             failures.append(f"the manifest in use stays: {error}")
         if self.renewal is not None:

@@ -6,12 +6,26 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Self
 
-from mizan_edge.http import Fields, Request, Response, dropped, end_to_end, members, normal_name, values
+from mizan_edge.errors import RefusedError
+from mizan_edge.http import (
+    Fields,
+    Request,
+    Response,
+    dropped,
+    end_to_end,
+    is_host,
+    members,
+    normal_host,
+    normal_name,
+    values,
+)
 
 _NAME = "mizan-edge"
 VIA = f"1.1 {_NAME}"
 """The `Via` of responses."""
 _OURS = "x-mizan-"
+_REPLACED = ("host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
+_SCHEMES = ("http", "https")
 _OTHER_HTTP = ("h2c", "h2", "h3", "http", "tls")
 # What tells an application about the client's own connection, or its host. Not `X-Forwarded-User` and the like: those
 # say who is asking, and whoever sends them passes by the cache.
@@ -92,7 +106,7 @@ def to_origin(request: Request, peer: Peer, trusted: Trusted) -> Request:
         for name, value in end_to_end(request.fields)
         if not normal_name(name).startswith(_OURS)
         and (is_trusted or normal_name(name) not in _FORWARDED)
-        and name.lower() not in ("host", "x-forwarded-for")
+        and name.lower() not in _REPLACED
     ]
     # RFC 9110 section 7.6.3: the version in which it was received.
     own = (*_forwarding(request, peer, is_trusted), *_upgrade(request), ("Via", f"{request.version} {_NAME}"))
@@ -116,11 +130,19 @@ def wants_upgrade(request: Request) -> bool:
 
 
 def seen(request: Request, peer: Peer, trusted: Trusted) -> Request:
-    """The request with the host and scheme that the client used, as a trusted peer tells them."""
+    """The request with the host and scheme that the client used, as a trusted peer tells them. Raises RefusedError.
+
+    Of several, the first is what the client used, the others are those of proxies.
+    """
     if not trusted.includes(peer.address):
         return request
-    host, scheme = (request.get(f"x-forwarded-{name}") for name in ("host", "proto"))
-    return replace(request, host=(host or request.host).lower(), scheme=(scheme or request.scheme).lower())
+    host, scheme = (next(members(request.get(f"x-forwarded-{name}")), None) for name in ("host", "proto"))
+    scheme = scheme if scheme in _SCHEMES else request.scheme
+    if host is None:
+        return replace(request, scheme=scheme)
+    if not is_host(host):
+        raise RefusedError(400, "The X-Forwarded-Host field is malformed.")
+    return replace(request, host=normal_host(host, scheme), scheme=scheme)
 
 
 def to_client(response: Response, *, forward_mizan_headers: bool) -> Response:
@@ -163,7 +185,8 @@ def _forwarding(request: Request, peer: Peer, is_trusted: bool) -> Fields:
     if is_trusted:
         chain = [*values(request.fields, "x-forwarded-for"), *chain]
     added = [("X-Forwarded-For", ", ".join(chain))] if chain else []
-    for name, value in (("X-Forwarded-Proto", peer.scheme), ("X-Forwarded-Host", request.host)):
-        if value and not (is_trusted and values(request.fields, name.lower())):
-            added.append((name, value))
+    # As `seen` has read them, since nobody may read them otherwise.
+    added.append(("X-Forwarded-Proto", request.scheme))
+    if request.host:
+        added.append(("X-Forwarded-Host", request.host))
     return tuple(added)

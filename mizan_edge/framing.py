@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from mizan_core.errors import MizanError
 from mizan_edge.body import Body
+from mizan_edge.errors import RefusedError
 from mizan_edge.http import (
     HOP_BY_HOP,
     SAFE_METHODS,
@@ -98,14 +98,6 @@ def request_head(request: Request, length: int | None, *, host: str) -> bytes:
 
 class UnreadableError(ValueError):
     """A response's head that could be taken for more than one message."""
-
-
-class RefusedError(MizanError):
-    """A request that is refused as it stands, and its connection with it: `status` is what the client gets."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """HTTP messages as values: ordered fields, and the tables of RFC 9110 that a proxy needs."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from email.utils import formatdate
@@ -30,6 +31,7 @@ HOP_BY_HOP = frozenset(
 CONDITIONALS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"})
 # RFC 9110 section 15.4.5: what a 304 repeats of the 200 it stands for.
 IN_NOT_MODIFIED = frozenset({"cache-control", "content-location", "date", "etag", "expires", "vary", "last-modified"})
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]*)(?::[0-9]{0,5})?")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -76,6 +78,11 @@ def normal_name(name: str) -> str:
 def normal_host(value: str, scheme: str) -> str:
     """The `host` of a `Request` that a Host field names: in lower case, without its scheme's default port."""
     return value.strip().lower().removesuffix(_DEFAULT_PORTS.get(scheme, ""))
+
+
+def is_host(text: str) -> bool:
+    """Whether it can be the value of a Host field: a name or an address, with or without a port, or nothing."""
+    return _HOST.fullmatch(text) is not None
 
 
 def values(fields: Fields, name: str) -> list[str]:

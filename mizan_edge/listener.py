@@ -1,34 +1,21 @@
-"""The public listener: clients' connections in, `Proxy`'s answers out."""
+"""The public listener: the connections of clients, how many there may be, and their end."""
 
 import asyncio
-import errno
-import logging
 import socket
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
 
-from aiohttp import web
-
-from mizan_edge.answer import Answer, refusal
-from mizan_edge.body import Body
-from mizan_edge.client_connection import ClientConnection
-from mizan_edge.config import ConfigError, split_address
-from mizan_edge.forwarding import Peer, seen, to_client
-from mizan_edge.framing import RefusedError
-from mizan_edge.http import Request, Response
+from mizan_edge.addresses import BACKLOG
+from mizan_edge.client_connection import ClientConnection, Respond
+from mizan_edge.forwarding import Trusted
 from mizan_edge.limits import Limits
-from mizan_edge.origin import Informational
-from mizan_edge.proxy import Proxy
-from mizan_edge.site import Rules
 from mizan_edge.tasks import Tasks
-
-log = logging.getLogger(__name__)
 
 # How often connections are looked at, for those that stand still.
 _CHECK_S = 1.0
-_BACKLOG = 1024
 # For how long a client may take to say that it has seen the end.
 _TLS_SHUTDOWN_S = 2.0
 # Connections beyond the limit that are told so; further ones are cut at once.
@@ -42,10 +29,13 @@ class Listener:
     # (`_served`), in all and by address; once it ends, those that it waits for (`_awaited`) and `_all_lost`.
     """
 
-    def __init__(self, proxy: Proxy, rules: Rules, limits: Limits, *, tls: ssl.SSLContext | None = None) -> None:
-        self._proxy = proxy
-        self._rules = rules
+    def __init__(
+        self, respond: Respond, limits: Limits, *, trusted: Trusted, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """`trusted`: proxies, from which come the connections of many clients."""
+        self._respond = respond
         self._limits = limits
+        self._trusted = trusted
         self._tls = tls
         self._tasks = Tasks()
         self._servers: list[asyncio.Server] = []
@@ -59,14 +49,16 @@ class Listener:
     async def listen(self, sockets: Sequence[socket.socket]) -> None:
         """Takes over bound sockets, and serves whoever connects."""
         loop = asyncio.get_running_loop()
-        # A handshake is counted as a connection only when it is done, so it has to be quick.
-        handshake_s = None if self._tls is None else self._limits.head_s
+        tls: dict[str, Any] = {}
+        if self._tls is not None:
+            # A handshake is counted as a connection only when it is done, so it has to be quick.
+            tls = {
+                "ssl": self._tls,
+                "ssl_handshake_timeout": self._limits.head_s,
+                "ssl_shutdown_timeout": _TLS_SHUTDOWN_S,
+            }
         for sock in sockets:
-            self._servers.append(
-                await loop.create_server(
-                    self._connection, sock=sock, ssl=self._tls, ssl_handshake_timeout=handshake_s, backlog=1024
-                )
-            )
+            self._servers.append(await loop.create_server(self._connection, sock=sock, backlog=BACKLOG, **tls))
         self._tasks.start(self._check_forever(), "check-connections")
 
     async def drain(self, timeout_s: float) -> None:
@@ -124,7 +116,7 @@ class Listener:
 
     def _is_trusted(self, address: str) -> bool:
         """Whether many clients may come from an address: a trusted proxy's, or a Unix socket's, which has none."""
-        return not address or self._rules.trusted_proxies.includes(address)
+        return not address or self._trusted.includes(address)
 
     async def _check_forever(self) -> None:
         loop = asyncio.get_running_loop()
@@ -133,37 +125,3 @@ class Listener:
             now_s = loop.time()
             for connection in list(self._open):
                 connection.check(now_s)
-
-    async def _respond(self, request: Request, body: Body, peer: Peer, interim: Informational | None) -> Answer:
-        request = seen(request, peer, self._rules.trusted_proxies)
-        if not self._rules.serves(request.host):
-            return refusal(421, f"This site is not served here: {request.host}")
-
-        def relay(response: Response) -> None:
-            if interim is not None:
-                interim(to_client(response, forward_mizan_headers=self._rules.forward_mizan_headers))
-
-        try:
-            return await self._proxy.answer(request, body, peer, relay)
-        except RefusedError as error:
-            return refusal(error.status, str(error))
-        except Exception:
-            log.exception("a request failed: %s %s", request.method, request.target.partition("?")[0])
-            return refusal(500, "The edge failed to answer. The log has the reason.")
-
-
-@asynccontextmanager
-async def listening(runner: web.BaseRunner, setting: str, address: str) -> AsyncIterator[str]:
-    """Listens while the block runs; gives the address that it has in the end, with the port that the system chose for
-    port 0. `setting` is named in the ConfigError for an address that cannot be used."""
-    host, port = split_address(address)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-        bound = runner.addresses[0]
-        yield f"[{host}]:{bound[1]}" if ":" in host else f"{host}:{bound[1]}"
-    except OSError as error:
-        why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-        raise ConfigError(f"{setting}: {address} {why}: choose another address with --{setting}") from None
-    finally:
-        await runner.cleanup()

@@ -98,7 +98,9 @@ class Exchange:
         return self._incoming.trailers
 
     async def has_more(self, within_s: float) -> bool:
-        """Whether more of the body, or its end, comes `within_s` seconds. If not, it can be read all the same."""
+        """Whether more of the body, or its end, comes within so many seconds. If not, it can be read all the same."""
+        if within_s >= self._read_timeout_s:
+            return True  # else whoever reads on is told that it does not
         done, _ = await asyncio.wait([self._incoming.news()], timeout=max(within_s, 0))
         return bool(done)
 

@@ -1,7 +1,7 @@
 """What may be done with a request and with a response. Pure: every input is an argument.
 
-The driver (`proxy`) asks `plan` first. For a `Lookup` it reads the cache, and what it finds is judged by `usable`; what
-it has to fetch goes to the origin as `fill_request` says, and what comes back is judged by `storable`.
+`proxy` asks `plan` first. For a `Lookup`, `reader` reads the cache, and what it finds is judged by `usable`; what it
+has to fetch goes to the origin as `fill_request` says, and what comes back is judged by `storable`.
 """
 
 import math

@@ -4,6 +4,7 @@ Lookup   `Reader`: from the cache, or by a fetch that may be stored
 Pass     `Upstream`: streams both ways
 """
 
+import logging
 import time
 from typing import assert_never
 
@@ -13,6 +14,7 @@ from mizan_edge.body import Body, peek
 from mizan_edge.cache import Reading
 from mizan_edge.cache_status import Forwarded
 from mizan_edge.calls import Call, match_call
+from mizan_edge.errors import RefusedError
 from mizan_edge.forwarding import Peer
 from mizan_edge.http import Request, Response
 from mizan_edge.identity import PUBLIC, Partition, is_named, partition
@@ -22,6 +24,8 @@ from mizan_edge.reader import Reader
 from mizan_edge.routes import Resource, Uncacheable
 from mizan_edge.site import InUse, Rules, Site
 from mizan_edge.upstream import Upstream
+
+log = logging.getLogger(__name__)
 
 
 class Proxy:
@@ -36,10 +40,27 @@ class Proxy:
     async def answer(
         self, request: Request, body: Body, peer: Peer, informational: Informational | None = None
     ) -> Answer:
-        """The answer to a request. Every failure of the origin is an answer too.
+        """The answer to a request, as its client may see it. Every failure is one too.
 
         `informational` gets each 1xx response of the origin as it comes.
         """
+
+        def relay(response: Response) -> None:
+            if informational is not None:
+                informational(forwarding.to_client(response, forward_mizan_headers=self._rules.forward_mizan_headers))
+
+        try:
+            request = forwarding.seen(request, peer, self._rules.trusted_proxies)
+            if not self._rules.serves(request.host):
+                return refusal(421, f"This site is not served here: {request.host}")
+            return await self._answer(request, body, peer, relay)
+        except RefusedError as error:
+            return refusal(error.status, str(error))
+        except Exception:
+            log.exception("a request failed: %s %s", request.method, request.target.partition("?")[0])
+            return refusal(500, "The edge failed to answer. The log has the reason.")
+
+    async def _answer(self, request: Request, body: Body, peer: Peer, informational: Informational) -> Answer:
         site = self._in_use.site
         asked = forwarding.one_hop_less(forwarding.to_origin(request, peer, self._rules.trusted_proxies))
         if asked is None:
@@ -96,6 +117,6 @@ def _as_last(request: Request) -> Answer:
     """The answer to what may be forwarded no further: the edge is who it was meant for."""
     if request.method == "OPTIONS":
         return Answer(Response(204, (("Via", forwarding.VIA),)), b"")
-    # It would show a script the fields that are kept from it, cookies among them. RFC 9110 section 9.1: not implemented;
-    # a 405 would have to say what is allowed, which only the origin knows.
+    # It would show a script the fields that are kept from it, cookies among them. RFC 9110 section 9.1: not
+    # implemented; a 405 would have to say what is allowed, which only the origin knows.
     return refusal(501, "TRACE is not answered here.")

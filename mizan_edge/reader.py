@@ -18,7 +18,7 @@ from mizan_core.store.operations import StoreReply
 from mizan_edge import compression, policy, variants
 from mizan_edge.answer import Answer, from_stored, refusal
 from mizan_edge.body import collect
-from mizan_edge.cache import Cache, Found, Reading
+from mizan_edge.cache import Cache, Found, Reading, key_of
 from mizan_edge.cache_status import Forwarded, Hit, forwarded, hit
 from mizan_edge.compressing import Compressor
 from mizan_edge.counters import Counters
@@ -91,30 +91,30 @@ class Reader:
         if mark is None:
             return await self._pass_by(reading)
         if stored := self._cache.recall(reading, mark):
-            now_ms = self._memory.redis_ms()
-            if policy.usable(stored, reading.lookup, now_ms):
-                self._refresh_early(reading, stored, now_ms)
-                return self._hit(reading, stored, now_ms)
-            if policy.usable_meanwhile(stored, reading.lookup, now_ms):
-                self._refresh(reading, stored)
-                return self._hit(reading, stored, now_ms)
+            answer = self._at_once(reading, stored, self._memory.redis_ms())
+            if answer is not None:
+                return answer
         try:
             found = await self._cache.look_up(reading, mark)
         except StoreError as error:
             return await self._without_store(reading, error)
-        if stored := self._usable(reading, found):
-            self._refresh_early(reading, stored, found.now_ms)
-            return self._hit(reading, stored, found.now_ms)
-        if (
-            found.stored is not None
-            and policy.usable_meanwhile(found.stored, reading.lookup, found.now_ms)
-            and self._memory.still(mark)
-        ):
-            self._refresh(reading, found.stored)
-            return self._hit(reading, found.stored, found.now_ms)
+        if found.stored is not None and self._memory.still(mark):
+            answer = self._at_once(reading, found.stored, found.now_ms)
+            if answer is not None:
+                return answer
         if policy.only_if_cached(reading.lookup):
             return _nothing_cached()
         return await self._fill(reading, found)
+
+    def _at_once(self, reading: Reading, stored: StoredResponse, now_ms: int) -> Answer | None:
+        """The stored response, if it may answer before anybody is asked; and has it refreshed where that is due."""
+        if policy.usable(stored, reading.lookup, now_ms):
+            self._refresh_early(reading, stored, now_ms)
+        elif policy.usable_meanwhile(stored, reading.lookup, now_ms):
+            self._refresh(reading, stored)
+        else:
+            return None
+        return self._hit(reading, stored, now_ms)
 
     def _refresh_early(self, reading: Reading, stored: StoredResponse, now_ms: int) -> None:
         # No dice for what has long to live, which is nearly all.
@@ -125,7 +125,7 @@ class Reader:
 
     def _refresh(self, reading: Reading, stored: StoredResponse) -> None:
         """Has what is stale, or soon will be, fetched in the background, once at a time."""
-        key = policy.entry_key(reading.site.keys, reading.request, reading.lookup)
+        key = key_of(reading, stored)
         if reading.lookup.store and key not in self._refreshing:
             self._refreshing.add(key)
             # Its client has an answer by then.

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import httptools
 
 from mizan_edge.chunked import Chunks
-from mizan_edge.framing import RefusedError, RequestFraming, field_lines, request_framing
-from mizan_edge.http import Fields, Request, dropped, members, normal_host, values
+from mizan_edge.errors import RefusedError
+from mizan_edge.framing import RequestFraming, field_lines, request_framing
+from mizan_edge.http import Fields, Request, dropped, is_host, members, normal_host, values
 from mizan_edge.limits import Limits
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/1\.([01])\r\n")
 _OTHER_VERSION = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+( HTTP/[0-9](\.[0-9])?)?\r\n")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _ABSOLUTE = re.compile(r"https?://([^/?#@]+)([/?#].*|)", re.IGNORECASE | re.DOTALL)
-_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]*)(?::[0-9]{0,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ def _host(version: str, fields: Fields) -> str:
     if len(hosts) > 1 or (not hosts and version == "1.1"):
         raise RefusedError(400, "A request has one Host field.")
     host = hosts[0] if hosts else ""
-    if not _HOST.fullmatch(host):
+    if not is_host(host):
         raise RefusedError(400, "The Host field is malformed.")
     return host
 
@@ -234,7 +234,7 @@ def _target(target: str, method: bytes, host: str, fields: Fields) -> tuple[str,
         host, target = absolute[1], "/" + absolute[2].removeprefix("/")
         if method == b"OPTIONS" and not absolute[2]:
             target = "*"  # section 3.2.4
-        if not _HOST.fullmatch(host) or host.startswith(":"):
+        if not is_host(host) or host.startswith(":"):
             raise RefusedError(400, "The host in the request target is malformed.")
         fields = (("Host", host), *dropped(fields, ["host"]))
     if not target.startswith("/") and not (target == "*" and method == b"OPTIONS"):

@@ -100,9 +100,11 @@ async def serving(
                 counters=counters,
                 tasks=tasks,
             )
-            proxy = Proxy(in_use, rules, reader, upstream)
             listener = Listener(
-                proxy, rules, _affordable(limits_of(settings)), tls=certificate.context if certificate else None
+                Proxy(in_use, rules, reader, upstream).answer,
+                _affordable(limits_of(settings)),
+                trusted=rules.trusted_proxies,
+                tls=certificate.context if certificate else None,
             )
             try:
                 yield Serving(listener, flights, counters)

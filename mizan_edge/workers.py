@@ -3,19 +3,18 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import astuple
-from socket import socket
 
 from mizan_core.store import AsyncStore
+from mizan_edge.addresses import listening
 from mizan_edge.board import Board
 from mizan_edge.channel import CallFailed, Channel, ChannelClosed
-from mizan_edge.config import Settings, handed_over, split_address, unix_path
+from mizan_edge.config import Settings, handed_over
 from mizan_edge.counters import Counters
-from mizan_edge.processes import listening_sockets, unix_socket
+from mizan_edge.manifest_in_use import ManifestInUse
 from mizan_edge.purge import Purger
-from mizan_edge.reload import Reloader
 from mizan_edge.remote import Worker
 from mizan_edge.site import InUse, Rules
 from mizan_edge.supervisor import Launch, Supervisor
@@ -60,7 +59,7 @@ class Workers:
 
     @asynccontextmanager
     async def in_processes(
-        self, purger: Purger, reloader: Reloader, _in_use: InUse, _counters: Counters
+        self, purger: Purger, manifest_in_use: ManifestInUse, _in_use: InUse, _counters: Counters
     ) -> AsyncIterator[str]:
         """Has processes serve, while the block runs; gives their address. Raises MizanError where they cannot."""
         given = {
@@ -71,10 +70,10 @@ class Workers:
 
         def settings() -> dict[str, object]:
             certificate = astuple(self._certificate.pair) if self._certificate else None
-            return {**given, "manifest": reloader.text, "certificate": certificate}
+            return {**given, "manifest": manifest_in_use.text, "certificate": certificate}
 
         def launch(slot: int) -> Launch:
-            worker = self._heard[slot] = Worker(settings, purger, reloader.adopt, self._store, self._tasks)
+            worker = self._heard[slot] = Worker(settings, purger, manifest_in_use.adopt, self._store, self._tasks)
             return Launch("mizan_edge.worker", [str(self._board.fd)], [self._board.fd], worker.handlers)
 
         def died(slot: int) -> None:
@@ -83,7 +82,7 @@ class Workers:
             self._past.update(worker.counts)
             worker.died()
 
-        with self._listening(self._settings.workers) as (sockets, address):
+        with listening("listen", self._settings.listen, self._settings.workers) as (sockets, address):
             supervisor = Supervisor(
                 sockets,
                 launch,
@@ -100,10 +99,10 @@ class Workers:
 
     @asynccontextmanager
     async def in_this_process(
-        self, purger: Purger, reloader: Reloader, in_use: InUse, counters: Counters
+        self, purger: Purger, manifest_in_use: ManifestInUse, in_use: InUse, counters: Counters
     ) -> AsyncIterator[str]:
         """Serves here, while the block runs; gives the address. Raises MizanError for one that cannot be used."""
-        with self._listening(1) as ((sockets,), address):
+        with listening("listen", self._settings.listen, 1) as ((sockets,), address):
             async with serving(
                 self._settings,
                 self._rules,
@@ -112,23 +111,11 @@ class Workers:
                 self._redis_url,
                 self._certificate,
                 purges=purger,
-                adopt=reloader.adopt,
+                adopt=manifest_in_use.adopt,
                 counters=counters,
             ) as self._here:
                 await self._here.listener.listen(sockets)
                 yield address
-
-    @contextmanager
-    def _listening(self, count: int) -> Iterator[tuple[list[tuple[socket, ...]], str]]:
-        """For each of `count` workers its listening sockets, and their address."""
-        if path := unix_path(self._settings.listen):
-            with unix_socket(path, setting="listen") as shared:
-                yield [(shared,)] * count, self._settings.listen
-            return
-        host, port = split_address(self._settings.listen)
-        sockets = listening_sockets(host, port, count)
-        bound = sockets[0][0].getsockname()[1]
-        yield sockets, f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"
 
     def wake(self, key: str | None) -> None:
         """A fill of a key has ended somewhere; None: of any."""

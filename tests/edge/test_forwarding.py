@@ -104,13 +104,38 @@ async def test_the_clients_word_on_its_own_connection_is_replaced(edge: RunningE
 
 async def test_a_trusted_peers_word_is_kept_and_its_address_added(make_edge: EdgeFactory, origin: Origin):
     edge = await make_edge(trusted_proxies="127.0.0.0/8, ::1")
-    said = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Host": "Shop.test", "X-Forwarded-Proto": "https"}
+    said = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Host": "shop.test", "X-Forwarded-Proto": "https"}
     await edge.get("/x", {**said, "X-Forwarded-Port": "443"})
     await edge.get("/x")
     first, second = origin.asked
     assert {name: first.get(name) for name in said} == {**said, "X-Forwarded-For": "192.0.2.1, 127.0.0.1"}
     assert first.get("X-Forwarded-Port") == "443"
     assert (second.get("X-Forwarded-For"), second.get("X-Forwarded-Proto")) == ("127.0.0.1", "http")
+
+
+@pytest.mark.parametrize(
+    ("host", "scheme"),
+    [("Shop.test", "HTTPS"), ("shop.test:443", "https"), ("shop.test, inner.test", "https, http")],
+)
+async def test_the_host_and_scheme_have_one_spelling_in_keys_and_at_the_origin(
+    make_edge: EdgeFactory, origin: Origin, host: str, scheme: str
+):
+    edge = await make_edge(trusted_proxies="127.0.0.1")
+    await edge.get("/profile/5/", {"X-Forwarded-Host": "shop.test", "X-Forwarded-Proto": "https"})
+    said = {"X-Forwarded-Host": host, "X-Forwarded-Proto": scheme}
+    assert (await edge.get("/profile/5/", said)).hit
+    await edge.get("/x", said)
+    assert [origin.asked[-1].get(name) for name in said] == ["shop.test", "https"]
+
+
+async def test_a_forwarded_host_that_is_none_is_refused_and_a_scheme_that_is_none_does_not_count(
+    make_edge: EdgeFactory, origin: Origin
+):
+    edge = await make_edge(trusted_proxies="127.0.0.1")
+    reply = await edge.get("/profile/5/", {"X-Forwarded-Host": "a/b"})
+    assert (reply.status, origin.hits) == (400, 0)
+    await edge.get("/x", {"X-Forwarded-Proto": "gopher"})
+    assert origin.asked[0].get("X-Forwarded-Proto") == "http"
 
 
 async def test_the_host_and_scheme_that_a_trusted_peer_names_tell_entries_apart(make_edge: EdgeFactory, origin: Origin):
@@ -309,15 +334,16 @@ async def test_responses_without_content_end_after_their_head(make_edge: EdgeFac
 
 
 async def test_interim_responses_come_before_the_answer_and_are_not_it(make_edge: EdgeFactory):
-    head = "HTTP/1.1 103 Early Hints\nLink: </a>\n\nHTTP/1.1 200 OK\nContent-Length: 2"
+    hints = "HTTP/1.1 103 Early Hints\nLink: </a>\nX-Mizan-Scope: user"
+    head = f"{hints}\n\nHTTP/1.1 200 OK\nContent-Length: 2"
     async with talking(says(head, b"ok")) as address:
         edge = await make_edge(origin=f"http://{address}")
         async with connection(edge.address) as (reader, writer):
             for target in "/x", "/profile/5/":
                 writer.write(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-                assert (await asyncio.wait_for(read_head(reader), 5)).startswith(
-                    b"HTTP/1.1 103 Early Hints\r\nLink: </a>"
-                )
+                interim = await asyncio.wait_for(read_head(reader), 5)
+                assert interim.startswith(b"HTTP/1.1 103 Early Hints\r\nLink: </a>")
+                assert b"Mizan-Scope" not in interim
                 assert (await asyncio.wait_for(read_head(reader), 5)).startswith(b"HTTP/1.1 200 OK\r\n")
                 assert await reader.readexactly(2) == b"ok"
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mizan_edge.framing import RefusedError, octets
+from mizan_edge.errors import RefusedError
+from mizan_edge.framing import octets
 from mizan_edge.http import Request
 from mizan_edge.limits import Limits
 from mizan_edge.request_parser import RequestHead, RequestParser

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mizan_edge.framing import RefusedError
+from mizan_edge.errors import RefusedError
 from mizan_edge.request_parser import RequestParser
 from tests.edge.test_request_parser import BAD_CHUNKS, BAD_FIELDS, BAD_FRAMINGS, CHUNKED, LIMITS, POST
 from tests.support.listening import Believed, Running, chunk, connection, listening, said

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from mizan_edge import processes
+from mizan_edge import addresses
+from mizan_edge.addresses import AddressUnusable, listening_sockets
 from mizan_edge.channel import Channel
-from mizan_edge.processes import AddressUnusable, listening_sockets
 from mizan_edge.supervisor import Launch, Limits, Supervisor, WorkerFailed
 from mizan_edge.tasks import Tasks
 from tests.support.beats import Beats
@@ -81,7 +81,7 @@ async def staffed(
     def started(slot: int, channel: Channel) -> None:
         staff.seen.append(staff.supervisor.pids[slot])
 
-    sockets = listening_sockets("127.0.0.1", 0, workers)
+    sockets = listening_sockets("listen", "127.0.0.1", 0, workers)
     with Beats() as beats:
         supervisor = Supervisor(
             sockets,
@@ -350,7 +350,7 @@ def test_a_worker_that_is_started_by_a_dying_keeper_does_not_live():
 
 @linux
 def test_port_0_is_one_port_for_all():
-    slots = listening_sockets("127.0.0.1", 0, 3)
+    slots = listening_sockets("listen", "127.0.0.1", 0, 3)
     sockets = [sock for slot in slots for sock in slot]
     try:
         assert len(slots) == len({sock.fileno() for sock in sockets}) == 3
@@ -363,7 +363,7 @@ def test_port_0_is_one_port_for_all():
 async def test_where_the_kernel_does_not_spread_connections_the_workers_share_a_socket(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(processes, "BALANCED", False)
+    monkeypatch.setattr(addresses, "BALANCED", False)
     async with staffed(workers=2) as staff:
         await staff.supervisor.start()
         last = staff.supervisor.pids[1]
@@ -380,10 +380,10 @@ def test_a_port_on_which_somebody_listens_is_refused_in_one_line(host: str, opti
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(AddressUnusable) as raised:
-            listening_sockets(host, port, 2)
+            listening_sockets("listen", host, port, 2)
     shown = f"[{host}]" if ":" in host else host
     assert str(raised.value) == f"listen: {shown}:{port} is taken: choose another address with --listen"
-    for slot in listening_sockets(host, port, 2):
+    for slot in listening_sockets("listen", host, port, 2):
         for sock in slot:
             sock.close()
 
@@ -391,4 +391,4 @@ def test_a_port_on_which_somebody_listens_is_refused_in_one_line(host: str, opti
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
 def test_an_address_of_another_machine_is_refused_in_one_line(host: str):
     with pytest.raises(AddressUnusable, match=rf"^listen: {re.escape(host)}:80 cannot be used \(.+\): choose another"):
-        listening_sockets(host, 80, 2)
+        listening_sockets("listen", host, 80, 2)

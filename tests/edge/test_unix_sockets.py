@@ -13,9 +13,9 @@ import pytest
 from aiohttp import web
 
 from mizan_core.errors import MizanError
+from mizan_edge.addresses import AddressUnusable, unix_socket
 from mizan_edge.config import load_settings
 from mizan_edge.edge import running
-from mizan_edge.processes import AddressUnusable, unix_socket
 from tests.edge.conftest import TOKEN, EdgeFactory
 from tests.support import wire
 from tests.support.origin import Origin
@@ -127,13 +127,13 @@ def test_a_listener_whose_queue_is_full_is_not_taken_for_dead(folder: Path):
         busy.bind(str(path))
         busy.listen(0)
         waits.connect(str(path))
-        with pytest.raises(AddressUnusable, match="is taken"), unix_socket(path, setting="listen"):
+        with pytest.raises(AddressUnusable, match="is taken"), unix_socket("listen", path):
             pass
 
 
 def test_a_socket_of_a_successor_is_not_removed(folder: Path):
     path = folder / "edge.sock"
-    with unix_socket(path, setting="listen"):
+    with unix_socket("listen", path):
         path.unlink()
         with socket.socket(socket.AF_UNIX) as successor:
             successor.bind(str(path))
@@ -143,7 +143,7 @@ def test_a_socket_of_a_successor_is_not_removed(folder: Path):
 def test_the_mask_of_the_process_is_as_it_was(folder: Path):
     mask = os.umask(0o027)
     try:
-        with unix_socket(folder / "edge.sock", setting="listen"):
+        with unix_socket("listen", folder / "edge.sock"):
             assert os.umask(0o027) == 0o027
     finally:
         os.umask(mask)
@@ -153,7 +153,7 @@ def test_the_mask_of_the_process_is_as_it_was(folder: Path):
     ("path", "why"), [("nowhere/edge.sock", "No such file or directory"), ("x" * 120, "AF_UNIX path too long")]
 )
 def test_a_path_that_cannot_be_used_says_why(folder: Path, path: str, why: str):
-    with pytest.raises(AddressUnusable) as caught, unix_socket(folder / path, setting="listen"):
+    with pytest.raises(AddressUnusable) as caught, unix_socket("listen", folder / path):
         pass
     assert str(caught.value) == (f"listen: {folder / path} cannot be used ({why}): choose another path with --listen")
 

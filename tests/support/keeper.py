@@ -5,7 +5,7 @@ import sys
 
 import uvloop
 
-from mizan_edge.processes import listening_sockets
+from mizan_edge.addresses import listening_sockets
 from mizan_edge.supervisor import Launch, Limits, Supervisor
 from mizan_edge.tasks import Tasks
 from tests.support.beats import Beats
@@ -14,7 +14,7 @@ from tests.support.beats import Beats
 async def main(how: str) -> None:
     with Beats() as beats:
         supervisor = Supervisor(
-            listening_sockets("127.0.0.1", 0, 2),
+            listening_sockets("listen", "127.0.0.1", 0, 2),
             lambda _: Launch("tests.support.worker", [str(beats.fd), how], [beats.fd]),
             tasks=Tasks(),
             beats=beats.count,

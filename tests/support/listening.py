@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from mizan_edge.addresses import listening_sockets
 from mizan_edge.answer import Answer, refusal, relayed
 from mizan_edge.body import Body
 from mizan_edge.cache_status import Forwarded
@@ -18,8 +19,6 @@ from mizan_edge.forwarding import Peer, Trusted, to_origin
 from mizan_edge.http import Request, Response
 from mizan_edge.listener import Listener
 from mizan_edge.origin import Origin
-from mizan_edge.processes import listening_sockets
-from mizan_edge.proxy import Proxy
 
 
 @dataclass
@@ -75,8 +74,13 @@ async def listening(origin: str, *, tls: ssl.SSLContext | None = None, **setting
     loaded = load_settings({"origin": f"http://{origin}", "manifest": Path("none"), **settings}, None)
     async with Origin(f"http://{origin}", connect_timeout_s=5, read_timeout_s=10) as asked:
         proxy = Plain(asked)
-        listener = Listener(cast(Proxy, proxy), rules_of(loaded, b"x" * 32), limits_of(loaded), tls=tls)
-        (sockets,) = listening_sockets("127.0.0.1", 0, 1)
+        listener = Listener(
+            lambda *given: proxy.answer(*given),
+            limits_of(loaded),
+            trusted=rules_of(loaded, b"x" * 32).trusted_proxies,
+            tls=tls,
+        )
+        (sockets,) = listening_sockets("listen", "127.0.0.1", 0, 1)
         host, port = sockets[0].getsockname()
         await listener.listen(sockets)
         try:

@@ -63,7 +63,7 @@ def read_manifest(path: Path) -> tuple[Manifest, str]:
     return manifest, data.decode("utf-8-sig")
 
 
-class Reloader:
+class ManifestInUse:
     """Swaps manifests, one at a time."""
 
     def __init__(
