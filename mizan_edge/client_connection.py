@@ -129,7 +129,8 @@ class ClientConnection(asyncio.Protocol):
             if now_s - self._unsent_since > limits.write_s:
                 self.abort()
         elif self._closing:
-            if quiet_s > _LINGER_S:
+            # Over TLS only the event loop knows what is unsent, and ends it in its own time.
+            if quiet_s > _LINGER_S and self._scheme == "http":
                 self.abort()
         elif self._head is not None:
             if quiet_s > limits.body_s and self._body is not None and self._body.is_awaited and not self.is_tunnel:

@@ -16,8 +16,6 @@ from mizan_edge.tasks import Tasks
 
 # How often connections are looked at, for those that stand still.
 _CHECK_S = 1.0
-# For how long a client may take to say that it has seen the end.
-_TLS_SHUTDOWN_S = 2.0
 # Connections beyond the limit that are told so; further ones are cut at once.
 _TURNED_AWAY = 256
 
@@ -55,7 +53,8 @@ class Listener:
             tls = {
                 "ssl": self._tls,
                 "ssl_handshake_timeout": self._limits.head_s,
-                "ssl_shutdown_timeout": _TLS_SHUTDOWN_S,
+                # Within it the client takes what is left of its answer, too.
+                "ssl_shutdown_timeout": self._limits.write_s,
             }
         for sock in sockets:
             self._servers.append(await loop.create_server(self._connection, sock=sock, backlog=BACKLOG, **tls))

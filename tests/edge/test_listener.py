@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import time
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
@@ -130,6 +131,31 @@ async def test_clients_may_speak_tls():
         writer.write(GET + GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         assert (await asyncio.wait_for(reader.read(), 5)).count(BODY) == 2
     assert all(b"\r\nX-Forwarded-Proto: https\r\n" in head for head in heads)
+
+
+async def test_the_last_answer_over_tls_is_not_cut_for_a_client_that_takes_its_time():
+    authority = trustme.CA()
+    server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.configure_trust(client)
+    body = BODY[: 72 << 10]  # more than the system takes, less than the loop below TLS says a word about
+
+    async def talk(reader: StreamReader, writer: StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    def late(address: str) -> bytes:
+        host, _, port = address.rpartition(":")
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect((host, int(port)))
+            with client.wrap_socket(sock, server_hostname=host, suppress_ragged_eofs=False) as secured:
+                secured.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+                time.sleep(3)  # longer than a client without TLS may take to see the end
+                return b"".join(iter(lambda: secured.recv(65536), b""))
+
+    async with talking(talk) as address, listening(address, tls=server, send_buffer=16384) as running:
+        assert (await asyncio.to_thread(late, running.address)).endswith(b"\r\n\r\n" + body)
 
 
 async def one_answer(reader: StreamReader, writer: StreamWriter) -> None:

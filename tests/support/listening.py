@@ -1,6 +1,7 @@
 """The public listener in front of an origin, without a cache between: what it makes of bytes, and nothing else."""
 
 import asyncio
+import socket
 import ssl
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Callable
@@ -69,8 +70,13 @@ class Running:
 
 
 @asynccontextmanager
-async def listening(origin: str, *, tls: ssl.SSLContext | None = None, **settings: Any) -> AsyncIterator[Running]:
-    """A listener on the loopback in front of an origin's address, with some of an edge's settings."""
+async def listening(
+    origin: str, *, tls: ssl.SSLContext | None = None, send_buffer: int | None = None, **settings: Any
+) -> AsyncIterator[Running]:
+    """A listener on the loopback in front of an origin's address, with some of an edge's settings.
+
+    `send_buffer`: the bytes that the system takes for a client.
+    """
     loaded = load_settings({"origin": f"http://{origin}", "manifest": Path("none"), **settings}, None)
     async with Origin(f"http://{origin}", connect_timeout_s=5, read_timeout_s=10) as asked:
         proxy = Plain(asked)
@@ -82,6 +88,8 @@ async def listening(origin: str, *, tls: ssl.SSLContext | None = None, **setting
         )
         (sockets,) = listening_sockets("listen", "127.0.0.1", 0, 1)
         host, port = sockets[0].getsockname()
+        if send_buffer is not None:
+            sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         await listener.listen(sockets)
         try:
             yield Running(f"{host}:{port}", listener, proxy)
