@@ -101,15 +101,16 @@ def to_origin(request: Request, peer: Peer, trusted: Trusted) -> Request:
     Decide by this one: what the origin does not get must select nothing in the cache.
     """
     is_trusted = trusted.includes(peer.address)
+    passing = end_to_end(request.fields)
     fields = [
         (name, value)
-        for name, value in end_to_end(request.fields)
+        for name, value in passing
         if not normal_name(name).startswith(_OURS)
         and (is_trusted or normal_name(name) not in _FORWARDED)
         and name.lower() not in _REPLACED
     ]
     # RFC 9110 section 7.6.3: the version in which it was received.
-    own = (*_forwarding(request, peer, is_trusted), *_upgrade(request), ("Via", f"{request.version} {_NAME}"))
+    own = (*_forwarding(request, passing if is_trusted else (), peer), *_upgrade(request), ("Via", f"{request.version} {_NAME}"))
     return replace(request, fields=(*_host(request), *fields, *own))
 
 
@@ -180,10 +181,9 @@ def _host(request: Request) -> Fields:
     return tuple(("Host", value) for value in values(request.fields, "host"))
 
 
-def _forwarding(request: Request, peer: Peer, is_trusted: bool) -> Fields:
-    chain = [peer.address] if peer.address else []
-    if is_trusted:
-        chain = [*values(request.fields, "x-forwarded-for"), *chain]
+def _forwarding(request: Request, told: Fields, peer: Peer) -> Fields:
+    """What the origin is told of the client; `told`: the fields of a trusted proxy that pass."""
+    chain = [*values(told, "x-forwarded-for"), *([peer.address] if peer.address else [])]
     added = [("X-Forwarded-For", ", ".join(chain))] if chain else []
     # As `seen` has read them, since nobody may read them otherwise.
     added.append(("X-Forwarded-Proto", request.scheme))

@@ -81,6 +81,18 @@ async def test_not_by_way_of_a_trusted_proxy_either(make_edge: EdgeFactory, orig
     assert MARK.encode() not in (await edge.get(VIEW)).body
 
 
+async def test_what_a_trusted_proxy_says_cannot_be_taken_from_the_origin_by_connection(
+    make_edge: EdgeFactory, origin: Origin
+):
+    """Else a redirect to https would lie under the key of https, if a proxy passes on its client's Connection."""
+    edge = await make_edge(trusted_proxies="127.0.0.1")
+    origin.script = lambda asked: Says(f"{asked.get('X-Forwarded-Proto')} {asked.get('X-Forwarded-Host')}")
+    told = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "shown.test"}
+    reply = await edge.get(VIEW, {**told, "Connection": "X-Forwarded-Proto, X-Forwarded-Host"})
+    assert reply.body == b"https shown.test"
+    assert (await edge.get(VIEW, told)).body == b"https shown.test"
+
+
 @pytest.mark.parametrize(
     "host",
     [
