@@ -229,7 +229,10 @@ def framing(method: str, version: str, response: Response) -> tuple[Response, Fr
         # RFC 9110 section 8.6
         response = response.with_fields(without=["content-length"])
     if not has_body(method, response.status):
-        return response, Framing("head", keep_alive)
+        # Some servers leave it to the application to say nothing after the head of such a response. What comes all the
+        # same, a moment later, must find nobody: who asks next on that connection would take it for his answer.
+        comes = method == "HEAD" or (response.status == 204 and (codings or lengths not in ([], ["0"])))
+        return response, Framing("head", keep_alive and not comes)
     if codings or lengths:
         return response, Framing("marked", keep_alive)
     return response, Framing("close", keep_alive=False)

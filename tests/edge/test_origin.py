@@ -193,9 +193,8 @@ async def test_a_body_may_end_with_its_connection(head: bytes):
 @pytest.mark.parametrize(
     ("method", "head"),
     [
-        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),
-        ("HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
         ("GET", b"HTTP/1.1 204 X\r\n\r\n"),
+        ("GET", b"HTTP/1.1 204 X\r\nContent-Length: 0\r\n\r\n"),
         ("GET", b"HTTP/1.1 304 X\r\nContent-Length: 5\r\n\r\n"),
     ],
 )
@@ -207,6 +206,30 @@ async def test_what_has_no_body_ends_with_its_head_and_leaves_the_connection_in_
         peer.answer = EMPTY
         await whole(origin)
     assert peer.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "head"),
+    [
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 39\r\n\r\n"),
+        ("HEAD", b"HTTP/1.1 200 OK\r\n\r\n"),
+        ("DELETE", b"HTTP/1.1 204 X\r\nContent-Length: 39\r\n\r\n"),
+    ],
+)
+async def test_content_that_comes_late_although_there_is_none_answers_nobody(method: str, head: bytes):
+    """So do servers that pass on whatever an application says to a HEAD, in a write of its own."""
+    late = b"HTTP/1.1 299 X\r\nContent-Length: 0\r\n\r\n"
+
+    async def talk(reader: StreamReader, writer: StreamWriter) -> None:
+        if method.encode() in await read_head(reader):
+            writer.write(head)
+            await read_head(reader)
+            writer.write(late)
+        writer.write(EMPTY)
+
+    async with origin_at(talk) as origin, asyncio.timeout(10):
+        assert await whole(origin, asking(method)) == b""
+        assert (await origin.send(GET, None)).response.status == 200
 
 
 @pytest.mark.parametrize("how", ["length", "chunked", "close"])
