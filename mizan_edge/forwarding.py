@@ -109,9 +109,10 @@ def to_origin(request: Request, peer: Peer, trusted: Trusted) -> Request:
         and (is_trusted or normal_name(name) not in _FORWARDED)
         and name.lower() not in _REPLACED
     ]
+    forwarding = _forwarding(request, passing if is_trusted else (), peer)
     # RFC 9110 section 7.6.3: the version in which it was received.
-    own = (*_forwarding(request, passing if is_trusted else (), peer), *_upgrade(request), ("Via", f"{request.version} {_NAME}"))
-    return replace(request, fields=(*_host(request), *fields, *own))
+    via = ("Via", f"{request.version} {_NAME}")
+    return replace(request, fields=(*_host(request), *fields, *forwarding, *_upgrade(request), via))
 
 
 def one_hop_less(request: Request) -> Request | None:

@@ -235,6 +235,17 @@ def refresh_early(stored: StoredResponse, now_ms: int, chance: float) -> bool:
     return stored.took_ms * -math.log(chance) >= stored.left_ms(now_ms)
 
 
+def in_background(request: Request, lookup: Lookup) -> tuple[Request, Lookup] | None:
+    """The request and look-up by which the answer to a request is fetched anew beside it; None: it is not to be stored.
+
+    A part and a head are parts of what is stored, which is fetched whole.
+    """
+    if "no-store" in _wanted(request):
+        return None
+    method = "GET" if request.method == "HEAD" else request.method
+    return replace(request, method=method), replace(lookup, store=True)
+
+
 def only_if_cached(lookup: Lookup) -> bool:
     """Whether the client wants nothing that must be fetched. RFC 9111 section 5.2.1.7."""
     return "only-if-cached" in lookup.wanted

@@ -126,10 +126,13 @@ class Reader:
     def _refresh(self, reading: Reading, stored: StoredResponse) -> None:
         """Has what is stale, or soon will be, fetched in the background, once at a time."""
         key = key_of(reading, stored)
-        if reading.lookup.store and key not in self._refreshing:
+        background = policy.in_background(reading.request, reading.lookup)
+        if background is not None and key not in self._refreshing:
             self._refreshing.add(key)
+            request, lookup = background
             # Its client has an answer by then.
-            self._tasks.start(self._refresh_now(replace(reading, informational=None), key, stored), "refresh")
+            whole = replace(reading, request=request, lookup=lookup, informational=None)
+            self._tasks.start(self._refresh_now(whole, key, stored), "refresh")
 
     async def _refresh_now(self, reading: Reading, key: str, stored: StoredResponse) -> None:
         try:

@@ -14,6 +14,7 @@ TAG = ("ETag", '"v1"')
 MODIFIED = ("Last-Modified", "Tue, 14 Nov 2023 22:13:20 GMT")
 STALE = ("Cache-Control", "max-age=0")
 FRESH = ("Cache-Control", "max-age=60")
+AGED = ("Age", "10")
 
 
 def confirming(*headers: tuple[str, str], then: tuple[tuple[str, str], ...] = (FRESH,)) -> Callable[[Asked], Says]:
@@ -192,6 +193,23 @@ async def test_what_is_stale_answers_while_one_fetch_refreshes_it(make_edge: Edg
             while (await edge.get(VIEW)).body != b"new":
                 pass
     assert origin.hits <= 3, "one refresh, and at most one more when that was stale again"
+
+
+@pytest.mark.parametrize(("method", "fields"), [("HEAD", {}), ("GET", {"Range": "bytes=0-1"})])
+async def test_a_part_of_what_is_stale_has_the_whole_refreshed(
+    edge: RunningEdge, origin: Origin, method: str, fields: dict[str, str]
+):
+    # Age makes it stale from the first moment on.
+    origin.script = lambda asked: Says("old", headers=[("Cache-Control", "max-age=1, stale-while-revalidate=60"), AGED])
+    await edge.get(VIEW)
+    origin.script = lambda asked: Says("new", headers=[FRESH])
+    assert (await edge.request(method, VIEW, fields)).hit
+    await until(lambda: origin.hits == 2)
+    assert (origin.asked[1].method, origin.asked[1].get("Range")) == ("GET", None)
+    async with asyncio.timeout(5):
+        while (await edge.get(VIEW, {"Cache-Control": "only-if-cached"})).body != b"new":
+            pass
+    assert origin.hits == 2
 
 
 async def test_what_was_purged_does_not_answer_while_it_is_refreshed(make_edge: EdgeFactory, origin: Origin):
