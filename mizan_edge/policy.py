@@ -14,7 +14,7 @@ from mizan_core.manifest import Context, Manifest
 from mizan_core.resolve import Purge, declared
 from mizan_core.scopes import USER, Scope, parse_scopes
 from mizan_edge import groups
-from mizan_edge.cache_control import FORBIDDING, Directives, delta_seconds, governing, parse
+from mizan_edge.cache_control import FORBIDDING, TARGETED, Directives, delta_seconds, governing, parse
 from mizan_edge.cache_status import Forwarded
 from mizan_edge.entry import StoredResponse
 from mizan_edge.freshness import CACHEABLE_BY_DEFAULT, NEVER_STALE, Lifetime, initial_age_s, lifetime
@@ -69,6 +69,8 @@ _KEEP_S = 3600
 # Parts; what only confirms another response; and what says something of a client rather than of the resource: RFC 6585
 # sections 3 to 6.
 _NEVER_STORED = frozenset({206, 304, 428, 429, 431, 511})
+# By these a stored response is judged again at each use, and nothing that Connection names is stored with it.
+_JUDGED_BY = frozenset({"cache-control", "vary", *TARGETED})
 # What says something of the resource, rather than of the request or of the origin's health: it is there, has moved, has
 # gone, or is not for all any more.
 _OF_THE_RESOURCE = CACHEABLE_BY_DEFAULT | {300, 302, 303, 307, 401, 403, 451}
@@ -345,6 +347,8 @@ def storable(request: Request, lookup: Lookup, response: Response, contexts: dic
     said = values(response.fields, "x-mizan-partition")
     if context.scope == "user" and said and said != [lookup.partition.name]:
         return "partition"
+    if not _JUDGED_BY.isdisjoint(members(response.get("connection"))):
+        return "directives"
     rules = governing(response.fields)
     forbidding = rules.directives.keys() & set(FORBIDDING)
     validated = any(values(response.fields, name) for name in ("etag", "last-modified"))

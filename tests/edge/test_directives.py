@@ -74,6 +74,20 @@ async def test_parts_and_not_modified_are_never_stored(edge: RunningEdge, origin
     assert await ttl(edge, origin, ("Cache-Control", "max-age=60"), status=status) is None
 
 
+@pytest.mark.parametrize("name", ["Vary", "Cache-Control", "CDN-Cache-Control"])
+async def test_what_says_how_it_may_be_used_only_to_its_neighbour_is_not_stored(make_edge: EdgeFactory, name: str):
+    # RFC 9110 section 7.6.1 forbids origins to say so. Without the field, all would get it, however they differ.
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        said = f"Vary: X-Shown\r\nCache-Control: max-age=60\r\nCDN-Cache-Control: max-age=60\r\nConnection: {name}"
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n{said}\r\n\r\nx".encode())
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        edge = await make_edge(origin=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        assert [(await edge.get(VIEW)).cache for _ in range(2)] == ["fwd=uri-miss"] * 2
+
+
 @pytest.mark.parametrize("status", [428, 429, 431, 511])
 async def test_what_is_said_to_one_client_alone_is_never_stored(edge: RunningEdge, origin: Origin, status: int):
     # RFC 6585 sections 3 to 6: else one client that asks too often would have all others refused.
