@@ -127,7 +127,7 @@ class Cache:
         resource = _key(reading, None)
         key = _key(reading, variants.variant_of(reading.request, names))
         lying: list[tuple[str, Payload]] = [(key, stored)]
-        # What the record says holds for as long as a response that says as much is kept.
+        # What the record says holds for as long as any response that it leads to is kept.
         if names and (how.vary == names or names != found.vary):
             lying.append((resource, VaryRecord(names)))
         contexts = reading.site.manifest.contexts
@@ -144,6 +144,7 @@ class Cache:
                     began_ms=found.now_ms,
                     retention_ms=retention_ms,
                     expected=found.seal if confirmed and at == found.key else b"",
+                    outlasting=isinstance(payload, VaryRecord),
                 )
                 reply, gone = await self._store(storing, at, resource)
                 if reply == "unadopted":

@@ -181,10 +181,12 @@ class Namespace:
         retention_ms: int,
         began_ms: int,
         expected: bytes = b"",
+        outlasting: bool = False,
     ) -> Operation[StoreReply]:
         """Stores a payload under `key`, indexed by the scopes it depends on, unless a purge has overtaken `fence`.
 
         `expected` is the seal of the entry that it was made from, if that must still lie there.
+        `outlasting`: it is kept for at least as long as what lies there would have been.
         `began_ms` is when the fill began, by the clock of the look-up that gave the fence: holds are judged by it.
         `shapes` has the shape of each context among the scopes. Raises EntryError where the scopes are too many.
         """
@@ -193,7 +195,7 @@ class Namespace:
         return Operation(
             script("store"),
             [self.control, self.entry(key)],
-            [nonce(), key, value, retention_ms, began_ms, expected, *pairs],
+            [nonce(), key, value, retention_ms, began_ms, expected, int(outlasting), *pairs],
             lambda reply: cast(StoreReply, reply.decode()),
         )
 

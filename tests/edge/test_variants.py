@@ -1,6 +1,7 @@
 """What tells responses to one URL apart beyond the URL: Vary, partial pages, hosts, and fields that only some see."""
 
 import pytest
+import redis
 
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.support import wire
@@ -70,6 +71,23 @@ async def test_only_spellings_that_mean_the_same_share_a_variant(
     origin.script = by("Accept-Language", "X-Shown")
     await edge.get(VIEW, one)
     assert (await edge.get(VIEW, other)).hit == same
+
+
+async def test_one_that_lives_shortly_keeps_nobody_from_finding_the_others(
+    edge: RunningEdge, origin: Origin, redis_url: str, namespace: str
+):
+    lives = {"de": 3600, "en": 60}
+
+    def script(asked: Asked) -> Says:
+        seconds = lives[asked.get("Accept-Language") or ""]
+        return Says("page", headers=[("Vary", "Accept-Language"), ("Cache-Control", f"max-age={seconds}")])
+
+    origin.script = script
+    await bodies(edge, language("de"), language("en"))
+    with redis.Redis.from_url(redis_url) as client:
+        left = sorted(client.ttl(key) for key in client.scan_iter(f"{{{namespace}}}:e:*"))
+    # The record of what they vary by, which leads to both, lasts as long as the longer.
+    assert [seconds > 60 for seconds in left] == [False, True, True]
 
 
 async def test_all_variants_are_purged_together(edge: RunningEdge, origin: Origin):

@@ -9,7 +9,8 @@
 --       4 its retention in ms
 --       5 when its fill began, ms of Redis' clock
 --       6 the seal of what must still lie there, '' for whatever does
---       7.. pairs: a context that it is indexed under, that context's shape; and last, for a variant: how many of them
+--       7 '1' where it must last at least as long as what lies there
+--       8.. pairs: a context that it is indexed under, that context's shape; and last, for a variant: how many of them
 --         may be there
 -- Returns 'stored' (for a variant {'stored', KEY, ...}, with those that had to make room), or why not: 'incarnation' (the fence is of another one, or of the future), 'trimmed' (too old to be
 -- judged), 'overtaken' (by a matching purge), 'changed' (something else lies there), 'held' (begun while a matching hold lasts), 'shape' (somebody indexes the context otherwise), 'unadopted' (nobody has said how it is
@@ -28,16 +29,17 @@ if ARGV[6] ~= '' and redis.pcall('GETRANGE', KEYS[2], 0, 31) ~= ARGV[6] then ret
 -- The same question about holds: is there a matching one that ends later than the fill began?
 if overtaken(holds_key, header, tonumber(ARGV[5])) then return 'held' end
 
-for i = 7, #ARGV, 2 do
+for i = 8, #ARGV, 2 do
   local shape = redis.call('HGET', prefix .. 'shapes', ARGV[i])
   if not shape then return 'unadopted' end
   if shape ~= ARGV[i + 1] then return 'shape' end
 end
 -- The first write, and one that a full memory refuses: then nothing has been done.
-for i = 7, #ARGV, 2 do
+for i = 8, #ARGV, 2 do
   redis.call('SADD', prefix .. 'contexts', ARGV[i])
 end
 
+if ARGV[7] == '1' then retention = math.max(retention, redis.call('PTTL', KEYS[2])) end
 local old = read_header(KEYS[2])
 if old then remove(key, old) end
 -- Indexed first: an entry that no purge could find must never exist.
