@@ -171,7 +171,15 @@ class Origin:
             except UnansweredError:
                 if request.method not in SAFE_METHODS or body:
                     raise
-        return await self._exchange(await self._connect(), request, head, body, length, informational)
+                try:
+                    connection = await self._connect()
+                except OriginError as error:
+                    # Not this time; but whoever closed the other connection may have read the request.
+                    error.sent = True
+                    raise
+        else:
+            connection = await self._connect()
+        return await self._exchange(connection, request, head, body, length, informational)
 
     async def accepts(self) -> bool:
         """Whether the origin accepts a connection at the moment."""

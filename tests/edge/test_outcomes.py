@@ -142,6 +142,24 @@ async def test_a_change_that_comes_after_the_answer_was_given_up_is_seen(make_ed
     assert reply.body == b"new"
 
 
+async def test_an_origin_that_was_reached_once_and_is_gone_when_asked_again_may_have_changed_it(
+    make_edge: EdgeFactory,
+):
+    async def talk(reader: StreamReader, writer: StreamWriter) -> None:
+        while not (await read_head(reader)).startswith(b"GET /rename/"):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        server.close()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    edge = await make_edge(WITH_VIEW, origin=f"http://{host}:{port}", origin_timeout=1)
+    await hits(edge)
+    assert await hits(edge) == [True, True, True]
+    assert (await edge.get("/rename/5/")).status == 502
+    assert await hits(edge) == [False, True, True]
+
+
 async def test_an_origin_that_is_not_reached_has_changed_nothing(make_edge: EdgeFactory, origin: Origin):
     edge = await make_edge(WITH_VIEW)
     await hits(edge)
