@@ -1,26 +1,39 @@
 """Drives a fleet: readers and writers against the histories, and a schedule of faults."""
 
 import asyncio
+import gzip
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from itertools import count
 from random import Random
 
+import brotli
+import zstandard
+
 from mizan_edge.purge import PATIENCE_S
 from tests.exact import faults
 from tests.exact.faults import Planned
 from tests.exact.fleet import EDGES, Edge, Fleet, running
-from tests.exact.origin import PAGES, SHOWN, USERS, VIEWERS, signed_in
+from tests.exact.origin import PAGES, PART_BYTES, SHOWN, SHOWS, USERS, VIEWERS, made_for, shown, signed_in
 from tests.support import wire
 from tests.support.wire import Reply
 
 SILENCE_S = 10
 _TIMES = 5
 _POPULAR = 3
+# How often all is purged rather than one subject. More often, nothing lives long enough to be used stale.
+_WIDE = 0.03
+_KINDS_OF_HITS = ("hits", "used stale", "compressed", "in part", "not modified")
 _JSON = {"Content-Type": "application/json"}
+_DECODERS: Mapping[str | None, Callable[[bytes], bytes]] = {
+    None: bytes,
+    "br": brotli.decompress,
+    "gzip": gzip.decompress,
+    "zstd": lambda data: zstandard.ZstdDecompressor().decompress(data),
+}
 
 
 @dataclass
@@ -36,7 +49,7 @@ class Tally:
     """The faults, with the seconds of their begin and end."""
 
     def __str__(self) -> str:
-        names = ("reads", "hits", "writes", "faults", "stale", "failed", "excused", "disturbed")
+        names = ("reads", *_KINDS_OF_HITS, "writes", "faults", "stale", "failed", "excused", "disturbed")
         kinds = ", ".join(f"{name} {times}" for name, times in sorted(self.by_fault.items()))
         figures = ", ".join(f"{self.counts[name]} {name}" for name in names)
         return f"{figures}, seed {self.seed}" + (f"\nfaults: {kinds}" if kinds else "")
@@ -68,23 +81,37 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A request, and the subjects whose versions are in its answer."""
+    """A request, the subjects whose versions are in its answer, and whom that must have been made for."""
 
     subjects: Sequence[int]
+    made_for: str
     method: str
     target: str
     headers: dict[str, str]
     body: bytes | None = None
 
+    @property
+    def representation(self) -> tuple[str, str]:
+        """What two reads have in common whose answers differ in their versions alone."""
+        return self.target, self.made_for
+
 
 def draw_read(rng: Random, users: Sequence[int], viewers: Sequence[int]) -> Read:
     """A read of one user, by somebody who has signed in or not; or of several users."""
     # A few are asked for more often: what nobody asks for twice is in no memory when it is purged.
-    user = rng.choice(users[:_POPULAR] if rng.random() < 0.5 else users)
+    user = rng.choice(users[:_POPULAR] if rng.random() < 0.7 else users)
     viewer = rng.choice(viewers) if viewers and rng.random() < 0.4 else None
     subjects, who = ([user], {}) if viewer is None else ([user, viewer], signed_in(viewer))
-    language = {"Accept-Language": rng.choice(("de", "en"))} | who
-    page = Read(subjects, "GET", f"/profile/{user}/", language)
+    if coding := rng.choice((None, "br", "br", "br", "gzip", "zstd", "identity")):
+        who = who | {"Accept-Encoding": coding}
+    # Most ask for the same, or there were few hits.
+    language = {"Accept-Language": rng.choice(("de", "de", "de", "en"))} | who
+    if rng.random() < 0.2:
+        language["X-Theme"] = "dark"
+    mine, page_for = made_for(viewer), made_for(viewer, user, language)
+    method = "HEAD" if rng.random() < 0.1 else "GET"
+    part = {"Range": f"bytes=0-{PART_BYTES - 1}"} if rng.random() < 0.1 else {}
+    page = Read(subjects, page_for, method, f"/profile/{user}/", language | part)
     if user in PAGES:
         return page
     localized = f"?locale={language['Accept-Language']}" if rng.random() < 0.3 else ""
@@ -92,12 +119,55 @@ def draw_read(rng: Random, users: Sequence[int], viewers: Sequence[int]) -> Read
     return rng.choice(
         (
             page,
-            Read(subjects, "GET", f"/profile/{user}/{localized}", language),
-            Read(subjects, "GET", f"/api/mizan/ctx/user/?user_id={user}", who),
-            Read(subjects, "POST", "/api/mizan/call/", _JSON | who, call),
-            Read(SHOWN, "GET", "/catalog/hats/", {}),
+            Read(subjects, page_for, method, f"/profile/{user}/{localized}", language | part),
+            Read(subjects, mine, method, f"/api/mizan/ctx/user/?user_id={user}", who | part),
+            Read(subjects, mine, "POST", "/api/mizan/call/", _JSON | who, call),
+            Read(SHOWN, made_for(None), method, "/catalog/hats/", part),
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What a reader has kept of an answer: what it says, and the tag by which to ask whether it still holds."""
+
+    text: str
+    tag: str
+
+
+def text_of(reply: Reply, mine: Copy | None) -> str:
+    """What an answer says to a reader who has asked with the tag of `mine`. Raises ValueError where its body says
+    something else than its head, or where nobody has asked for what it is."""
+    if reply.status == 304:
+        if mine is None:
+            raise ValueError("a 304 that nobody has asked for")
+        return mine.text
+    text = reply[SHOWS] or ""
+    if reply.body:  # none for a HEAD
+        body = _DECODERS[reply["Content-Encoding"]](reply.body).decode().rstrip()
+        if body != text:
+            raise ValueError(f"{body!r} under a head that says {text!r}")
+    return text
+
+
+def _kinds_of_hit(reply: Reply) -> Iterator[str]:
+    if reply.hit:
+        yield "hits"
+        if "ttl=-" in reply.cache:
+            yield "used stale"
+        if reply["Content-Encoding"]:
+            yield "compressed"
+        if reply.status == 206:
+            yield "in part"
+        if reply.status == 304:
+            yield "not modified"
+
+
+def _purging(subject: int) -> Sequence[str]:
+    """What the answer to a change of a subject may say to purge it, and not all of its context."""
+    if subject in VIEWERS:
+        return "viewer", "group"
+    return ("url", "unsafe", "group") if subject in PAGES else ("user", "user", "group", "user and more")
 
 
 class Checker:
@@ -141,33 +211,46 @@ class Checker:
                 self.tally.note("failed", finding)
 
     async def _read_on(self, rng: Random) -> None:
+        copies: dict[tuple[str, str], Copy] = {}
         while self._clock() < self._ends:
             read = draw_read(rng, self._workload.users, self._workload.viewers)
+            mine = copies.get(read.representation) if read.body is None and rng.random() < 0.5 else None
             for _ in range(_TIMES):  # a severed read is repeated, elsewhere by chance
-                if await self._read(rng, read):
+                if got := await self._read(rng, read, mine):
+                    copies[read.representation] = got
                     break
                 await asyncio.sleep(0.05)
             await asyncio.sleep(0.02 * rng.random())
 
-    async def _read(self, rng: Random, read: Read) -> bool:
+    async def _read(self, rng: Random, read: Read, mine: Copy | None = None) -> Copy | None:
+        """What came, None where nothing did. `mine`: asks whether that still holds."""
         edge = self._fleet.edges[rng.choice(self._workload.read_at)]
         expected, began = self._fleet.histories.expect(read.subjects, edge=edge.number), self._at()
         # A hit at an edge that nobody lets reach Redis would need an excuse of another kind: there is none.
         without_lease = edge.without_lease
-        reply = await self._ask(edge, read.method, read.target, read.headers, read.body)
+        headers = read.headers | ({"If-None-Match": mine.tag} if mine else {})
+        reply = await self._ask(edge, read.method, read.target, headers, read.body)
         if reply is None:
-            return False
+            return None
         self.tally.note("reads")
-        if reply.hit:
-            self.tally.note("hits")
-        shown = json.loads(reply.body)
-        verdict = expected.judge(shown, reaches_redis=not (without_lease and edge.without_lease))
+        for kind in _kinds_of_hit(reply):
+            self.tally.note(kind)
+        where = f"{began}-{self._at()} edge {edge.number} {read.method} {read.target} of {read.subjects}"
+        try:
+            text = text_of(reply, mine)
+        except ValueError as error:
+            self.tally.note("failed", f"{where}: {error} ({reply.cache})")
+            return None
+        versions, whom = shown(text)
+        if whom != read.made_for:
+            self.tally.note("failed", f"{where} for {read.made_for!r} is what was made for {whom!r} ({reply.cache})")
+        verdict = expected.judge(versions, reaches_redis=not (without_lease and edge.without_lease))
         if verdict == "stale":
-            finding = f"{began}-{self._at()} edge {edge.number} {read.target} of {read.subjects} shows {shown}"
-            self.tally.note("stale", f"{finding} ({reply.cache}), at least {expected.binding}, or {expected.wanted}")
+            finding = f"{where} shows {versions} by {reply.status} ({reply.cache})"
+            self.tally.note("stale", f"{finding}, at least {expected.binding}, or {expected.wanted}")
         elif verdict == "excused":
             self.tally.note("excused")
-        return True
+        return Copy(text, reply["ETag"] or "")
 
     async def _write_on(self, rng: Random) -> None:
         subjects = (*self._workload.users, *self._workload.viewers)
@@ -193,21 +276,19 @@ class Checker:
 
     async def _change(self, rng: Random, edge: Edge, subject: int) -> int | None:
         """A mutation; the version that its answer has established, None where the outcome is not known."""
-        if subject in VIEWERS:
-            fn, purges = "limit_viewer", rng.choice((*["viewer"] * 6, "context"))
-        else:
-            fn = "rename_user"
-            purges = "url" if subject in PAGES else rng.choice((*["user"] * 6, "user and more", "context"))
+        fn = "limit_viewer" if subject in VIEWERS else "rename_user"
+        purges = "context" if rng.random() < _WIDE else rng.choice(_purging(subject))
         write = next(self._numbers)
         body = json.dumps({"fn": fn, "args": {"user_id": subject, "write": write, "purges": purges}}).encode()
-        reply = await self._ask(edge, "POST", "/api/mizan/call/", _JSON, body, write=write)
+        target = f"/profile/{subject}/" if purges == "unsafe" else "/api/mizan/call/"
+        reply = await self._ask(edge, "POST", target, _JSON, body, write=write)
         return None if reply is None else self._fleet.site.committed.get(write)
 
     async def _purge(self, rng: Random, edge: Edge, subject: int) -> int | None:
         """A change that no edge has seen, and a purge by somebody who knows of it."""
         version = self._fleet.site.commit(subject)
         scope = f'user;*user="{subject}"' if subject in VIEWERS else f"user;user_id={subject}"
-        body = json.dumps({"scopes": [rng.choice((scope, "user"))]}).encode()
+        body = json.dumps({"scopes": ["user" if rng.random() < _WIDE else scope]}).encode()
         return None if await self._ask(edge, "POST", "/purge", {}, body) is None else version
 
     async def _ask(
@@ -234,7 +315,7 @@ class Checker:
             broken = reply.status == 502 and write in self._fleet.site.broken
             # Written down, and not confirmed by Redis within its time.
             journaled = reply.status == 503 and target == "/purge" and reply.json.get("journaled") is True
-            if reply.status == 200 or broken or journaled:
+            if reply.status in (200, 206, 304) or broken or journaled:
                 return reply
             finding = f"{reply.status} {reply.body[:200]!r}"
         except (OSError, TimeoutError, HTTPException) as error:

@@ -56,7 +56,7 @@ BY_MECHANISM: dict[str, Directed] = {
         Workload(users=_FEW, viewers=(), writers=24, read_at=[0], write_at=[1]),
     ),
     # What was purged is there again. Within a lease: later all edges' records have run out, and everything is purged.
-    "incarnation": Directed(5, [Planned(1.5, "rewind_redis", 0, 0.8)], Workload(writers=8, writing_s=1.9)),
+    "incarnation": Directed(5, [Planned(1.5, "rewind_redis", 0, 0.8)], Workload(users=_FEW, writers=8, writing_s=1.9)),
 }
 
 

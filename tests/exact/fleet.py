@@ -30,10 +30,11 @@ from tests.support.wire import Reply
 EDGES = 2
 WORKERS = 2
 TOKEN = "admin-token"
-_SECRETS = {
+_SETTINGS = {
     "MIZAN_CACHE_SECRET": "cache-secret-" * 3,
     "MIZAN_MWT_SECRET": MWT_SECRET,
     "MIZAN_EDGE_ADMIN_TOKEN": TOKEN,
+    "MIZAN_EDGE_COMPRESS": "all",
 }
 _ABLATED = Path(__file__).parent / "ablated"
 _SETTLES_S = 20
@@ -90,7 +91,7 @@ class Edge:
         peers = ("--origin", self._origin, "--origin-timeout", "2", "--redis", self.link.url)
         places = ("--state-dir", self.state, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
         usual = ("--workers", str(WORKERS), "--manifest", path)
-        process = await spawn("serve", *usual, *peers, *places, **_SECRETS, **self._environment)
+        process = await spawn("serve", *usual, *peers, *places, **_SETTINGS, **self._environment)
         served = Served(process)
         match = await served.read_until(SERVING)
         self.listen, self.admin, self._process = match[1], match[2], process

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -23,17 +23,32 @@ SUBJECTS = (*USERS, *VIEWERS)
 """Everybody who has versions."""
 
 PURGES = {
-    "user": "user;user_id={subject}",
-    "user and more": "nothing-here;a=1, user;user_id={subject}, catalog;category=hats",
-    "context": "user",
-    "url": 'user;*url="/profile/{subject}/"',
-    "viewer": 'user;*user="{subject}"',
+    "user": ("X-Mizan-Invalidate", "user;user_id={subject}"),
+    "user and more": (
+        "X-Mizan-Invalidate",
+        "nothing-here;a=1, user;user_id={subject}, catalog;category=hats",
+    ),
+    "context": ("X-Mizan-Invalidate", "user"),
+    "url": ("X-Mizan-Invalidate", 'user;*url="/profile/{subject}/"'),
+    "viewer": ("X-Mizan-Invalidate", 'user;*user="{subject}"'),
+    "group": ("Cache-Group-Invalidation", '"{subject}"'),
+    "unsafe": None,
 }
+"""What the answer to a change says, if anything: that of an unsafe request to a page needs to say nothing."""
+SHOWS = "X-Shows"
+"""The field of every answer that says what its body says."""
+PART_BYTES = 64
+"""At the beginning of a body, which hold all that it says."""
 
 MWT_SECRET = "mwt-secret-" * 4
 _KEYRING = Keyring.parse(MWT_SECRET)
 _PERMISSIONS = "p1"
 _SLOW_S = 1.2
+# Some are refreshed early, or used stale meanwhile; most live until they are purged.
+_LIFETIMES = (*[None] * 3, "max-age=1", "max-age=1, stale-while-revalidate=3")
+_VARY = ((), ("Accept-Language",), ("Accept-Encoding",), ("Accept-Language", "X-Theme"))
+# Long enough to be compressed.
+_BODY_BYTES = 1200
 
 _USER = {
     "functions": [{"name": "user_profile", "path": "rpc"}, {"name": "profile_page", "path": "view"}],
@@ -63,8 +78,20 @@ def signed_in(viewer: int) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
+def made_for(viewer: int | None, user: int | None = None, fields: Mapping[str, str] | None = None) -> str:
+    """Whom an answer suits; a page of `user` beyond that those whose request has such `fields`."""
+    selecting = () if user is None else _VARY[user % len(_VARY)]
+    return ",".join([str(viewer or ""), *((fields or {}).get(name, "") for name in selecting)])
+
+
+def shown(text: str) -> tuple[list[int], str]:
+    """The versions that an answer shows, and whom it was made for."""
+    versions, _, whom = text.partition(",")
+    return [int(version) for version in versions.split(".")], whom
+
+
 class Site:
-    """Answers every read with the versions of its subjects, as a JSON list.
+    """Answers every read with the versions of its subjects, and whom it is made for; by 304 where the asker has it.
 
     # mutable state: `versions`; `committed`, the version that each write has made before it was answered or broken;
     # `broken`, the writes whose connection it broke.
@@ -94,22 +121,40 @@ class Site:
         if call:
             return await self._show(request, call["args"]["user_id"])
         if request.path.startswith("/catalog/"):
-            return await self._answer(SHOWN, {"X-Mizan-Scope": ", ".join(f"user;user_id={user}" for user in SHOWN)})
+            scopes = ", ".join(f"user;user_id={user}" for user in SHOWN)
+            return await self._answer(request, SHOWN, made_for(None), {"X-Mizan-Scope": scopes})
         if request.path.startswith("/profile/"):
-            user = int(request.path.split("/")[2])
-            return await self._show(request, user, {"Vary": "Accept-Language"} if user % 2 else {})
+            return await self._show(request, int(request.path.split("/")[2]), is_page=True)
         return await self._show(request, int(request.query["user_id"]))
 
-    async def _show(self, request: web.BaseRequest, user: int, headers: dict[str, str] | None = None) -> web.Response:
+    async def _show(self, request: web.BaseRequest, user: int, *, is_page: bool = False) -> web.Response:
         _, _, token = request.headers.get("Authorization", "").partition(" ")
-        viewer = verify(_KEYRING, token, now_s=time.time())
-        return await self._answer([user, int(viewer.sub)] if viewer else [user], headers or {})
+        who = verify(_KEYRING, token, now_s=time.time())
+        viewer = int(who.sub) if who else None
+        subjects = [user] if viewer is None else [user, viewer]
+        if not is_page:
+            return await self._answer(request, subjects, made_for(viewer), {})
+        vary = ", ".join(_VARY[user % len(_VARY)])
+        return await self._answer(
+            request, subjects, made_for(viewer, user, request.headers), {"Vary": vary} if vary else {}
+        )
 
-    async def _answer(self, subjects: Sequence[int], headers: dict[str, str]) -> web.Response:
-        body = json.dumps([self.versions[subject] for subject in subjects])
+    async def _answer(
+        self, request: web.BaseRequest, subjects: Sequence[int], whom: str, headers: dict[str, str]
+    ) -> web.Response:
+        text = ".".join(str(self.versions[subject]) for subject in subjects) + f",{whom}"
         longest_s = _SLOW_S if self.slow else self._rng.choice((0, 0, 0.02, 0.05, 0.4))
         await asyncio.sleep(longest_s * self._rng.random())
-        return web.Response(text=body, headers=headers)
+        groups = ", ".join(f'"{subject}"' for subject in subjects)
+        headers = headers | {SHOWS: text, "Cache-Groups": groups}
+        if lifetime := self._rng.choice(_LIFETIMES):
+            headers["Cache-Control"] = lifetime
+        tag = f'"{text}"'
+        if request.headers.get("If-None-Match", "").removeprefix("W/") == tag:
+            return web.Response(status=304, headers=headers | {"ETag": tag})
+        if self._rng.random() < 0.8:  # else the edge makes one
+            headers["ETag"] = tag
+        return web.Response(text=text.ljust(_BODY_BYTES), headers=headers)
 
     async def _change(self, request: web.BaseRequest, args: dict[str, Any]) -> web.Response:
         subject, write = args["user_id"], args["write"]
@@ -126,8 +171,8 @@ class Site:
             await asyncio.sleep(self._rng.random())
             self.commit(subject)
         forgets = self._forgetful and self._rng.random() < 0.5
-        said = {} if forgets else {"X-Mizan-Invalidate": PURGES[args["purges"]].format(subject=subject)}
-        return web.Response(text="{}", headers=said)
+        said = None if forgets else PURGES[args["purges"]]
+        return web.Response(text="{}", headers={said[0]: said[1].format(subject=subject)} if said else {})
 
 
 @asynccontextmanager
