@@ -47,6 +47,7 @@ _SLOW_S = 1.2
 # Some are refreshed early, or used stale meanwhile; most live until they are purged.
 _LIFETIMES = (*[None] * 3, "max-age=1", "max-age=1, stale-while-revalidate=3")
 _VARY = ((), ("Accept-Language",), ("Accept-Encoding",), ("Accept-Language", "X-Theme"))
+_MODIFIED = {"Last-Modified": "Tue, 14 Nov 2023 22:13:20 GMT"}
 # Long enough to be compressed.
 _BODY_BYTES = 1200
 
@@ -152,8 +153,13 @@ class Site:
         tag = f'"{text}"'
         if request.headers.get("If-None-Match", "").removeprefix("W/") == tag:
             return web.Response(status=304, headers=headers | {"ETag": tag})
-        if self._rng.random() < 0.8:  # else the edge makes one
+        if "If-Modified-Since" in request.headers:
+            # Whatever has changed: nothing may depend on a validator that misses what was purged.
+            return web.Response(status=304, headers=_MODIFIED)
+        if self._rng.random() < 0.7:  # else the edge makes one
             headers["ETag"] = tag
+        elif request.method != "HEAD":
+            headers |= _MODIFIED
         return web.Response(text=text.ljust(_BODY_BYTES), headers=headers)
 
     async def _change(self, request: web.BaseRequest, args: dict[str, Any]) -> web.Response:
