@@ -30,7 +30,7 @@ def site(tmp_path: Path) -> Path:
     run(tmp_path, sys.executable, "-m", "django", "startproject", "mysite", ".")
     run(tmp_path, sys.executable, "manage.py", "startapp", "shop")
     settings = tmp_path / "mysite" / "settings.py"
-    settings.write_text("import os\n" + settings.read_text() + SNIPPETS["mysite/settings.py"])
+    settings.write_text(settings.read_text() + SNIPPETS["mysite/settings.py"])
     for name, text in SNIPPETS.items():
         if tmp_path / name != settings:
             (tmp_path / name).write_text(text)
