@@ -14,14 +14,19 @@ TOP = Path(__file__).parent.parent
 README = (TOP / "README.md").read_text()
 ARCHITECTURE = (TOP / "docs" / "architecture.md").read_text()
 HTTP = (TOP / "docs" / "http.md").read_text()
+PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
 DOCUMENTS = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
 
 
-def test_the_architecture_names_every_module_of_the_proxy_and_no_other():
-    floors = re.findall(r"^\| (?:pure|adapters|state|drivers|shell) \| (.+?) \|", ARCHITECTURE, re.MULTILINE)
-    named = {name for floor in floors for name in re.findall(r"`(\w+)`", floor)}
+def test_the_floors_of_the_architecture_are_those_that_imports_are_held_to_and_hold_every_module():
+    rows = re.findall(r"^\| (?:pure|adapters|state|drivers|shell) \| (.+?) \|", ARCHITECTURE, re.MULTILINE)
+    told = [sorted(re.findall(r"`(\w+)`", row)) for row in rows]
+    contracts = PROJECT["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    # The contract begins with the uppermost floor, the table with the lowest.
+    assert told == [sorted(layer.split(" : ")) for layer in reversed(layers)]
     modules = {path.stem for path in (TOP / "mizan_edge").glob("*.py")} - {"__init__", "__main__"}
-    assert named == modules
+    assert sorted(name for floor in told for name in floor) == sorted(modules)
 
 
 def test_every_make_target_that_is_shown_exists():
@@ -54,8 +59,7 @@ def test_serve_tells_of_every_setting_and_of_where_secrets_come_from():
 def test_the_version_is_the_same_everywhere():
     import mizan_core
 
-    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
-    assert project["version"] == mizan_core.__version__
+    assert PROJECT["project"]["version"] == mizan_core.__version__
 
 
 def test_the_guarantees_name_tests_that_exist():
