@@ -14,9 +14,10 @@ RUN /opt/mizan/bin/pip install --no-cache-dir '.[django]' 'uvicorn>=0.34,<1'
 
 FROM python:3.12-slim AS runtime
 ENV PATH=/opt/mizan/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# A new named volume takes the owner of the directory that it is mounted on: hence the empty manifest directory.
+# A new named volume takes owner and mode of the directory that it is mounted on: hence these empty ones.
 RUN useradd --uid 10001 --create-home --home-dir /srv/mizan mizan \
-    && install --directory --owner=mizan --group=mizan /srv/mizan/manifest
+    && install --directory --owner=mizan --group=mizan /srv/mizan/manifest \
+    && install --directory --owner=mizan --group=mizan --mode=0700 /srv/mizan/state
 WORKDIR /srv/mizan
 USER mizan
 
@@ -32,8 +33,9 @@ CMD ["python", "-m", "demo.origin", "--host", "0.0.0.0", "--port", "8000", "--ma
 
 FROM runtime AS edge
 COPY --from=package /opt/mizan /opt/mizan
-# Everything else is the deployment's to set: at least MIZAN_EDGE_ORIGIN and MIZAN_EDGE_REDIS.
-ENV MIZAN_EDGE_LISTEN=0.0.0.0:8080 MIZAN_EDGE_MANIFEST=/srv/mizan/manifest/edge.json
+# Everything else is the deployment's to set: at least MIZAN_EDGE_ORIGIN and MIZAN_EDGE_REDIS, and a volume of this edge
+# alone on the state directory, since purges that Redis has not confirmed are written there.
+ENV MIZAN_EDGE_LISTEN=0.0.0.0:8080 MIZAN_EDGE_MANIFEST=/srv/mizan/manifest/edge.json MIZAN_EDGE_STATE_DIR=/srv/mizan/state
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
     CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8081, timeout=2); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
