@@ -16,7 +16,7 @@ FROM python:3.12-slim AS runtime
 ENV PATH=/opt/mizan/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # A new named volume takes owner and mode of the directory that it is mounted on: hence these empty ones.
 RUN useradd --uid 10001 --create-home --home-dir /srv/mizan mizan \
-    && install --directory --owner=mizan --group=mizan /srv/mizan/manifest \
+    && install --directory --owner=mizan --group=mizan /srv/mizan/manifest /srv/mizan/shop \
     && install --directory --owner=mizan --group=mizan --mode=0700 /srv/mizan/state
 WORKDIR /srv/mizan
 USER mizan
@@ -24,7 +24,7 @@ USER mizan
 FROM runtime AS demo
 COPY --from=package-demo /opt/mizan /opt/mizan
 COPY demo demo
-ENV DEMO_DATABASE=/srv/mizan/shop.sqlite3
+ENV DEMO_DATABASE=/srv/mizan/shop/shop.sqlite3
 EXPOSE 8000
 # The port opens once migrations, seed data and the manifest are in place.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s \

@@ -32,3 +32,9 @@ def test_the_state_of_an_edge_outlives_its_container():
     state = image("edge")["MIZAN_EDGE_STATE_DIR"]
     assert state in volumes("edge")
     assert state in made_for_the_user()
+
+
+def test_the_data_of_the_demo_outlives_its_container_since_what_redis_holds_was_made_from_it():
+    database = Path(image("demo")["DEMO_DATABASE"])
+    assert str(database.parent) in volumes("origin")
+    assert str(database.parent) in made_for_the_user()
