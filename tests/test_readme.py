@@ -1,9 +1,9 @@
-"""The README's own site, built from what it prints, behind an edge started and asked as it says."""
+"""The README's own site, built from what it prints, and its commands typed one after the other, as it says."""
 
 import os
 import re
-import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,10 +18,13 @@ from tests.support.processes import wait_for
 
 TOP = Path(__file__).parent.parent
 README = (TOP / "README.md").read_text()
+OWN_SITE = README.partition("\n## In front of your own site\n")[2].partition("\n## ")[0]
 SNIPPETS = {
-    match[1]: match[2] for match in re.finditer(r"```python\n# (\S+?)(?:, added)?\n(.*?)```", README, re.DOTALL)
+    match[1]: match[2] for match in re.finditer(r"```python\n# (\S+?)(?:, added)?\n(.*?)```", OWN_SITE, re.DOTALL)
 }
-COMMANDS = [line.strip() for line in README.splitlines() if line.startswith("    ")]
+COMMANDS = re.findall(r"^    (.+)$", re.sub(r"```.*?```", "", OWN_SITE, flags=re.DOTALL), re.MULTILINE)
+INSTALL, *TYPED = COMMANDS
+"""The installation is that of these tests; everything else is typed."""
 
 
 @pytest.fixture
@@ -40,33 +43,66 @@ def site(tmp_path: Path) -> Path:
 def environment(home: Path) -> dict[str, str]:
     clean = {name: value for name, value in launch_environment().items() if not name.startswith(("MIZAN", "DJANGO"))}
     # The tests beside this one may keep Redis from the processor for longer than the edge would wait for it.
-    secret = {"MIZAN_MWT_SECRET": "a secret of the readme's own site", "MIZAN_EDGE_REDIS_TIMEOUT": "2"}
+    patient = {"MIZAN_EDGE_REDIS_TIMEOUT": "2"}
     scripts = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
-    return clean | secret | {"HOME": str(home), "PATH": scripts, "PYTHONPATH": str(TOP), "XDG_STATE_HOME": ""}
+    return clean | patient | {"HOME": str(home), "PATH": scripts, "PYTHONPATH": str(TOP), "XDG_STATE_HOME": ""}
 
 
-def run(folder: Path, *command: str) -> str:
+def run(folder: Path, *command: str) -> None:
     done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-    return done.stdout
 
 
-def shown(start: str, ports: dict[str, str]) -> str:
-    """The one command of the README that begins so, with the ports of this run."""
-    (command,) = (line for line in COMMANDS if line.startswith(start))
-    for usual, here in ports.items():
-        command = command.replace(f"127.0.0.1:{usual}", here)
-    return command
+class Terminal:
+    """One shell in the site's folder, for all commands."""
+
+    def __init__(self, folder: Path) -> None:
+        self._shown = folder / "terminal.txt"
+        self._typed = 0
+        with self._shown.open("wb") as screen:
+            self._shell = subprocess.Popen(
+                ["/bin/bash"],
+                cwd=folder,
+                env=environment(folder),
+                stdin=subprocess.PIPE,
+                stdout=screen,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def type(self, line: str) -> str:
+        """What is shown from here on until the command has ended, which must succeed."""
+        assert self._shell.stdin
+        before = self._shown.stat().st_size
+        self._typed += 1
+        end = re.compile(rf"^typed {self._typed}, status (\d+)$", re.MULTILINE)
+        self._shell.stdin.write(f"{line}\nprintf '\\ntyped {self._typed}, status %s\\n' $?\n".encode())
+        self._shell.stdin.flush()
+
+        def shown() -> str:
+            return self._shown.read_bytes()[before:].decode()
+
+        assert wait_for(lambda: end.search(shown()) is not None, seconds=60), f"{line}: {shown()}"
+        ended = end.search(shown())
+        assert ended and ended[1] == "0", f"{line}: {shown()}"
+        return shown()
+
+    def close(self) -> None:
+        """Ends the shell, and whatever it has started and not ended itself."""
+        assert self._shell.stdin
+        self._shell.stdin.close()
+        self._shell.wait()
+        try:
+            os.killpg(self._shell.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
 
 
 @pytest.fixture
-def started() -> Iterator[list[subprocess.Popen[str]]]:
-    processes: list[subprocess.Popen[str]] = []
-    yield processes
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.communicate()
+def terminal(site: Path) -> Iterator[Terminal]:
+    shell = Terminal(site)
+    yield shell
+    shell.close()
 
 
 def serves(url: str) -> bool:
@@ -77,55 +113,64 @@ def serves(url: str) -> bool:
         return False
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed, and the README shows it")
-def test_the_site_of_the_readme_is_cached_and_purged_by_the_commands_it_prints(
-    site: Path, started: list[subprocess.Popen[str]]
-):
-    run(site, sys.executable, "manage.py", "migrate", "-v0")
-    make = "from django.contrib.auth.models import User; User.objects.create(id=5, username='u', first_name='Ada')"
-    run(site, sys.executable, "manage.py", "shell", "-c", make)
-    run(site, *shlex.split(shown("python manage.py", {})))
-    assert "usable" in run(site, *shlex.split(shown("mizan-edge check", {})))
-
-    ports = {"8000": free(), "8080": free(), "8081": free()}
-    origin = [sys.executable, "manage.py", "runserver", "--noreload", ports["8000"]]
-    edge = [*shlex.split(shown("mizan-edge serve", ports)), "--listen", ports["8080"], "--admin", ports["8081"]]
-    for command in (origin, edge):
-        started.append(
-            subprocess.Popen(
-                command,
-                cwd=site,
-                env=environment(site),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        )
-    assert wait_for(lambda: serves(f"http://{ports['8000']}/profile/5/"), seconds=30)
-    assert wait_for(lambda: serves(f"http://{ports['8081']}/readyz"), seconds=30)
-
-    def shell(*lines: str) -> str:
-        return run(site, "bash", "-ec", "\n".join([shown("TOKEN=", ports), *lines]))
-
-    look = shown("curl -i", ports).replace("/1/", "/5/")
-    assert "fwd=uri-miss; stored" in shell(look)
-    assert "hit; ttl=" in shell(look)
-    for purge in ("curl -H", "curl -X PURGE"):
-        assert '"entries":1' in shell(shown(purge, ports))
-        assert "fwd=uri-miss; stored" in shell(look)
-    assert '"changed":[]' in shell(shown("curl -X POST", ports))
-    token = (site / ".local" / "state" / "mizan-edge" / "admin.token").read_text().strip()
-    purge = "from mizan.cache import purge; purge('user', user_id=5)"
-    admin = f"MIZAN_EDGE_ADMIN_TOKEN={token} python manage.py shell -c"
-    settings = site / "mysite" / "settings.py"
-    settings.write_text(settings.read_text().replace("127.0.0.1:8081", ports["8081"]))
-    assert "hit; ttl=" in shell(look)
-    shell(f"{admin} {shlex.quote(purge)}")
-    assert "fwd=uri-miss; stored" in shell(look)
-
-
 def free() -> str:
     """An address of the loopback that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed, and the README shows it")
+def test_the_site_of_the_readme_is_cached_and_purged_by_the_commands_it_prints(site: Path, terminal: Terminal):
+    assert INSTALL.startswith("pip install ")
+    origin, edge, admin = free(), free(), free()
+    here = {"127.0.0.1:8000": origin, "127.0.0.1:8080": edge, "127.0.0.1:8081": admin}
+    here |= {"runserver": f"runserver --noreload {origin}", "mizan-edge serve": f"mizan-edge serve --listen {edge}"}
+    here["--manifest edge.json"] = f"--manifest edge.json --admin {admin}"
+    settings = site / "mysite" / "settings.py"
+    settings.write_text(settings.read_text().replace("127.0.0.1:8081", admin))
+    look = f"curl -i http://{edge}/profile/1/"
+    lines = iter(TYPED)
+
+    def next_one(start: str) -> str:
+        """Types the README's next command, which begins so."""
+        line = next(lines)
+        assert line.startswith(start), line
+        for usual, other in here.items():
+            line = line.replace(usual, other)
+        return terminal.type(line)
+
+    next_one("export MIZAN_MWT_SECRET=")
+    next_one("python manage.py migrate")
+    next_one("python manage.py export_edge_manifest")
+    assert "usable" in next_one("mizan-edge check")
+    next_one("python manage.py runserver")
+    next_one("mizan-edge serve")
+    assert wait_for(lambda: serves(f"http://{origin}/admin/login/"), seconds=30)
+    assert wait_for(lambda: serves(f"http://{admin}/readyz"), seconds=30)
+
+    next_one("export DJANGO_SUPERUSER_PASSWORD=")
+    next_one("python manage.py createsuperuser")
+    first = next_one("curl -i")
+    assert "fwd=uri-miss; stored" in first and "This is ada." in first
+    assert "hit; ttl=" in next_one("curl -i")
+
+    next_one("csrf()")
+    next_one("curl -s")
+    next_one("curl -s")
+    assert '"invalidate":["user;user_id=1"]' in next_one("curl -i")
+    renamed = next_one("curl -i")
+    assert "fwd=uri-miss; stored" in renamed and "This is Countess." in renamed
+
+    next_one("export MIZAN_EDGE_ADMIN_TOKEN=")
+    assert "hit; ttl=" in terminal.type(look)
+    next_one("python manage.py shell")
+    assert "fwd=uri-miss; stored" in terminal.type(look)
+    for purge in ("curl -H", "curl -X PURGE"):
+        assert '"entries":1' in next_one(purge)
+        assert "fwd=uri-miss; stored" in terminal.type(look)
+    next_one("python manage.py export_edge_manifest")
+    assert '"changed":[]' in next_one("curl -X POST")
+    next_one("kill %1 %2")
+    terminal.type("wait")
+    assert list(lines) == []
