@@ -1,18 +1,27 @@
 """What the documents say of the tree is so."""
 
+import inspect
+import json
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+import mizan.conf
+from mizan_core.export import Rules
+from mizan_core.registry import FunctionSpec, Options
+from mizan_edge.admin import Admin, PurgeBody
 from mizan_edge.cli import cli
 from mizan_edge.config import SECRETS, Settings, variable
 
 TOP = Path(__file__).parent.parent
 README = (TOP / "README.md").read_text()
 ARCHITECTURE = (TOP / "docs" / "architecture.md").read_text()
+CONFIGURATION = (TOP / "docs" / "configuration.md").read_text()
 HTTP = (TOP / "docs" / "http.md").read_text()
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
 DOCUMENTS = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
@@ -102,3 +111,64 @@ def test_the_rows_of_http_are_in_order_and_name_a_test_or_say_that_there_is_none
             assert "`tests/" in row[3] or row[3] == "—", row
         sections = [[int(number) for number in re.findall(r"\d+", row[0])] for row in rows]
         assert sections == sorted(sections), table.splitlines()[0]
+
+
+def configured(section: str) -> dict[str, str]:
+    """The rows of all tables in one section of docs/configuration.md: the code in the first cell -> the second."""
+    text = CONFIGURATION.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(.+?)` \| (.+?) \| .+ \|$", text, re.MULTILINE)
+    assert len(dict(rows)) == len(rows) == len(re.findall(r"^\| `", text, re.MULTILINE))
+    return dict(rows)
+
+
+def in_python(default: object) -> str:
+    return "none" if default in (None, ()) else f"`{default if isinstance(default, bool) else json.dumps(default)}`"
+
+
+def typed(default: object) -> str:
+    """A default as it would be written in a flag."""
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    if default in (None, ()):
+        return "none"
+    return f"`{','.join(default) if isinstance(default, tuple) else default}`"
+
+
+def test_the_configuration_tells_of_every_option_of_client_and_its_default():
+    # Taken, and read by nobody.
+    options = Options.__optional_keys__ - {"websocket"}
+    said = {field.name: field.default for field in fields(FunctionSpec)}
+    decided = {field.name: field.default for field in fields(Rules)}
+    assert configured("@client") == {name: in_python((said | decided)[name]) for name in options}
+
+
+def test_the_configuration_tells_of_every_setting_of_django_and_its_default():
+    read = re.findall(r'getattr\(settings, "(\w+)", None\) or (\w+)', inspect.getsource(mizan.conf))
+    assert len(read) == len(fields(mizan.conf.Conf))
+    assert configured("Django") == {name: in_python(getattr(mizan.conf, default, None)) for name, default in read}
+
+
+def test_the_configuration_tells_of_every_setting_of_the_edge_and_its_default(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "~")  # which is how the table says it
+    real = {
+        variable(name) if name in SECRETS else f"--{name.replace('_', '-')}": "required"
+        if field.is_required()
+        else typed(field.get_default(call_default_factory=True))
+        for name, field in Settings.model_fields.items()
+    }
+    told = configured("The edge")
+    assert {name: re.sub(r" \(.+\)$", "", default) for name, default in told.items()} == real
+    units = {"KiB": 1 << 10, "MiB": 1 << 20}
+    for size, number, unit in re.findall(r"`(\d+)` \((\d+) (\wiB)\)", " ".join(told.values())):
+        assert int(size) == int(number) * units[unit]
+
+
+def test_the_configuration_tells_of_every_request_that_the_admin_listener_takes():
+    unused: Any = None  # the handlers' parts, and no request is made here
+    routes = Admin(*[unused] * len(fields(Admin))).application().router.routes()
+    taken = {f"{route.method} {route.resource.canonical}" for route in routes if route.resource}
+    assert configured("The admin listener").keys() == {request for request in taken if not request.startswith("HEAD ")}
+    section = CONFIGURATION.partition("\n## The admin listener\n")[2]
+    for key in PurgeBody.model_fields:
+        assert f"`{key}`" in section
