@@ -1,5 +1,6 @@
 """The admin listener: purge, reload and probes. Never on the public listener."""
 
+import asyncio
 import difflib
 import hmac
 import ipaddress
@@ -102,6 +103,8 @@ class Admin:
     hold: Hold
     counters: Callable[[], Awaitable[dict[str, int]]]
     access: Access
+    serving: asyncio.Event
+    """Set while the public listener takes requests."""
 
     def application(self) -> web.Application:
         """The aiohttp application of the admin listener."""
@@ -204,6 +207,8 @@ class Admin:
         return _json({"status": "alive"})
 
     async def _readyz(self, _request: web.Request) -> web.Response:
+        if not self.serving.is_set():
+            raise Refused(503, "The edge is starting, or being stopped.")
         return _json(
             {
                 "status": "ready",

@@ -5,6 +5,7 @@ admin listener. What serves the public port is composed in `worker`: in processe
 supervises, or with `--workers 0` in this one.
 """
 
+import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator
@@ -120,11 +121,15 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
         await fleet.join()
         tasks.start(sweep_forever(store, counters), "sweep")
         tasks.start(collect_forever(store, counters), "collect")
-        admin = Admin(in_use, purger, files, store, origin, hold, lambda: workers.counted(counters), access)
+        serving = asyncio.Event()
+        admin = Admin(in_use, purger, files, store, origin, hold, lambda: workers.counted(counters), access, serving)
         runner = web.AppRunner(admin.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
         admin_at = await _listening(stack, runner, settings.admin)
         serve = workers.in_processes if settings.workers else workers.in_this_process
         public_at = await stack.enter_async_context(serve(purger, manifest_in_use, in_use, counters))
+        serving.set()
+        # The admin listener outlasts the public one, which drains.
+        stack.callback(serving.clear)
         if rules.keyring is None:
             log.warning("without MIZAN_MWT_SECRET, requests of signed-in users pass by the cache")
         yield Edge(public_at, admin_at, redis_url, files)

@@ -114,7 +114,10 @@ async def test_sigterm_lets_all_workers_finish_their_requests(start: Start, orig
         await until(lambda: origin.hits == 2)
         edge.served.process.terminate()
         await refused(edge.address)
+        # Whoever balances the load is told; and that it lives, so that nobody kills it meanwhile.
+        probes = [await edge.admin_request("GET", target) for target in ("/readyz", "/healthz")]
         answer.set()
+    assert [probe.status for probe in probes] == [503, 200]
     assert [task.result().body for task in asked] == [b"whole"] * 2
     assert await asyncio.wait_for(edge.served.process.wait(), 10) == 0
     assert not any(map(alive, pids))
