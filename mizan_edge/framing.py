@@ -114,18 +114,7 @@ def request_framing(version: str, fields: Fields) -> RequestFraming:
 
     What the section lets a server repair is refused: somebody else on the way may have repaired it otherwise.
     """
-    lengths: list[str] = []
-    codings: list[str] = []
-    options: list[str] = []
-    for name, value in fields:
-        match name.lower():
-            case "content-length":
-                lengths.append(value)
-            case "transfer-encoding":
-                codings.append(value.lower())
-            case "connection":
-                options += members(value)
-    keep_alive = "close" not in options and (version == "1.1" or "keep-alive" in options)
+    lengths, codings, keep_alive = _connection_fields(version, fields)
     if codings:
         if codings != ["chunked"] or lengths or version != "1.1":
             raise RefusedError(400, "The request has a Transfer-Encoding other than chunked, or in the wrong place.")
@@ -178,7 +167,7 @@ def last_chunk(trailers: Fields) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Framing:
+class ResponseFraming:
     """Where a response ends: with its head, where its length or last chunk says, or when the connection does."""
 
     until: Literal["head", "marked", "close"]
@@ -200,25 +189,14 @@ def field_lines(fields: list[tuple[bytes, bytes]]) -> Fields:
     return tuple([(name.decode("ascii"), text(value.rstrip(b" \t"))) for name, value in fields])
 
 
-def framing(method: str, version: str, response: Response) -> tuple[Response, Framing]:
+def response_framing(method: str, version: str, response: Response) -> tuple[Response, ResponseFraming]:
     """The framing of a response to `method`, and the response without a Content-Length that does not count.
 
     `version` is like "1.1". Raises UnreadableError. RFC 9112 section 6.3.
     """
     if version not in ("1.0", "1.1"):
         raise UnreadableError(f"HTTP/{version}")
-    lengths: list[str] = []
-    codings: list[str] = []
-    options: list[str] = []
-    for name, value in response.fields:
-        match name.lower():
-            case "content-length":
-                lengths.append(value)
-            case "transfer-encoding":
-                codings.append(value.lower())
-            case "connection":
-                options += members(value)
-    keep_alive = "close" not in options and (version == "1.1" or "keep-alive" in options)
+    lengths, codings, keep_alive = _connection_fields(version, response.fields)
     if codings:
         # Others than chunked were never asked for, and whoever reads the body could not know of them.
         if codings != ["chunked"]:
@@ -232,7 +210,25 @@ def framing(method: str, version: str, response: Response) -> tuple[Response, Fr
         # Some servers leave it to the application to say nothing after the head of such a response. What comes all the
         # same, a moment later, must find nobody: who asks next on that connection would take it for his answer.
         comes = method == "HEAD" or (response.status == 204 and (codings or lengths not in ([], ["0"])))
-        return response, Framing("head", keep_alive and not comes)
+        return response, ResponseFraming("head", keep_alive and not comes)
     if codings or lengths:
-        return response, Framing("marked", keep_alive)
-    return response, Framing("close", keep_alive=False)
+        return response, ResponseFraming("marked", keep_alive)
+    return response, ResponseFraming("close", keep_alive=False)
+
+
+def _connection_fields(version: str, fields: Fields) -> tuple[list[str], list[str], bool]:
+    """The values of Content-Length, those of Transfer-Encoding in lower case, and whether the connection may go on."""
+    lengths: list[str] = []
+    codings: list[str] = []
+    options: list[str] = []
+    for name, value in fields:
+        match name.lower():
+            case "content-length":
+                lengths.append(value)
+            case "transfer-encoding":
+                codings.append(value.lower())
+            case "connection":
+                options += members(value)
+    # RFC 9112 section 9.3
+    keep_alive = "close" not in options and (version == "1.1" or "keep-alive" in options)
+    return lengths, codings, keep_alive

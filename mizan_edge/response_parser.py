@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import httptools
 
-from mizan_edge.framing import Framing, UnreadableError, field_lines, framing, response_head
+from mizan_edge.framing import ResponseFraming, UnreadableError, field_lines, response_framing, response_head
 from mizan_edge.http import Fields, Response
 
 # Far more than any field that is read (64 KiB): what is longer must be seen to be too long.
@@ -32,7 +32,7 @@ class ResponseParser:
         on_body: Callable[[bytes], None],
     ) -> None:
         """`method` was asked with; `may_switch`: and for an upgrade. `on_head` gets the heads, the last is final."""
-        self.framing: Framing | None = None
+        self.framing: ResponseFraming | None = None
         self.trailers: Fields = ()
         self.is_whole = self.is_switched = self.in_head = self.surplus = False
         self._method = method
@@ -92,15 +92,15 @@ class ResponseParser:
         if self.is_whole:
             return
         head = response_head(self._parser.get_status_code(), self._reason, self._lines)
-        head, its_framing = framing(self._method, self._parser.get_http_version(), head)
+        head, framing = response_framing(self._method, self._parser.get_http_version(), head)
         if head.status == 101:
             if not (self._may_switch and self._parser.should_upgrade()):
                 raise UnreadableError("an upgrade that was not asked for")
             self.is_switched = True
         elif head.status >= 200:
-            self.framing = its_framing
+            self.framing = framing
             # llhttp does not know of HEAD, and takes for a body what comes next.
-            self.is_whole = its_framing.until == "head"
+            self.is_whole = framing.until == "head"
         self.in_head = False
         self._reason, self._lines = b"", []
         self._on_head(head)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mizan_edge.framing import Framing, UnreadableError, body_length, octets, request_head, text
+from mizan_edge.framing import ResponseFraming, UnreadableError, body_length, octets, request_head, text
 from mizan_edge.http import Fields, Request, Response
 from mizan_edge.response_parser import MAX_HEAD_BYTES, ResponseParser
 
@@ -24,7 +24,7 @@ class Read:
     trailers: Fields = ()
     whole: bool = False
     followed: bool = False
-    framing: Framing | None = None
+    framing: ResponseFraming | None = None
 
     def add_body(self, data: bytes) -> None:
         self.body += data
@@ -125,48 +125,48 @@ def test_malformed_chunks_and_trailers_are_refused(data: bytes):
             read(CHUNKED, *pieces)
 
 
-CLOSED = Framing("close", keep_alive=False)
+CLOSED = ResponseFraming("close", keep_alive=False)
 
 
 @pytest.mark.parametrize(
     ("method", "head", "expected"),
     [
-        ("GET", b"HTTP/1.1 200 X\r\nContent-Length: 2\r\n", Framing("marked", keep_alive=True)),
-        ("GET", b"HTTP/1.1 200 X\r\nContent-Length: 2 \r\n", Framing("marked", keep_alive=True)),
-        ("GET", b"HTTP/1.1 200 X\r\ntransfer-encoding: CHUNKED\r\n", Framing("marked", keep_alive=True)),
+        ("GET", b"HTTP/1.1 200 X\r\nContent-Length: 2\r\n", ResponseFraming("marked", keep_alive=True)),
+        ("GET", b"HTTP/1.1 200 X\r\nContent-Length: 2 \r\n", ResponseFraming("marked", keep_alive=True)),
+        ("GET", b"HTTP/1.1 200 X\r\ntransfer-encoding: CHUNKED\r\n", ResponseFraming("marked", keep_alive=True)),
         (
             "GET",
             b"HTTP/1.1 200 X\r\nContent-Length: 2\r\nConnection: x, Close\r\n",
-            Framing("marked", keep_alive=False),
+            ResponseFraming("marked", keep_alive=False),
         ),
         (
             "GET",
             b"HTTP/1.1 200 X\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n",
-            Framing("marked", keep_alive=False),
+            ResponseFraming("marked", keep_alive=False),
         ),
-        ("GET", b"HTTP/1.0 200 X\r\nContent-Length: 2\r\n", Framing("marked", keep_alive=False)),
-        ("GET", b"HTTP/1.0 200 X\r\nContent-Length: 2\r\nConnection: keep-alive\r\n", Framing("marked", True)),
+        ("GET", b"HTTP/1.0 200 X\r\nContent-Length: 2\r\n", ResponseFraming("marked", keep_alive=False)),
+        ("GET", b"HTTP/1.0 200 X\r\nContent-Length: 2\r\nConnection: keep-alive\r\n", ResponseFraming("marked", True)),
         (
             "GET",
             b"HTTP/1.0 200 X\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n",
-            Framing("marked", False),
+            ResponseFraming("marked", False),
         ),
         ("GET", b"HTTP/1.1 200 X\r\n", CLOSED),
         ("GET", b"HTTP/1.1 999 X\r\nConnection: keep-alive\r\n", CLOSED),
         ("GET", b"HTTP/1.0 200 X\r\nConnection: keep-alive\r\n", CLOSED),
-        ("HEAD", b"HTTP/1.1 200 X\r\nContent-Length: 2\r\n", Framing("head", keep_alive=False)),
-        ("HEAD", b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n", Framing("head", keep_alive=False)),
-        ("HEAD", b"HTTP/1.1 200 X\r\n", Framing("head", keep_alive=False)),
-        ("HEAD", b"HTTP/1.0 200 X\r\n", Framing("head", keep_alive=False)),
-        ("GET", b"HTTP/1.1 304 X\r\nContent-Length: 2\r\n", Framing("head", keep_alive=True)),
-        ("GET", b"HTTP/1.1 204 X\r\n", Framing("head", keep_alive=True)),
-        ("GET", b"HTTP/1.1 204 X\r\nContent-Length: 0\r\n", Framing("head", keep_alive=True)),
-        ("GET", b"HTTP/1.1 204 X\r\nContent-Length: 2\r\n", Framing("head", keep_alive=False)),
-        ("GET", b"HTTP/1.1 204 X\r\nTransfer-Encoding: chunked\r\n", Framing("head", keep_alive=False)),
-        ("POST", b"HTTP/1.1 205 X\r\nContent-Length: 0\r\n", Framing("marked", keep_alive=True)),
+        ("HEAD", b"HTTP/1.1 200 X\r\nContent-Length: 2\r\n", ResponseFraming("head", keep_alive=False)),
+        ("HEAD", b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n", ResponseFraming("head", keep_alive=False)),
+        ("HEAD", b"HTTP/1.1 200 X\r\n", ResponseFraming("head", keep_alive=False)),
+        ("HEAD", b"HTTP/1.0 200 X\r\n", ResponseFraming("head", keep_alive=False)),
+        ("GET", b"HTTP/1.1 304 X\r\nContent-Length: 2\r\n", ResponseFraming("head", keep_alive=True)),
+        ("GET", b"HTTP/1.1 204 X\r\n", ResponseFraming("head", keep_alive=True)),
+        ("GET", b"HTTP/1.1 204 X\r\nContent-Length: 0\r\n", ResponseFraming("head", keep_alive=True)),
+        ("GET", b"HTTP/1.1 204 X\r\nContent-Length: 2\r\n", ResponseFraming("head", keep_alive=False)),
+        ("GET", b"HTTP/1.1 204 X\r\nTransfer-Encoding: chunked\r\n", ResponseFraming("head", keep_alive=False)),
+        ("POST", b"HTTP/1.1 205 X\r\nContent-Length: 0\r\n", ResponseFraming("marked", keep_alive=True)),
     ],
 )
-def test_a_response_ends_where_rfc_9112_section_6_3_says(method: str, head: bytes, expected: Framing):
+def test_a_response_ends_where_rfc_9112_section_6_3_says(method: str, head: bytes, expected: ResponseFraming):
     result = read(head + b"\r\n", method=method)
     assert result.framing == expected
     assert result.whole == (expected.until == "head" or b"Content-Length: 0" in head)
