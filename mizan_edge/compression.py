@@ -19,7 +19,6 @@ owner says so (`CompressWhat`). Responses with a CSRF token are not stored, so t
 """
 
 import gzip
-import re
 from collections.abc import Callable, Container, Mapping
 from functools import lru_cache
 from typing import Literal
@@ -30,6 +29,7 @@ import zstandard
 from mizan_edge.cache_control import TARGETED
 from mizan_edge.http import Request, Response, members
 from mizan_edge.identity import Partition
+from mizan_edge.weighted import MAX_LIST, codings
 
 CompressWhat = Literal["nothing", "shared", "all"]
 """Whose responses are compressed: nobody's, those of `public` and anonymous partitions, everybody's."""
@@ -76,11 +76,6 @@ _SUFFIXES = ("+json", "+xml", "+yaml")
 _OF_THESE_BYTES = ("content-digest", "content-md5", "digest", "repr-digest", "signature", "signature-input")
 _CODED_OR_PART = ("content-encoding", "content-range")
 
-_WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
-_SAME = {"x-gzip": "gzip"}  # RFC 9110 section 8.4.1.3
-# Nobody's list of codings is longer; and the fields that are remembered stay small.
-_MAX_FIELD = 256
-
 
 def compressible(response: Response, body: bytes) -> bool:
     """Whether copies of a whole stored response may be made, and are likely to be worth it.
@@ -117,7 +112,7 @@ def choose(accept_encoding: str | None, available: Container[str]) -> str | None
     The field's absence allows every coding (RFC 9110 section 12.5.3); but who does not send it can mostly read none.
     Where the client refuses everything that there is, the identity disregards that (section 12.4.1).
     """
-    if accept_encoding is None or len(accept_encoding) > _MAX_FIELD:
+    if accept_encoding is None or len(accept_encoding) > MAX_LIST:
         return None
     return next((coding for coding in _wanted(accept_encoding) if coding in available), None)
 
@@ -166,13 +161,7 @@ def _forbids(directives: str | None) -> bool:
 @lru_cache(maxsize=1024)
 def _wanted(field: str) -> tuple[str, ...]:
     """The codings that an Accept-Encoding field prefers to the identity or wants as much, the most wanted first."""
-    qualities: dict[str, float] = {}
-    for member in members(field):
-        name, _, weight = (part.strip() for part in member.partition(";"))
-        name = _SAME.get(name, name)
-        match = _WEIGHT.fullmatch(weight or "q=1")
-        # In doubt the client refuses: the identity can be read by all.
-        qualities[name] = min(float(match[1]) if match else 0.0, qualities.get(name, 1.0))
-    wanted = {coding: qualities.get(coding, qualities.get("*", 0.0)) for coding in _ENCODERS}
-    least = qualities.get("identity", 0.0)
+    weights = codings(field)
+    wanted = {coding: weights.get(coding, weights.get("*", 0.0)) for coding in _ENCODERS}
+    least = weights.get("identity", 0.0)
     return tuple(sorted((c for c, q in wanted.items() if q > 0 and q >= least), key=lambda c: -wanted[c]))

@@ -4,21 +4,20 @@ Fields are normalised in two ways, and only the second may lose anything:
 
 `variant_of`  the text that selects a variant. Values share one where the field's definition says that they mean the
               same: space, case, the order of members with different weights. Members of one weight stay in their
-              order, which many applications take for an order of preference. Of a field that is not in `_WEIGHTED`
-              nothing is known, so every difference counts, that of `a,b` and `a, b` as well.
+              order, which many applications take for an order of preference. Of a field that is no list with
+              weights nothing is known, so every difference counts, that of `a,b` and `a, b` as well.
 `narrowed`    the request reduced to what can make a difference to this site. The origin must be asked with what is
               left, and with nothing else: then the response suits everybody whose request comes down to the same.
 
 What cannot be read stays as the client wrote it, and selects a variant of its own.
 """
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 
 from mizan_core.keys import variant_text
 from mizan_core.manifest import Context
+from mizan_edge import weighted
 from mizan_edge.entry import StoredResponse
 from mizan_edge.framing import octets
 from mizan_edge.http import CONDITIONALS, Fields, Request, Response, dropped, members, values
@@ -29,30 +28,6 @@ values of a field can push out the others of this resource, and no more."""
 
 CODINGS = ("zstd", "br", "gzip")
 """The content codings that are asked for; beside them there is `identity`."""
-
-# RFC 9110 sections 12.5.1 to 12.5.4. TE is a list with weights too, but of the connection: no origin gets it.
-_WEIGHTED = frozenset({"accept", "accept-charset", "accept-encoding", "accept-language"})
-_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_NAME = re.compile(f"{_WORD}(?:/{_WORD})?")
-_PARAMETER = re.compile(f"({_WORD})=({_WORD})")
-# RFC 9110 section 12.4.2
-_WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
-_SPACE = " \t"
-# Nobody's list is longer; and what is remembered stays small.
-_MAX_LIST = 512
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """A member of a list with weights: its name in lower case, and whatever else was said of it."""
-
-    name: str
-    parameters: tuple[str, ...]
-    weight: float
-
-    def __str__(self) -> str:
-        weight = () if self.weight == 1 else (f"q={self.weight:g}",)
-        return ";".join((self.name, *self.parameters, *weight))
 
 
 def variant_of(request: Request, names: tuple[str, ...]) -> str | None:
@@ -121,44 +96,23 @@ def _as_sent(request: Request, name: str) -> str | None:
 
 
 def _normalised(name: str, value: str | None) -> str | None:
-    if value is None or name not in _WEIGHTED:
+    if value is None or name not in weighted.FIELDS:
         return value
-    read = _weighted(value)
+    read = _readable(value)
     return value if read is None else ", ".join(map(str, read))
 
 
-def _weighted(value: str) -> Sequence[_Member] | None:
-    """The members of a list with weights, the heaviest first and otherwise in their order; None where they cannot be
-    read."""
-    return _parsed(value) if len(value) <= _MAX_LIST else None
-
-
-@lru_cache(maxsize=1024)
-def _parsed(value: str) -> Sequence[_Member] | None:
-    found = []
-    for text in value.split(","):
-        if not text.strip(_SPACE):
-            continue
-        name, *others = (part.strip(_SPACE) for part in text.split(";"))
-        parameters = [_PARAMETER.fullmatch(part) for part in others]
-        if not _NAME.fullmatch(name) or None in parameters:
-            return None
-        pairs = [(match[1].lower(), match[2]) for match in parameters if match]
-        weights = [text for key, text in pairs if key == "q"] or ["1"]
-        if len(weights) > 1 or not _WEIGHT.fullmatch(weights[0]):
-            return None
-        rest = tuple(f"{key}={text}" for key, text in pairs if key != "q")
-        found.append(_Member(name.lower(), rest, float(weights[0])))
-    return tuple(sorted(found, key=lambda member: -member.weight))
+def _readable(value: str) -> Sequence[weighted.Member] | None:
+    """The members of a list with weights; None where one of them cannot be read."""
+    read = weighted.members(value)
+    return None if any(member.weight is None for member in read) else read
 
 
 def _codings(value: str) -> str:
     # RFC 9110 section 12.5.3
-    read = _weighted(value)
-    if read is None:
+    if _readable(value) is None:
         return value
-    # Of a coding that is named twice the lesser weight counts, since that may be a refusal.
-    weights = {member.name: member.weight for member in read}
+    weights = weighted.codings(value)
     others = weights.get("*")
     taken = [coding for coding in CODINGS if weights.get(coding, others or 0) > 0]
     plain = weights.get("identity", 1 if others is None else others) > 0
@@ -169,7 +123,7 @@ def _codings(value: str) -> str:
 
 def _lookup(value: str, languages: Sequence[str]) -> str | None:
     """The language of the site that RFC 4647 section 3.4 gives for a list of ranges; None for none of them."""
-    read = _weighted(value)
+    read = _readable(value)
     if read is None:
         return value
     refused = {member.name for member in read if member.weight == 0}
