@@ -23,7 +23,7 @@ from mizan_edge.arriving import BUFFER_BYTES, Arriving
 from mizan_edge.body import Body
 from mizan_edge.errors import OriginError, RefusedError
 from mizan_edge.forwarding import Peer
-from mizan_edge.framing import delimited, last_chunk, response_bytes
+from mizan_edge.framing import chunk, delimited, last_chunk, response_bytes
 from mizan_edge.http import Request, Response, dated
 from mizan_edge.limits import Limits
 from mizan_edge.origin import Informational, Tunnel
@@ -374,13 +374,13 @@ class ClientConnection(asyncio.Protocol):
         """Writes a body as it comes; whether it came whole."""
         left = length
         try:
-            async for chunk in body:
+            async for data in body:
                 if left is not None:
-                    left -= len(chunk)
+                    left -= len(data)
                     if left < 0:
                         break
-                if chunk:
-                    await self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+                if data:
+                    await self._write(chunk(data) if chunked else data)
         except OriginError as error:
             if self._transport.is_closing():
                 raise ConnectionResetError("the client has left") from error

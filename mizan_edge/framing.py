@@ -156,6 +156,11 @@ def delimited(
     return response, ends
 
 
+def chunk(data: bytes) -> bytes:
+    """Some bytes of a chunked body; at least one, since an empty chunk is the last. RFC 9112 section 7.1."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 def last_chunk(trailers: Fields) -> bytes:
     """The end of a chunked body, with the trailer fields that a recipient may merge into the head.
 

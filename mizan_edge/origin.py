@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from mizan_edge.body import Body
 from mizan_edge.errors import OriginError
-from mizan_edge.framing import body_length, request_head
+from mizan_edge.framing import body_length, chunk, last_chunk, request_head
 from mizan_edge.http import SAFE_METHODS, Fields, Request, Response, members
 from mizan_edge.origin_connection import Connection, Incoming, UnansweredError
 from mizan_edge.tasks import Tasks
@@ -264,14 +264,14 @@ class Origin:
                 await go_on.wait()
         left = length
         try:
-            async for chunk in _slices(body) if isinstance(body, bytes) else body:
+            async for data in _slices(body) if isinstance(body, bytes) else body:
                 if left is not None:
-                    left -= len(chunk)
+                    left -= len(data)
                     if left < 0:
                         raise ValueError("a body longer than its Content-Length")
-                    connection.write(chunk)
-                elif chunk:
-                    connection.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                    connection.write(data)
+                elif data:
+                    connection.write(chunk(data))
                 await self._drain(connection, incoming)
             if left:
                 raise ValueError("a body shorter than its Content-Length")
@@ -280,7 +280,7 @@ class Origin:
             incoming.fail(OriginError(400, "The request's body broke off."))
             return
         if left is None:
-            connection.write(b"0\r\n\r\n")
+            connection.write(last_chunk(()))
         connection.is_sending = False
 
     async def _drain(self, connection: Connection, incoming: Incoming) -> None:
