@@ -8,15 +8,15 @@ refused.
 import re
 
 from mizan_edge.errors import RefusedError
+from mizan_edge.http import TOKEN
 
 _MAX_LINE_BYTES = 4096
 _MAX_TRAILER_BYTES = 64 << 10
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 _SIZE = re.compile(
-    rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?)*" % (_TOKEN, _TOKEN, _QUOTED),
+    rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?)*" % (TOKEN, TOKEN, _QUOTED),
 )
-_TRAILER = re.compile(rb"%b:[\t -~\x80-\xff]*" % _TOKEN)
+_TRAILER = re.compile(rb"%b:[\t -~\x80-\xff]*" % TOKEN)
 
 
 class Chunks:

@@ -14,6 +14,7 @@ from mizan_edge.errors import RefusedError
 from mizan_edge.http import (
     HOP_BY_HOP,
     SAFE_METHODS,
+    TOKEN,
     Fields,
     Request,
     Response,
@@ -24,9 +25,8 @@ from mizan_edge.http import (
     values,
 )
 
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_HEAD = re.compile(
-    rb"%b [!-~]+ HTTP/1\.1\r\n(?:%b: [\t -~\x80-\xff]*\r\n)*\r\n" % (_TOKEN, _TOKEN),
+    rb"%b [!-~]+ HTTP/1\.1\r\n(?:%b: [\t -~\x80-\xff]*\r\n)*\r\n" % (TOKEN, TOKEN),
 )
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _OURS = ("content-length", "transfer-encoding")

@@ -10,6 +10,9 @@ from typing import Self
 Fields = tuple[tuple[str, str], ...]
 """Field lines in the order in which they came, names as they were spelled."""
 
+TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+"""The pattern of a token, such as a method or the name of a field. RFC 9110 section 5.6.2."""
+
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 # RFC 9110 section 7.6.1. `Connection` names further ones.

@@ -14,11 +14,11 @@ import httptools
 from mizan_edge.chunked import Chunks
 from mizan_edge.errors import RefusedError
 from mizan_edge.framing import RequestFraming, field_lines, request_framing
-from mizan_edge.http import Fields, Request, dropped, is_host, members, normal_host, values
+from mizan_edge.http import TOKEN, Fields, Request, dropped, is_host, members, normal_host, values
 from mizan_edge.limits import Limits
 
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/1\.([01])\r\n")
-_OTHER_VERSION = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+( HTTP/[0-9](\.[0-9])?)?\r\n")
+_REQUEST_LINE = re.compile(rb"(%b) ([!-~]+) HTTP/1\.([01])\r\n" % TOKEN)
+_OTHER_VERSION = re.compile(rb"%b [!-~]+( HTTP/[0-9](\.[0-9])?)?\r\n" % TOKEN)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _ABSOLUTE = re.compile(r"https?://([^/?#@]+)([/?#].*|)", re.IGNORECASE | re.DOTALL)
 

@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from mizan_edge.http import TOKEN
+
 FIELDS = frozenset({"accept", "accept-charset", "accept-encoding", "accept-language"})
 """The fields that are such lists. TE is one too, but of the connection: no origin gets it."""
 
 MAX_LIST = 512
 """How many characters of a list are read: nobody's is longer, and what is remembered of them stays small."""
 
-_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_WORD = TOKEN.decode()
 _NAME = re.compile(f"{_WORD}(?:/{_WORD})?")
 _PARAMETER = re.compile(f"({_WORD})=({_WORD})")
 # RFC 9110 section 12.4.2
