@@ -11,8 +11,6 @@ origin is brought to its end.
 
 import asyncio
 import logging
-import socket
-import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -29,6 +27,7 @@ from mizan_edge.limits import Limits
 from mizan_edge.origin import Informational, Tunnel
 from mizan_edge.request_parser import RequestHead, RequestParser
 from mizan_edge.tasks import Tasks
+from mizan_edge.writing import ONE_WRITE_BYTES, Writing
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +40,6 @@ _UNWANTED_BYTES = 256 << 10
 _LINGER_S = 2.0
 # For how long the origin may go on in a tunnel that the client has ended.
 _TUNNEL_LINGER_S = 1.0
-# Head and body leave in one write up to this size, and no write is larger. What a write leaves unsent below TLS can be
-# seen by nobody: a client that takes nothing would pass for one that is idle, and have its whole answer in memory.
-_ONE_WRITE_BYTES = 64 << 10
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -53,8 +49,8 @@ class ClientConnection(asyncio.Protocol):
     # mutable state: the request that is being answered (`_head`), its `_body` while somebody may read it, its `_answer`
     while that is written; whether a 100 `_is_awaited` by the client; why the bytes cannot be read on (`_broken`);
     whether the client has said all (`_eof`), the connection is `_closing`, or the listener `_stopping`; whether reading
-    is `_paused`, and when it can be written to again (`_writable`); since when what is due from the client has stood
-    still (`_since`), and since when `_unsent` bytes have (`_unsent_since`); the bytes that nobody wanted (`_unwanted`).
+    is `_paused`; since when what is due from the client has stood still (`_since`); the bytes that nobody wanted
+    (`_unwanted`).
     """
 
     __slots__ = (
@@ -77,10 +73,8 @@ class ClientConnection(asyncio.Protocol):
         "_stopping",
         "_tasks",
         "_transport",
-        "_unsent",
-        "_unsent_since",
         "_unwanted",
-        "_writable",
+        "_writing",
         "is_tunnel",
         "peer",
     )
@@ -105,6 +99,7 @@ class ClientConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = RequestParser(scheme, limits)
         self._transport: asyncio.Transport
+        self._writing: Writing
         self.peer: Peer
         self.is_tunnel = False
         self._head: RequestHead | None = None
@@ -113,20 +108,17 @@ class ClientConnection(asyncio.Protocol):
         self._is_awaited = False
         self._broken: RefusedError | None = None
         self._eof = self._closing = self._stopping = self._paused = False
-        self._writable: asyncio.Future[None] | None = None
-        self._since = self._unsent_since = self._loop.time()
-        self._unsent = self._unwanted = 0
+        self._since = self._loop.time()
+        self._unwanted = 0
 
     # For the listener.
 
     def check(self, now_s: float) -> None:
         """Ends what has stood still for too long. `now_s` is the event loop's time."""
         limits, quiet_s = self._limits, now_s - self._since
-        if (unsent := self._transport.get_write_buffer_size()) != self._unsent:
-            self._unsent, self._unsent_since = unsent, now_s
-        if unsent:
+        if (unsent_s := self._writing.stands_still_s(now_s)) is not None:
             # Whatever else is due: the client has not got all that it waits for.
-            if now_s - self._unsent_since > limits.write_s:
+            if unsent_s > limits.write_s:
                 self.abort()
         elif self._closing:
             # Over TLS only the event loop knows what is unsent, and ends it in its own time.
@@ -162,8 +154,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        # Under TLS, eight times as much would wait.
-        self._transport.set_write_buffer_limits(_ONE_WRITE_BYTES)
+        self._writing = Writing(self._transport)
         name = transport.get_extra_info("peername")
         self.peer = Peer(name[0] if isinstance(name, tuple) else "", self._scheme)
         if not self._made(self):
@@ -203,16 +194,14 @@ class ClientConnection(asyncio.Protocol):
             self._body.end(RefusedError(400, "The client has left."))
         if self._answer is not None:
             self._answer.close()
-        self.resume_writing()
+        self._writing.resume()
         self._lost(self)
 
     def pause_writing(self) -> None:
-        self._writable = self._loop.create_future()
+        self._writing.pause()
 
     def resume_writing(self) -> None:
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-        self._writable = None
+        self._writing.resume()
 
     # Reading.
 
@@ -325,7 +314,7 @@ class ClientConnection(asyncio.Protocol):
             self.abort()
         except Exception:
             log.exception("an answer broke off: %s %s", head.request.method, head.request.target.partition("?")[0])
-            self._reset()
+            self._writing.reset()
         finally:
             self._head = self._answer = None
             self._end(may_follow)
@@ -345,29 +334,32 @@ class ClientConnection(asyncio.Protocol):
         if answer.tunnel is not None:
             await self._switch(answer.response, answer.tunnel)
             return False
-        body = answer.body
+        writing, body = self._writing, answer.body
         size = len(body) if isinstance(body, bytes) else None
         response = dated(answer.response, time.time())
         response, ends = delimited(head.request.method, head.version, response, size, keep_alive=self._may_follow(head))
         start = response_bytes(response)
         if ends == "head":
-            self._put(start)
+            writing.put(start)
         elif not isinstance(body, bytes):
-            self._put(start)
+            writing.put(start)
             length = int(response.get("content-length") or 0) if ends == "length" else None
             if not await self._stream(body, length, chunked=ends == "chunked"):
                 if ends == "close":
-                    self._reset()
-                self.abort()
+                    # The client would take the end of the connection for that of the body. Elsewhere it knows better:
+                    # a length is not reached, or the last chunk is missing.
+                    writing.reset()
+                else:
+                    self.abort()
                 return False
             if ends == "chunked":
-                self._put(last_chunk(answer.trailers()))
-        elif len(body) <= _ONE_WRITE_BYTES:
-            self._put(start + body)
+                writing.put(last_chunk(answer.trailers()))
+        elif len(body) <= ONE_WRITE_BYTES:
+            writing.put(start + body)
         else:
-            self._put(start)
-            await self._write(body)
-        await self._drain()
+            writing.put(start)
+            await writing.write(body)
+        await writing.drain()
         return ends != "close" and self._may_follow(head)
 
     async def _stream(self, body: AsyncIterator[bytes], length: int | None, *, chunked: bool) -> bool:
@@ -380,7 +372,7 @@ class ClientConnection(asyncio.Protocol):
                     if left < 0:
                         break
                 if data:
-                    await self._write(chunk(data) if chunked else data)
+                    await self._writing.write(chunk(data) if chunked else data)
         except OriginError as error:
             if self._transport.is_closing():
                 raise ConnectionResetError("the client has left") from error
@@ -389,12 +381,6 @@ class ClientConnection(asyncio.Protocol):
         if left:
             log.error("a response was not as long as it said: %d bytes", length)
         return not left
-
-    def _reset(self) -> None:
-        """Ends it in a way that no client takes for the end of a body. RFC 9112 section 8."""
-        if (sock := self._transport.get_extra_info("socket")) is not None and not self._transport.is_closing():
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.abort()
 
     def _may_follow(self, head: RequestHead) -> bool:
         """Whether another request may follow on this connection, as far as is known now."""
@@ -408,23 +394,6 @@ class ClientConnection(asyncio.Protocol):
             and self._unwanted + (left or 0) <= _UNWANTED_BYTES
         )
 
-    def _put(self, data: bytes) -> None:
-        if self._transport.is_closing():
-            raise ConnectionResetError("the client has left")
-        self._transport.write(data)
-
-    async def _write(self, data: bytes) -> None:
-        for start in range(0, len(data), _ONE_WRITE_BYTES):
-            self._put(data[start : start + _ONE_WRITE_BYTES])
-            await self._drain()
-
-    async def _drain(self) -> None:
-        """Waits until most of what was written is out."""
-        if self._writable is not None:
-            await self._writable
-            if self._transport.is_closing():
-                raise ConnectionResetError("the client has left")
-
     # Other protocols.
 
     async def _switch(self, response: Response, tunnel: Tunnel) -> None:
@@ -433,7 +402,7 @@ class ClientConnection(asyncio.Protocol):
             # What is left of the request would be taken for the other protocol.
             self.abort()
             return
-        self._put(response_bytes(response))
+        self._writing.put(response_bytes(response))
         self.is_tunnel = True
         self._parser.switch()
         self._body = said = Arriving(wanted=self._wanted, taken=self._resume)
@@ -443,8 +412,8 @@ class ClientConnection(asyncio.Protocol):
         up = self._tasks.start(self._say(said, tunnel), "tunnel")
         try:
             async for data in tunnel.chunks():
-                self._put(data)
-                await self._drain()
+                self._writing.put(data)
+                await self._writing.drain()
         except OriginError as error:
             log.debug("a tunnel broke off: %s", error)
         finally:
