@@ -8,18 +8,29 @@ from django.core.checks import CheckMessage, Error, Warning
 
 from mizan.conf import conf
 from mizan.declared import declared
-from mizan_core.registry import RegistryError
+from mizan_core.merging import slot
+from mizan_core.registry import RegistryError, default, target_context
 
 MIDDLEWARE = "mizan.middleware.MizanMiddleware"
 
 
 def check_declarations(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """mizan.E001: what no manifest could say."""
+    """mizan.E001: what no manifest could say. mizan.W002: a `merge=` that only purges."""
     try:
-        declared()
+        contexts = declared().contexts
     except RegistryError as error:
         return [Error(str(error), id="mizan.E001")]
-    return []
+    return [
+        Warning(
+            f"the result of {spec.name!r} is merged nowhere in the context {target_context(target)!r}, which is purged",
+            hint="Name in merge= a function without route= that returns the same type for arguments of the mutation's, "
+            "or take affects=.",
+            id="mizan.W002",
+        )
+        for spec in default
+        for target in spec.merge
+        if (found := slot(spec, target, contexts)) is None or not found.signature.names <= spec.signature.names
+    ]
 
 
 def check_middleware(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:

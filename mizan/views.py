@@ -1,7 +1,7 @@
 """The three endpoints: GET ctx/<context>/, POST call/, GET session/."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -19,7 +19,9 @@ from mizan.identity import mint, partition, refresh_cookie, session_user, sign_i
 from mizan.output import json_bytes
 from mizan.recording import Recording
 from mizan.transactions import atomic_requests, non_atomic
+from mizan_core.merging import Place, places
 from mizan_core.registry import FunctionSpec, default
+from mizan_core.scopes import Scope
 from mizan_core.scoping import depends
 
 View = Callable[..., HttpResponseBase]
@@ -115,11 +117,14 @@ def _mutate(request: HttpRequest, spec: FunctionSpec, raw: Mapping[str, object])
     allow(request, spec)
     arguments = spec.signature.bind(raw)
     scopes = changed(request, spec, arguments)
+    here = declared()
+    # Copied before the function can change a list that it was given.
+    merged = [_entry(place) for place in places(spec, arguments, here.contexts, here.coverage)]
     raised = False
     try:
         with atomic_requests():
             result = run(spec, request, arguments)
-            body = json_bytes({"result": result, "invalidate": [str(scope) for scope in scopes]})
+            body = json_bytes(_outcome(result, scopes, merged))
         response = HttpResponse(body, content_type="application/json")
         response.headers["Cache-Control"] = "private, no-cache"
     except Exception as error:
@@ -127,6 +132,24 @@ def _mutate(request: HttpRequest, spec: FunctionSpec, raw: Mapping[str, object])
         response = response_for(request, error)
     settle(response, scopes, raised=raised)
     return response
+
+
+def _outcome(result: object, scopes: Iterable[Scope], merged: Sequence[dict[str, object]]) -> dict[str, object]:
+    outcome: dict[str, object] = {"result": result, "invalidate": [str(scope) for scope in scopes]}
+    if merged:
+        # As JSON already: an iterator would be empty the second time.
+        outcome["result"] = value = _as_json(result)
+        outcome["merge"] = [entry | {"value": value} for entry in merged]
+    return outcome
+
+
+def _entry(place: Place) -> dict[str, object]:
+    entry: dict[str, object] = {"context": place.context, "slot": place.slot}
+    return entry | {"params": _as_json(place.params)} if place.params else entry
+
+
+def _as_json(value: object) -> object:
+    return json.loads(json_bytes(value))
 
 
 def _read(request: HttpRequest, spec: FunctionSpec, context: str, raw: Mapping[str, object]) -> HttpResponseBase:

@@ -82,7 +82,7 @@ class FunctionSpec:
     @property
     def targets(self) -> tuple[str, ...]:
         """The contexts that it changes, merge targets among them, each once."""
-        return tuple(dict.fromkeys(_target_context(target) for target in (*self.affects, *self.merge)))
+        return tuple(dict.fromkeys(target_context(target) for target in (*self.affects, *self.merge)))
 
     @property
     def call_cached(self) -> bool:
@@ -229,7 +229,8 @@ def _targets(value: object) -> tuple[Target, ...]:
     return items
 
 
-def _target_context(target: Target) -> str:
+def target_context(target: Target) -> str:
+    """The context that a target names, or belongs to."""
     if isinstance(target, str):
         return target
     spec = spec_of(target)

@@ -54,14 +54,19 @@ def invalidated(
     scopes = []
     for context in spec.targets:
         reached = contexts.get(context, NOWHERE)
-        texts = {
-            name: text
-            for name in sorted(frozenset(arguments) & frozenset(reached.types))
-            if (text := _narrowing(arguments[name], reached.types[name])) is not None
-        }
+        texts = narrowing(arguments, reached.types)
         for names in reached.covering(texts):
             scopes.append(Scope(context, tuple((name, texts[name]) for name in sorted(names))))
     return widest(scopes)
+
+
+def narrowing(arguments: Mapping[str, object], types: Mapping[str, ParamType | None]) -> dict[str, str]:
+    """The (validated) arguments that bear the name of a parameter and a value that it could have, as texts."""
+    return {
+        name: text
+        for name in sorted(frozenset(arguments) & frozenset(types))
+        if (text := _narrowing(arguments[name], types[name])) is not None
+    }
 
 
 def _narrowing(value: object, type_: ParamType | None) -> str | None:

@@ -3,7 +3,7 @@
 import datetime as dt
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,6 +144,56 @@ def prefs_detail(request: HttpRequest, user_id: int, locale: str = "en") -> str:
 
 @client(affects="prefs")
 def set_pref(request: HttpRequest, user_id: int, locale: str) -> None: ...
+
+
+# --- account: mutations whose result is what a read returns
+
+
+@client(context="account")
+def account(request: HttpRequest, user_id: int) -> Profile:
+    return Profile(user_id=user_id, name=User.objects.get(pk=user_id).first_name)
+
+
+@client(context="account")
+def account_page(request: HttpRequest, user_id: int, page: int = 1) -> Iterator[int]:
+    return iter([user_id, page])
+
+
+@client(context="account", route="/account/<int:user_id>/")
+def account_view(request: HttpRequest, user_id: int) -> HttpResponse:
+    return HttpResponse("account")
+
+
+@client(context="labels")
+def labels(request: HttpRequest, label: list[str]) -> list[str]:
+    return sorted(label)
+
+
+@client(merge="labels")
+def relabel(request: HttpRequest, label: list[str]) -> list[str]:
+    label.sort()
+    return label
+
+
+@client(context="motto")
+def motto(request: HttpRequest) -> str:
+    return "onwards"
+
+
+@client(merge=["account", account])
+def rename_account(request: HttpRequest, user_id: int | None = None, name: str = "") -> Profile:
+    User.objects.filter(pk=user_id).update(first_name=name)
+    return Profile(user_id=user_id or 0, name=name)
+
+
+@client(merge=account_page)
+def turn_page(request: HttpRequest, user_id: int, page: int | None = None) -> Iterator[int]:
+    return iter([user_id, page or 1])
+
+
+@client(affects="user", merge=["motto", "prefs"])
+def set_motto(request: HttpRequest, text: str) -> str:
+    return text
 
 
 # --- who may
