@@ -27,6 +27,7 @@ from mizan_edge.limits import Limits
 from mizan_edge.origin import Informational, Tunnel
 from mizan_edge.request_parser import RequestHead, RequestParser
 from mizan_edge.tasks import Tasks
+from mizan_edge.tunnel import copy_both_ways
 from mizan_edge.writing import ONE_WRITE_BYTES, Writing
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,6 @@ Respond = Callable[[Request, Body, Peer, Informational | None], Awaitable[Answer
 _UNWANTED_BYTES = 256 << 10
 # RFC 9112 section 9.6: for how long the client may take to see that the connection ends, before it is cut.
 _LINGER_S = 2.0
-# For how long the origin may go on in a tunnel that the client has ended.
-_TUNNEL_LINGER_S = 1.0
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -397,7 +396,7 @@ class ClientConnection(asyncio.Protocol):
     # Other protocols.
 
     async def _switch(self, response: Response, tunnel: Tunnel) -> None:
-        """Copies both ways, until the origin has ended, or the client has and the origin had some time to."""
+        """From here on the connection is the origin's and the client's, until one of them ends it."""
         if not self._parser.is_whole:
             # What is left of the request would be taken for the other protocol.
             self.abort()
@@ -409,26 +408,7 @@ class ClientConnection(asyncio.Protocol):
         self._take()
         if self._eof:
             self._end_body()
-        up = self._tasks.start(self._say(said, tunnel), "tunnel")
-        try:
-            async for data in tunnel.chunks():
-                self._writing.put(data)
-                await self._writing.drain()
-        except OriginError as error:
-            log.debug("a tunnel broke off: %s", error)
-        finally:
-            up.cancel()
-            tunnel.close()
-
-    async def _say(self, said: Arriving, tunnel: Tunnel) -> None:
-        try:
-            async for data in said:
-                tunnel.write(data)
-                await tunnel.drain()
-            await asyncio.sleep(_TUNNEL_LINGER_S)
-        except (OriginError, RefusedError) as error:
-            log.debug("a tunnel broke off: %s", error)
-        tunnel.close()
+        await copy_both_ways(said, tunnel, self._writing, self._tasks)
 
     # Ending.
 
