@@ -44,6 +44,9 @@ _ENCODERS: Mapping[str, Callable[[bytes], bytes]] = {
 }
 """The codings in order of preference among those that a client wants equally: the smallest first."""
 
+CODINGS = tuple(_ENCODERS)
+"""The content codings that are made here, and asked for; beside them there is `identity`."""
+
 # Below, a response fits into the first packet either way. Above, one would keep a thread busy for too long.
 _MIN_BYTES = 1024
 _MAX_BYTES = 4 << 20
@@ -162,6 +165,6 @@ def _forbids(directives: str | None) -> bool:
 def _wanted(field: str) -> tuple[str, ...]:
     """The codings that an Accept-Encoding field prefers to the identity or wants as much, the most wanted first."""
     weights = codings(field)
-    wanted = {coding: weights.get(coding, weights.get("*", 0.0)) for coding in _ENCODERS}
+    wanted = {coding: weights.get(coding, weights.get("*", 0.0)) for coding in CODINGS}
     least = weights.get("identity", 0.0)
     return tuple(sorted((c for c, q in wanted.items() if q > 0 and q >= least), key=lambda c: -wanted[c]))

@@ -18,6 +18,7 @@ from dataclasses import replace
 from mizan_core.keys import variant_text
 from mizan_core.manifest import Context
 from mizan_edge import weighted
+from mizan_edge.compression import CODINGS
 from mizan_edge.entry import StoredResponse
 from mizan_edge.framing import octets
 from mizan_edge.http import CONDITIONALS, Fields, Request, Response, dropped, members, values
@@ -25,9 +26,6 @@ from mizan_edge.http import CONDITIONALS, Fields, Request, Response, dropped, me
 MAX_VARIANTS = 64
 """How many variants of one resource are kept, for each partition and host; the oldest go first. Whoever sends ever new
 values of a field can push out the others of this resource, and no more."""
-
-CODINGS = ("zstd", "br", "gzip")
-"""The content codings that are asked for; beside them there is `identity`."""
 
 
 def variant_of(request: Request, names: tuple[str, ...]) -> str | None:
