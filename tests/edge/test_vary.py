@@ -120,6 +120,8 @@ def asked_for(name: str, *lines: str, languages: tuple[str, ...] = ()) -> str | 
     [
         ("gzip, deflate, br, zstd", "br, zstd, gzip"),
         ("br;q=0.1, GZIP", "br, gzip"),
+        ("x-gzip, deflate", "gzip"),
+        ("x-gzip;q=0, gzip", "identity"),
         ("deflate", "identity"),
         ("", "identity"),
         ("identity", "identity"),
