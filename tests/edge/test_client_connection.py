@@ -7,6 +7,7 @@ import socket
 import struct
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
@@ -550,6 +551,27 @@ async def test_a_tunnel_that_nobody_reads_fills_no_memory():
         with pytest.raises(TimeoutError):  # for nobody reads
             await asyncio.wait_for(pour(writer, b"x" * MIB), 0.7)
     assert 0 < sent < 32 * MIB
+
+
+async def test_an_upgrade_whose_body_has_not_come_is_no_tunnel():
+    """What is left of the body would be said to the origin as the other protocol."""
+    heard = asyncio.Event()
+    ended: list[bytes] = []
+
+    async def talk(reader: StreamReader, writer: StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(SWITCHED)
+        ended.append(await reader.read())
+        heard.set()
+
+    async with talking(talk) as address, listening(address) as running:
+        async with connection(running.address) as (reader, writer):
+            writer.write(UPGRADE.replace(b"\r\n\r\n", b"\r\nContent-Length: 10\r\n\r\nfirst"))
+            with suppress(ConnectionResetError):
+                assert await asyncio.wait_for(reader.read(), 5) == b""
+            writer.write(b" last")
+        await asyncio.wait_for(heard.wait(), 5)
+    assert ended[0] in (b"", b"first")
 
 
 async def test_an_upgrade_that_the_origin_declines_is_answered_like_any_request():

@@ -121,6 +121,33 @@ async def test_variants_are_flights_of_their_own(edge: RunningEdge, origin: Orig
     assert origin.hits == 3
 
 
+async def test_who_waited_for_another_variant_than_his_own_leads_all_who_want_that(
+    make_edge: EdgeFactory, origin: Origin, redis_url: str, namespace: str
+):
+    one, other = await make_edge(), await make_edge()
+    gates = {"de": asyncio.Event(), "en": asyncio.Event()}
+
+    async def script(asked: Asked) -> Says:
+        if asked.target == VIEW:
+            await gates[asked.get("Accept-Language") or ""].wait()
+        return Says("page", headers=[("Vary", "Accept-Language")])
+
+    origin.script = script
+    fetched = start(one.get(VIEW, {"Accept-Language": "de"}))
+    await until(lambda: origin.hits == 1)
+    crowd = [start(other.get(VIEW, {"Accept-Language": "en"})) for _ in range(10)]
+    await until(lambda: somebody_waits(redis_url, namespace))
+    gates["de"].set()
+    await fetched
+    await until(lambda: origin.hits == 2)
+    # Each of the crowd goes the same way, and began before this.
+    await other.get("/profile/6/")
+    gates["en"].set()
+    await asyncio.gather(*crowd)
+    asked = [(asked.target, asked.get("Accept-Language")) for asked in origin.asked]
+    assert asked == [(VIEW, "de"), (VIEW, "en"), ("/profile/6/", None)]
+
+
 async def test_a_leader_whose_client_has_gone_fetches_for_the_others(edge: RunningEdge, origin: Origin):
     slow = Slow(Says("one"))
     origin.script = slow

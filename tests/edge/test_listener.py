@@ -6,7 +6,7 @@ import ssl
 import time
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +179,27 @@ async def test_clients_of_a_unix_socket_have_no_address(tmp_path: Path):
             writer.write(GET)
             assert (await asyncio.wait_for(read_head(reader), 5)).startswith(b"HTTP/1.1 200 OK")
             stack.callback(writer.close)
+
+
+async def test_beyond_those_that_are_told_so_connections_are_cut():
+    async def opened() -> tuple[StreamReader, StreamWriter]:
+        host, _, port = running.address.rpartition(":")
+        return await asyncio.open_connection(host, int(port))
+
+    async def until_end(reader: StreamReader) -> bytes:
+        with suppress(ConnectionResetError):
+            return await asyncio.wait_for(reader.read(), 5)
+        return b""
+
+    async with talking(one_answer) as address, listening(address, max_connections=1) as running:
+        clients = [await opened() for _ in range(258)]
+        try:
+            (served, writer), *turned_away, (cut, _) = clients
+            assert await until_end(cut) == b""
+            for reader, _ in turned_away:
+                assert (await until_end(reader)).startswith(b"HTTP/1.1 503 ")
+            writer.write(GET)
+            assert (await read_head(served)).startswith(b"HTTP/1.1 200 ")
+        finally:
+            for _, writer in clients:
+                writer.transport.abort()

@@ -212,6 +212,47 @@ async def test_a_part_of_what_is_stale_has_the_whole_refreshed(
     assert origin.hits == 2
 
 
+async def test_each_variant_is_refreshed_by_itself(edge: RunningEdge, origin: Origin):
+    stale = [("Cache-Control", "max-age=1, stale-while-revalidate=60"), AGED, ("Vary", "Accept-Language")]
+    origin.script = lambda asked: Says("old", headers=stale)
+    for language in "de", "en":
+        await edge.get(VIEW, {"Accept-Language": language})
+    go_on = asyncio.Event()
+
+    async def slow(asked: Asked) -> Says:
+        await go_on.wait()
+        return Says("new", headers=stale)
+
+    origin.script = slow
+    try:
+        for language in "de", "en":
+            assert (await edge.get(VIEW, {"Accept-Language": language})).hit
+        # Both at once: no answer has come yet.
+        await until(lambda: origin.hits == 4)
+    finally:
+        go_on.set()
+    assert {asked.get("Accept-Language") for asked in origin.asked[2:]} == {"de", "en"}
+
+
+async def test_what_another_edge_has_refreshed_is_taken_from_there(make_edge: EdgeFactory, origin: Origin):
+    one, other = await make_edge(), await make_edge()
+    origin.script = lambda asked: Says("old", headers=[("Cache-Control", "max-age=1, stale-while-revalidate=60"), AGED])
+    await one.get(VIEW)
+    # Puts it into the other one's memory as well, and has nothing refreshed.
+    assert (await other.get(VIEW, {"Cache-Control": "max-stale, only-if-cached"})).body == b"old"
+    origin.script = lambda asked: Says("new", headers=[FRESH])
+    assert (await one.get(VIEW)).body == b"old"
+    async with asyncio.timeout(5):
+        while (await one.get(VIEW)).body != b"new":
+            pass
+        assert (await other.get(VIEW)).body == b"old"
+        while (await other.get(VIEW)).body != b"new":
+            pass
+    # It would have asked the origin before this.
+    await other.get("/catalog/coats/")
+    assert [asked.target for asked in origin.asked] == [VIEW, VIEW, "/catalog/coats/"]
+
+
 async def test_what_was_purged_does_not_answer_while_it_is_refreshed(make_edge: EdgeFactory, origin: Origin):
     contexts = {"catalog": {**MANIFEST["contexts"]["catalog"], "ttl": 1, "swr": 60}}
     edge = await make_edge({"contexts": contexts})

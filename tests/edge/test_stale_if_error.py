@@ -108,3 +108,21 @@ async def test_a_crowd_gets_the_stale_response_as_well(edge: RunningEdge, origin
     replies = await asyncio.gather(*(edge.get(VIEW) for _ in range(20)))
     assert {reply.body for reply in replies} == {b"kept"}
     await until(lambda: origin.hits >= 2)
+
+
+async def test_what_is_purged_while_the_origin_is_asked_stands_for_nothing(edge: RunningEdge, origin: Origin):
+    origin.script = lambda asked: Says("kept", headers=[ALLOWED, ("Age", "10")])
+    await edge.get(VIEW)
+    go_on = asyncio.Event()
+
+    async def failing(asked: Asked) -> Says:
+        await go_on.wait()
+        return Says("failed", status=503)
+
+    origin.script = failing
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(edge.get(VIEW))
+        await until(lambda: origin.hits == 2)
+        assert (await edge.purge("catalog;category=hats")).status == 200
+        go_on.set()
+    assert (reading.result().status, reading.result().body) == (503, b"failed")

@@ -20,6 +20,7 @@ from aiohttp import web
 from mizan_core.errors import MizanError
 from mizan_edge.config import load_settings
 from mizan_edge.edge import running
+from mizan_edge.files import Renewal
 from mizan_edge.tls import Certificate, Pair
 from tests.edge.conftest import SECRET, EdgeFactory
 from tests.support import wire
@@ -316,6 +317,19 @@ async def test_a_manifest_that_cannot_be_used_keeps_no_certificate_from_being_re
     assert reply.status == 422
     assert reply.json["detail"].startswith("the manifest in use stays: ")
     assert await serials(edge.address, authority) != before
+
+
+async def test_a_worker_that_starts_while_the_others_hear_of_a_pair_is_given_that(files: Files):
+    certificate, given = Certificate(Pair.read(files.certificate, files.key)), []
+
+    async def spread(pair: Pair) -> None:
+        # One that starts now asks for the pair in use.
+        given.append((pair, certificate.pair))
+
+    files.issue()
+    assert await Renewal(certificate, files.certificate, files.key, spread).renew()
+    ((heard, asked),) = given
+    assert heard == asked == Pair.read(files.certificate, files.key)
 
 
 async def test_sighup_renews_in_all_workers_and_a_successor_shows_the_pair_in_use(
