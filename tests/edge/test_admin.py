@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.edge.conftest import MANIFEST, TOKEN, EdgeFactory, RunningEdge
 from tests.support import wire
+from tests.support.edge import MANIFEST, TOKEN, EdgeFactory, RunningEdge
 from tests.support.origin import Origin, until
 from tests.support.wire import Reply
 

@@ -5,8 +5,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.edge.conftest import TOKEN, RunningEdge
 from tests.support import wire
+from tests.support.edge import TOKEN, RunningEdge
 from tests.support.wire import Headers, Reply
 
 PAGE = {"Origin": "https://evil.test", "Referer": "https://evil.test/", "Sec-Fetch-Site": "cross-site"}

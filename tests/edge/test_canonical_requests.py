@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.edge.conftest import EdgeFactory, RunningEdge
+from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.origin import Origin
 from tests.support.wire import Reply
 

@@ -12,8 +12,8 @@ import orjson
 import pytest
 
 from mizan_edge.config import SECRETS, Settings, variable
-from tests.edge.conftest import MANIFEST, MWT_SECRET, SECRET
 from tests.support import wire
+from tests.support.edge import MANIFEST, MWT_SECRET, SECRET
 from tests.support.origin import Asked, Origin, Says, until
 from tests.support.processes import alive
 from tests.support.served import Serve, run

@@ -8,7 +8,7 @@ import brotli
 import pytest
 import zstandard
 
-from tests.edge.conftest import EdgeFactory, RunningEdge
+from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.origin import Asked, Origin, Says
 from tests.support.wire import Headers, Reply
 

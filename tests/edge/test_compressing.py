@@ -29,8 +29,8 @@ from mizan_edge.reads import Reads
 from mizan_edge.routes import Resource
 from mizan_edge.site import InUse, Rules, Site
 from mizan_edge.tasks import Tasks
-from tests.edge.conftest import MANIFEST, SECRET
-from tests.proofs.edges import Valve, Watch
+from tests.support.edge import MANIFEST, SECRET
+from tests.support.edges import Valve, Watch
 from tests.support.origin import until
 from tests.support.proxy import talking
 from tests.support.redis_server import established

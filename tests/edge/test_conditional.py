@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.edge.conftest import RunningEdge
+from tests.support.edge import RunningEdge
 from tests.support.origin import Asked, Origin, Says
 from tests.support.wire import Headers
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.edge.conftest import SECRET
 from tests.support import wire
+from tests.support.edge import SECRET
 from tests.support.killable import Redis
 from tests.support.origin import Asked, Origin, Says, until
 from tests.support.served import Serve

@@ -17,7 +17,7 @@ from mizan_edge.freshness import Lifetime
 from mizan_edge.http import Request, Response
 from mizan_edge.identity import ANON, IdentityRules, Partition, is_named, partition
 from mizan_edge.routes import Resource, Router
-from tests.edge.conftest import MANIFEST, MWT_SECRET, EdgeFactory, RunningEdge
+from tests.support.edge import MANIFEST, MWT_SECRET, EdgeFactory, RunningEdge
 from tests.support.origin import Origin, Says
 from tests.support.wire import Headers
 

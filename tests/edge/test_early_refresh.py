@@ -11,7 +11,7 @@ from mizan_edge.entry import StoredResponse
 from mizan_edge.freshness import Lifetime
 from mizan_edge.http import Response
 from mizan_edge.policy import refresh_early
-from tests.edge.conftest import EdgeFactory, RunningEdge
+from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.origin import Asked, Origin, Says
 
 VIEW = "/catalog/hats/"

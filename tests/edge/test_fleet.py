@@ -4,27 +4,20 @@ import asyncio
 import os
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.edge.conftest import EdgeFactory, RunningEdge
-from tests.proofs.edges import LEASE_S, NAMESPACE, Start, Watch, outside, starting
+from tests.support.edge import EdgeFactory, RunningEdge
+from tests.support.edges import LEASE_S, NAMESPACE, Start, Watch, outside
 from tests.support.killable import Redis
 from tests.support.origin import Origin, Says
 from tests.support.proxy import talking
 from tests.support.redis_server import established
-from tests.support.served import Serve
 
 VIEW = "/profile/5/"
-
-
-@pytest.fixture
-async def start(serve: Serve, server: Redis, manifest: Path, tmp_path: Path) -> AsyncIterator[Start]:
-    async with starting(serve, server, manifest, tmp_path) as start:
-        yield start
 
 
 @pytest.fixture
@@ -51,11 +44,11 @@ async def joined(edge: RunningEdge) -> None:
 
 @pytest.mark.parametrize("frozen", ["keeper", "edge"])
 async def test_a_purge_waits_for_a_frozen_edge_as_long_as_that_may_serve_from_memory(
-    start: Start, make_edge: EdgeFactory, server: Redis, origin: Origin, frozen: str
+    start_edge: Start, make_edge: EdgeFactory, server: Redis, origin: Origin, frozen: str
 ):
     name = "old"
     origin.script = lambda _: Says(name)
-    edge, other = await make_edge(redis=server.url, namespace=NAMESPACE), await start()
+    edge, other = await make_edge(redis=server.url, namespace=NAMESPACE), await start_edge()
     clients = await other.clients()
     await joined(edge)
     assert [(await client.get(VIEW)).body for client in clients * 2] == [b"old"] * 4
@@ -83,9 +76,9 @@ async def test_a_purge_waits_for_a_frozen_edge_as_long_as_that_may_serve_from_me
 
 
 async def test_an_edge_that_was_stopped_cleanly_is_not_waited_for(
-    start: Start, make_edge: EdgeFactory, server: Redis, origin: Origin
+    start_edge: Start, make_edge: EdgeFactory, server: Redis, origin: Origin
 ):
-    edge, other = await make_edge(redis=server.url, namespace=NAMESPACE), await start(workers=1)
+    edge, other = await make_edge(redis=server.url, namespace=NAMESPACE), await start_edge(workers=1)
     await joined(edge)
     await joined(other)
     other.served.process.terminate()
@@ -93,7 +86,7 @@ async def test_an_edge_that_was_stopped_cleanly_is_not_waited_for(
     assert await seconds(edge.purge("user;user_id=5")) < LEASE_S / 2
     # Nor does anybody take it for one that died with purges of its own.
     await joined(edge)
-    again = await start(workers=1, state=other.state)
+    again = await start_edge(workers=1, state=other.state)
     assert (await again.get(VIEW)).hit
 
 

@@ -1,28 +1,19 @@
 """Any number of requests for one missing entry, on any number of edges, cost the origin one request."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from pathlib import Path
+from collections.abc import Coroutine
 
 import pytest
 
-from tests.edge.conftest import EdgeFactory, RunningEdge
-from tests.proofs.edges import NAMESPACE, Start, Valve, somebody_waits, starting
+from tests.support.edge import EdgeFactory, RunningEdge
+from tests.support.edges import NAMESPACE, Start, Valve, somebody_waits
 from tests.support.killable import Redis
 from tests.support.origin import Asked, Origin, Says, until
 from tests.support.proxy import talking
 from tests.support.redis_server import established
-from tests.support.served import Serve
 from tests.support.wire import Reply
 
 VIEW = "/profile/5/"
-
-
-@pytest.fixture
-async def start_edge(serve: Serve, server: Redis, manifest: Path, tmp_path: Path) -> AsyncIterator[Start]:
-    """Starts edges of two worker processes on one Redis."""
-    async with starting(serve, server, manifest, tmp_path) as start:
-        yield start
 
 
 def start(work: Coroutine[None, None, Reply]) -> asyncio.Task[Reply]:

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.support import wire
+from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.origin import Origin, Says, until
 from tests.support.proxy import read_head, talking
 

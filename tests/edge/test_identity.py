@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from mizan_core.mwt import Keyring, mint
-from tests.edge.conftest import MANIFEST, MWT_SECRET, EdgeFactory, RunningEdge
+from tests.support.edge import MANIFEST, MWT_SECRET, EdgeFactory, RunningEdge
 from tests.support.origin import Asked, Origin, Says
 from tests.support.wire import Headers
 

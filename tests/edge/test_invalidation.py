@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.edge.conftest import MANIFEST, EdgeFactory, RunningEdge
+from tests.support.edge import MANIFEST, EdgeFactory, RunningEdge
 from tests.support.origin import Asked, Origin, Says
 from tests.support.wire import Headers
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.edge.conftest import MANIFEST, SECRET, EdgeFactory
 from tests.support import wire
+from tests.support.edge import MANIFEST, SECRET, EdgeFactory
 from tests.support.killable import Redis
 from tests.support.origin import Asked, Origin, Says
 from tests.support.served import Serve

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.edge.conftest import EdgeFactory
 from tests.support import wire
+from tests.support.edge import EdgeFactory
 from tests.support.listening import Running, chunk, connection, listening, said
 from tests.support.origin import Origin, until
 from tests.support.proxy import read_head, talking

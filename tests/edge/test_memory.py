@@ -9,8 +9,8 @@ import pytest
 from mizan_core.scopes import Scope
 from mizan_core.seal import sealing_key
 from mizan_core.store import Namespace, Store
-from tests.edge.conftest import SECRET, EdgeFactory, RunningEdge
-from tests.proofs.edges import Valve, Watch
+from tests.support.edge import SECRET, EdgeFactory, RunningEdge
+from tests.support.edges import Valve, Watch
 from tests.support.killable import Redis
 from tests.support.origin import Asked, Origin, Says, until
 from tests.support.proxy import talking

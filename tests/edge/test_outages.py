@@ -14,8 +14,8 @@ import pytest
 from mizan_edge.config import load_settings
 from mizan_edge.edge import running
 from mizan_edge.purge import PATIENCE_S
-from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.support import wire
+from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.killable import Redis
 from tests.support.origin import Asked, Origin, Says, running_origin, until
 from tests.support.proxy import linked, read_head, talking

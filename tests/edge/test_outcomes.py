@@ -6,7 +6,7 @@ from asyncio import StreamReader, StreamWriter
 
 import pytest
 
-from tests.edge.conftest import MANIFEST, EdgeFactory, RunningEdge
+from tests.support.edge import MANIFEST, EdgeFactory, RunningEdge
 from tests.support.origin import Asked, Origin, Says
 from tests.support.proxy import read_head, talking
 

@@ -20,7 +20,7 @@ from mizan_edge.purge import Purger
 from mizan_edge.site import InUse, Site
 from mizan_edge.tasks import Tasks
 from tests.core.store.site import SEALING
-from tests.edge.conftest import SECRET
+from tests.support.edge import SECRET
 from tests.support.killable import Redis
 from tests.support.origin import until
 

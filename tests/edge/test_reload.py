@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-from tests.edge.conftest import MANIFEST, EdgeFactory, RunningEdge
+from tests.support.edge import MANIFEST, EdgeFactory, RunningEdge
 from tests.support.origin import Asked, Origin, Says
 
 CONTEXT = "/api/mizan/ctx/user/?user_id=5"

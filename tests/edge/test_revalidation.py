@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.edge.conftest import MANIFEST, EdgeFactory, RunningEdge
-from tests.proofs.edges import somebody_waits
+from tests.support.edge import MANIFEST, EdgeFactory, RunningEdge
+from tests.support.edges import somebody_waits
 from tests.support.origin import Asked, Origin, Says, until
 
 VIEW = "/catalog/hats/"

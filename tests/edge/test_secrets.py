@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
-from tests.edge.conftest import MWT_SECRET, SECRET, TOKEN
 from tests.support import wire
+from tests.support.edge import MWT_SECRET, SECRET, TOKEN
 from tests.support.killable import Redis
 from tests.support.origin import until
 from tests.support.served import Serve, Served, run

@@ -19,7 +19,7 @@ from mizan_edge.config import SECRETS, ConfigError, Settings, has_password, load
 from mizan_edge.edge import running
 from mizan_edge.embedded import find_server
 from mizan_edge.origin import Address
-from tests.edge.conftest import MANIFEST, SECRET
+from tests.support.edge import MANIFEST, SECRET
 from tests.support.redis_server import running as running_redis
 
 LISTS = ("allowed_hosts", "trusted_proxies", "identity_cookies", "ignored_cookies", "identity_headers", "admin_hosts")

@@ -8,7 +8,7 @@ from mizan_core.manifest import parse_manifest
 from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope
 from mizan_edge.journal import Journal
-from tests.edge.conftest import MANIFEST, EdgeFactory
+from tests.support.edge import MANIFEST, EdgeFactory
 from tests.support.killable import Redis
 from tests.support.origin import Origin
 from tests.support.proxy import linked

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.edge.conftest import MANIFEST, EdgeFactory, RunningEdge
+from tests.support.edge import MANIFEST, EdgeFactory, RunningEdge
 from tests.support.origin import Asked, Origin, Says, running_origin, until
 
 VIEW = "/catalog/hats/"

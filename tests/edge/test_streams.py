@@ -5,32 +5,23 @@ import shutil
 import statistics
 from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from mizan_edge import reader
-from tests.edge.conftest import EdgeFactory
-from tests.proofs.edges import Edge, Start, starting
 from tests.support import crowd
 from tests.support.bodies import WAYS, bodies, held_back, passed
-from tests.support.killable import Redis
+from tests.support.edge import EdgeFactory
+from tests.support.edges import Edge, Start
 from tests.support.listening import chunk, connection
 from tests.support.memory import MIB, Growth
 from tests.support.origin import until
 from tests.support.proxy import read_head, talking
-from tests.support.served import Serve
 
 VIEW = "/profile/5/"
 SIZE = 64 * MIB
 GROWTH = 40 * MIB
-
-
-@pytest.fixture
-async def start(serve: Serve, server: Redis, manifest: Path, tmp_path: Path) -> AsyncIterator[Start]:
-    async with starting(serve, server, manifest, tmp_path) as start:
-        yield start
 
 
 # Streams.
@@ -89,7 +80,7 @@ async def test_a_declared_body_that_stands_still_is_passed_on_as_far_as_it_has_c
                 assert await answered.readuntil(chunk(b"")) == chunk(b"last") + chunk(b"")
 
 
-async def test_each_event_of_a_stream_arrives_before_the_next_is_sent(start: Start):
+async def test_each_event_of_a_stream_arrives_before_the_next_is_sent(start_edge: Start):
     """Declared or not, and each client has a stream of its own."""
     origin = Events()
 
@@ -104,7 +95,7 @@ async def test_each_event_of_a_stream_arrives_before_the_next_is_sent(start: Sta
                 origin.got[f"{target}{name}".encode()].release()
 
     async with talking(origin.talk) as address:
-        edge = await start("--origin", f"http://{address}")
+        edge = await start_edge("--origin", f"http://{address}")
         for target in "/undeclared", VIEW, "/catalog/books/":
             together = asyncio.Barrier(3)
             async with asyncio.timeout(10):
@@ -117,9 +108,9 @@ async def test_each_event_of_a_stream_arrives_before_the_next_is_sent(start: Sta
 # Large bodies.
 
 
-async def test_bodies_of_64_mib_pass_each_way_and_leave_the_memory_flat(start: Start):
+async def test_bodies_of_64_mib_pass_each_way_and_leave_the_memory_flat(start_edge: Start):
     async with bodies() as origin:
-        edge = await start("--origin", f"http://{origin.address}", workers=1)
+        edge = await start_edge("--origin", f"http://{origin.address}", workers=1)
         (worker,) = edge.workers
         for way in WAYS:
             growth = Growth.of(worker)
@@ -127,9 +118,9 @@ async def test_bodies_of_64_mib_pass_each_way_and_leave_the_memory_flat(start: S
             assert growth.peak < GROWTH, way
 
 
-async def test_of_what_nobody_reads_the_edge_keeps_little_and_passes_all_in_the_end(start: Start):
+async def test_of_what_nobody_reads_the_edge_keeps_little_and_passes_all_in_the_end(start_edge: Start):
     async with bodies() as origin:
-        edge = await start("--origin", f"http://{origin.address}", workers=1)
+        edge = await start_edge("--origin", f"http://{origin.address}", workers=1)
         (worker,) = edge.workers
         assert await held_back(edge.address, worker, SIZE, origin) < GROWTH
 
@@ -137,10 +128,10 @@ async def test_of_what_nobody_reads_the_edge_keeps_little_and_passes_all_in_the_
 # Connections that stand.
 
 
-async def test_idle_and_slow_connections_do_not_keep_others_from_being_served(start: Start):
+async def test_idle_and_slow_connections_do_not_keep_others_from_being_served(start_edge: Start):
     async with crowd.patient() as origin:
         with crowd.files(256):  # fewer than the edge needs
-            edge = await start("--origin", f"http://{origin.address}", workers=1)
+            edge = await start_edge("--origin", f"http://{origin.address}", workers=1)
         async with crowd.idle(edge.address, 500) as idle, crowd.slow(edge.address, 60) as slow:
             await crowd.accepted(edge, 560)
             times = await crowd.served_meanwhile(edge, origin, slow, every_s=0.05, ticks=10)

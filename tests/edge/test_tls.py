@@ -22,9 +22,9 @@ from mizan_edge.config import load_settings
 from mizan_edge.edge import running
 from mizan_edge.files import Renewal
 from mizan_edge.tls import Certificate, Pair
-from tests.edge.conftest import SECRET, EdgeFactory
 from tests.support import wire
 from tests.support.certificates import Authority
+from tests.support.edge import SECRET, EdgeFactory
 from tests.support.origin import Origin, Says
 from tests.support.served import spawn
 from tests.support.wire import Reply

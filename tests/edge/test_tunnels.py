@@ -5,18 +5,16 @@ import sys
 from asyncio.subprocess import PIPE
 from collections import Counter
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, TCPConnector, WSMsgType
 
-from tests.edge.conftest import EdgeFactory, RunningEdge
-from tests.proofs.edges import Start, starting
-from tests.support.killable import Redis
+from tests.support.edge import EdgeFactory, RunningEdge
+from tests.support.edges import Start
 from tests.support.listening import connection
 from tests.support.origin import Origin, until
 from tests.support.proxy import read_head
-from tests.support.served import ROOT, Serve
+from tests.support.served import ROOT
 from tests.support.websockets import BYE, BYE_CODE, Echo, echoing
 
 VIEW = "/profile/5/"
@@ -26,12 +24,6 @@ UPGRADE = (
     f"GET {VIEW} HTTP/1.1\r\nHost: site.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 ).encode()
-
-
-@pytest.fixture
-async def start(serve: Serve, server: Redis, manifest: Path, tmp_path: Path) -> AsyncIterator[Start]:
-    async with starting(serve, server, manifest, tmp_path) as start:
-        yield start
 
 
 @pytest.fixture
@@ -47,9 +39,9 @@ async def session() -> AsyncIterator[ClientSession]:
 
 
 async def test_two_hundred_web_sockets_at_once_each_hear_what_they_say(
-    start: Start, echo: Echo, session: ClientSession
+    start_edge: Start, echo: Echo, session: ClientSession
 ):
-    edge = await start("--origin", f"http://{echo.address}")
+    edge = await start_edge("--origin", f"http://{echo.address}")
     all_open = asyncio.Event()
 
     async def talk(number: int) -> int | None:
@@ -87,14 +79,14 @@ async def test_a_message_of_megabytes_passes_both_ways(make_edge: EdgeFactory, e
             assert await socket.receive_bytes() == data
 
 
-async def test_an_origin_that_dies_ends_the_tunnel_at_the_client(start: Start, session: ClientSession):
+async def test_an_origin_that_dies_ends_the_tunnel_at_the_client(start_edge: Start, session: ClientSession):
     origin = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.support.websockets", stdout=PIPE, cwd=ROOT
     )
     try:
         assert origin.stdout is not None
         address = (await asyncio.wait_for(origin.stdout.readline(), 10)).decode().strip()
-        edge = await start("--origin", f"http://{address}")
+        edge = await start_edge("--origin", f"http://{address}")
         async with session.ws_connect(f"ws://{edge.address}/chat") as socket:
             await socket.send_str("hello")
             assert await socket.receive_str() == "hello"

@@ -16,8 +16,8 @@ from mizan_core.errors import MizanError
 from mizan_edge.addresses import AddressUnusable, unix_socket
 from mizan_edge.config import load_settings
 from mizan_edge.edge import running
-from tests.edge.conftest import TOKEN, EdgeFactory
 from tests.support import wire
+from tests.support.edge import TOKEN, EdgeFactory
 from tests.support.origin import Origin
 from tests.support.wire import Reply
 

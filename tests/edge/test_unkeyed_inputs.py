@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.support import wire
+from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.origin import Asked, Origin, Says
 
 VIEW = "/profile/5/"

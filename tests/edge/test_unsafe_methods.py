@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.edge.conftest import MANIFEST, EdgeFactory, RunningEdge
+from tests.support.edge import MANIFEST, EdgeFactory, RunningEdge
 from tests.support.origin import Asked, Origin, Says, Script
 
 HATS, SHOES = "/catalog/hats/", "/catalog/shoes/"

@@ -3,8 +3,8 @@
 import pytest
 import redis
 
-from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.support import wire
+from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.origin import Asked, Origin, Says
 from tests.support.wire import Headers
 

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from mizan_edge.variants import MAX_VARIANTS
-from tests.edge.conftest import EdgeFactory, RunningEdge
+from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.origin import Asked, Origin, Says, Script, until
 from tests.support.wire import Headers
 

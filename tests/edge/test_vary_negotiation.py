@@ -1,6 +1,6 @@
 """What the origin is asked for is what a variant is selected by. RFC 9110 sections 12.5.3 and 12.5.4, RFC 4647."""
 
-from tests.edge.conftest import EdgeFactory, RunningEdge
+from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.origin import Asked, Origin, Says
 
 VIEW = "/profile/5/"

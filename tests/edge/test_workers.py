@@ -5,15 +5,14 @@ import json
 import os
 import signal
 import tempfile
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from mizan_core.scopes import Scope
-from tests.edge.conftest import MANIFEST, EdgeFactory, RunningEdge
-from tests.proofs.edges import LEASE_S, NAMESPACE, Client, Start, Watch, outside, somebody_waits, starting
+from tests.support.edge import MANIFEST, EdgeFactory, RunningEdge
+from tests.support.edges import LEASE_S, NAMESPACE, Client, Start, Watch, outside, somebody_waits, starting
 from tests.support.killable import Redis
 from tests.support.origin import Asked, Origin, Says, until
 from tests.support.processes import alive
@@ -23,12 +22,6 @@ VIEW = "/profile/5/"
 RENAME = json.dumps({"fn": "rename_user", "args": {"user_id": 5}}).encode()
 JSON = {"Content-Type": "application/json"}
 CHANGED = [("X-Mizan-Invalidate", "user;user_id=5")]
-
-
-@pytest.fixture
-async def start(serve: Serve, server: Redis, manifest: Path, tmp_path: Path) -> AsyncIterator[Start]:
-    async with starting(serve, server, manifest, tmp_path) as start:
-        yield start
 
 
 async def clock_until(client: Client, body: bytes, *, within_s: float) -> float:
@@ -41,8 +34,8 @@ async def clock_until(client: Client, body: bytes, *, within_s: float) -> float:
     return clock() - since_s
 
 
-async def test_all_workers_serve_and_stats_are_of_all(start: Start, origin: Origin):
-    edge = await start()
+async def test_all_workers_serve_and_stats_are_of_all(start_edge: Start, origin: Origin):
+    edge = await start_edge()
     one, two = await edge.clients()
     assert {one.pid, two.pid} == set(edge.workers)
     assert not (await one.get(VIEW)).hit
@@ -55,7 +48,7 @@ async def test_all_workers_serve_and_stats_are_of_all(start: Start, origin: Orig
 
 
 async def test_a_purge_is_in_the_memory_of_all_workers_of_all_edges_before_it_is_answered(
-    start: Start, make_edge: EdgeFactory, origin: Origin, server: Redis
+    start_edge: Start, make_edge: EdgeFactory, origin: Origin, server: Redis
 ):
     name = "old"
 
@@ -67,7 +60,7 @@ async def test_a_purge_is_in_the_memory_of_all_workers_of_all_edges_before_it_is
         return Says(name)
 
     origin.script = script
-    clients: list[Client | RunningEdge] = [*await (await start()).clients()]
+    clients: list[Client | RunningEdge] = [*await (await start_edge()).clients()]
     clients.append(await make_edge(redis=server.url, namespace=NAMESPACE))
     with closing(Watch(server.url)) as watch:
 
@@ -88,9 +81,9 @@ async def test_a_purge_is_in_the_memory_of_all_workers_of_all_edges_before_it_is
 
 
 async def test_a_manifest_that_is_reloaded_is_used_by_all_workers_when_the_reload_is_answered(
-    start: Start, origin: Origin
+    start_edge: Start, origin: Origin
 ):
-    edge = await start()
+    edge = await start_edge()
     clients = await edge.clients()
     assert [(await client.get("/catalog/a/")).status for client in clients] == [200, 200]
     edge.manifest_path.write_text(json.dumps({**MANIFEST, "contexts": {"user": MANIFEST["contexts"]["user"]}}))
@@ -98,7 +91,7 @@ async def test_a_manifest_that_is_reloaded_is_used_by_all_workers_when_the_reloa
     assert [(await client.get("/catalog/a/")).cache for client in clients] == ["fwd=bypass; detail=undeclared"] * 2
 
 
-async def test_sigterm_lets_all_workers_finish_their_requests(start: Start, origin: Origin):
+async def test_sigterm_lets_all_workers_finish_their_requests(start_edge: Start, origin: Origin):
     answer = asyncio.Event()
 
     async def script(asked: Asked) -> Says:
@@ -106,7 +99,7 @@ async def test_sigterm_lets_all_workers_finish_their_requests(start: Start, orig
         return Says("whole")
 
     origin.script = script
-    edge = await start()
+    edge = await start_edge()
     clients = await edge.clients()
     pids = edge.workers
     async with asyncio.TaskGroup() as group:
@@ -137,8 +130,8 @@ async def refused(address: str) -> None:
             writer.close()
 
 
-async def test_with_its_keeper_an_edge_is_gone_at_once(start: Start, origin: Origin):
-    edge = await start()
+async def test_with_its_keeper_an_edge_is_gone_at_once(start_edge: Start, origin: Origin):
+    edge = await start_edge()
     pids = edge.workers
     assert all(map(alive, pids))
     await edge.kill()
@@ -147,7 +140,7 @@ async def test_with_its_keeper_an_edge_is_gone_at_once(start: Start, origin: Ori
     await until(lambda: not any(map(alive, pids)), seconds=1)
 
 
-async def test_a_mutation_whose_worker_was_killed_is_purged_by_the_keeper(start: Start, origin: Origin):
+async def test_a_mutation_whose_worker_was_killed_is_purged_by_the_keeper(start_edge: Start, origin: Origin):
     name, answer = "old", asyncio.Event()
 
     async def script(asked: Asked) -> Says:
@@ -158,7 +151,7 @@ async def test_a_mutation_whose_worker_was_killed_is_purged_by_the_keeper(start:
         return Says(name)
 
     origin.script = script
-    edge = await start("--origin-timeout", "1")
+    edge = await start_edge("--origin-timeout", "1")
     one, two = await edge.clients()
     assert [(await client.get(VIEW)).body for client in (one, two, two)] == [b"old"] * 3
     async with asyncio.TaskGroup() as group:
@@ -184,7 +177,7 @@ async def _broken(work) -> bool:
     return False
 
 
-async def test_a_fill_whose_worker_was_killed_is_taken_over_at_once(start: Start, server: Redis, origin: Origin):
+async def test_a_fill_whose_worker_was_killed_is_taken_over_at_once(start_edge: Start, server: Redis, origin: Origin):
     answer = asyncio.Event()
 
     async def script(asked: Asked) -> Says:
@@ -192,7 +185,7 @@ async def test_a_fill_whose_worker_was_killed_is_taken_over_at_once(start: Start
         return Says("page")
 
     origin.script = script
-    edge = await start()
+    edge = await start_edge()
     leader, waiting = await edge.clients()
     others = [waiting]
     while len(others) < 5:
@@ -216,10 +209,10 @@ async def test_a_fill_whose_worker_was_killed_is_taken_over_at_once(start: Start
     assert took_s < LEASE_S / 2, "its lease was ended, and not waited for"
 
 
-async def test_a_worker_that_was_frozen_during_a_purge_serves_nothing_old(start: Start, origin: Origin):
+async def test_a_worker_that_was_frozen_during_a_purge_serves_nothing_old(start_edge: Start, origin: Origin):
     name = "old"
     origin.script = lambda _: Says(name)
-    edge = await start()
+    edge = await start_edge()
     frozen, other = await edge.clients()
     assert [(await client.get(VIEW)).body for client in (frozen, other)] == [b"old"] * 2
     os.kill(frozen.pid, signal.SIGSTOP)
@@ -233,8 +226,8 @@ async def test_a_worker_that_was_frozen_during_a_purge_serves_nothing_old(start:
     assert (await frozen.receive()).body == b"new"
 
 
-async def test_a_worker_that_stays_frozen_is_replaced(start: Start, origin: Origin):
-    edge = await start()
+async def test_a_worker_that_stays_frozen_is_replaced(start_edge: Start, origin: Origin):
+    edge = await start_edge()
     frozen, other = edge.workers
     os.kill(frozen, signal.SIGSTOP)
     await until(lambda: not alive(frozen))

@@ -6,8 +6,8 @@ import signal
 import time
 from collections import Counter
 
-from tests.edge.conftest import RunningEdge
-from tests.proofs.edges import Start, somebody_waits
+from tests.support.edge import RunningEdge
+from tests.support.edges import Start, somebody_waits
 from tests.support.killable import Redis
 from tests.support.origin import Asked, Origin, Says, until
 
@@ -25,13 +25,13 @@ async def answered(edge: RunningEdge) -> bytes | None:
     return reply.body if reply.status == 200 else None
 
 
-async def test_a_thousand_clients_of_four_workers_cost_one_request(start: Start, origin: Origin):
+async def test_a_thousand_clients_of_four_workers_cost_one_request(start_edge: Start, origin: Origin):
     async def script(asked: Asked) -> Says:
         await asyncio.sleep(FETCH_S)
         return Says("page")
 
     origin.script = script
-    edges = [await start(), await start()]
+    edges = [await start_edge(), await start_edge()]
     began_s = time.monotonic()
     bodies = Counter(await asyncio.gather(*(answered(edges[n % 2]) for n in range(CLIENTS))))
     print(f"\n{CLIENTS} clients, 2 edges of 2 workers: {origin.hits} request, {time.monotonic() - began_s:.2f} s")
@@ -40,7 +40,7 @@ async def test_a_thousand_clients_of_four_workers_cost_one_request(start: Start,
 
 
 async def test_when_the_worker_that_fetches_for_them_is_killed_it_costs_two(
-    start: Start, origin: Origin, server: Redis
+    start_edge: Start, origin: Origin, server: Redis
 ):
     killed = asyncio.Event()
 
@@ -50,7 +50,7 @@ async def test_when_the_worker_that_fetches_for_them_is_killed_it_costs_two(
         return Says("page")
 
     origin.script = script
-    edges = [await start(), await start()]
+    edges = [await start_edge(), await start_edge()]
     leader = await edges[0].client()
     async with asyncio.TaskGroup() as group:
         group.create_task(_lost(leader.get(VIEW)))

@@ -16,8 +16,8 @@ from mizan_core.scopes import Scope
 from mizan_core.seal import sealing_key
 from mizan_core.store import Namespace, Store
 from mizan_core.store.operations import Operation, Slice, StoreReply
-from tests.edge.conftest import SECRET
-from tests.proofs.edges import LEASE_S, NAMESPACE, Edge, Start
+from tests.support.edge import SECRET
+from tests.support.edges import LEASE_S, NAMESPACE, Edge, Start
 from tests.support.killable import Redis
 from tests.support.origin import Asked, Origin, Says
 from tests.support.redis_server import established
@@ -39,7 +39,7 @@ def told(what: str, times_s: Sequence[float]) -> float:
 
 
 @pytest.mark.parametrize("fleet", [[4], [2, 2]], ids=["an edge of 4 workers", "2 edges of 2 workers"])
-async def test_a_purge_of_healthy_edges_takes_milliseconds(start: Start, origin: Origin, fleet: list[int]):
+async def test_a_purge_of_healthy_edges_takes_milliseconds(start_edge: Start, origin: Origin, fleet: list[int]):
     name = 0
 
     def script(asked: Asked) -> Says:
@@ -48,7 +48,7 @@ async def test_a_purge_of_healthy_edges_takes_milliseconds(start: Start, origin:
         return Says(str(name))
 
     origin.script = script
-    edges = [await start(workers=workers) for workers in fleet]
+    edges = [await start_edge(workers=workers) for workers in fleet]
     clients = [client for edge in edges for client in await edge.clients()]
     by_admin, by_response = [], []
     for number in range(PURGES):
@@ -69,8 +69,8 @@ async def test_a_purge_of_healthy_edges_takes_milliseconds(start: Start, origin:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
-async def test_a_write_waits_no_longer_than_two_leases_for_a_dead_edge(start: Start, origin: Origin, how: int):
-    edge, dead = await start(), await start()
+async def test_a_write_waits_no_longer_than_two_leases_for_a_dead_edge(start_edge: Start, origin: Origin, how: int):
+    edge, dead = await start_edge(), await start_edge()
     for one in (edge, dead):
         await _hit(one)
     pids = [dead.pid, *dead.workers]

@@ -6,9 +6,9 @@ import time
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Sequence
 
-from tests.proofs.edges import Start
 from tests.support import crowd
 from tests.support.bodies import WAYS, bodies, held_back, passed
+from tests.support.edges import Start
 from tests.support.listening import chunk, connection
 from tests.support.memory import KIB, MIB, Growth, resident
 from tests.support.origin import until
@@ -23,10 +23,10 @@ PATIENCE = {f"MIZAN_EDGE_{name}_TIMEOUT": "600" for name in ("HEAD", "IDLE", "BO
 VIEW = "/profile/5/"
 
 
-async def test_a_gibibyte_passes_each_way_and_leaves_the_memory_flat(start: Start):
+async def test_a_gibibyte_passes_each_way_and_leaves_the_memory_flat(start_edge: Start):
     print()
     async with bodies() as origin:
-        edge = await start("--origin", f"http://{origin.address}", workers=1)
+        edge = await start_edge("--origin", f"http://{origin.address}", workers=1)
         (worker,) = edge.workers
         for way in WAYS:
             growth, since_s = Growth.of(worker), time.monotonic()
@@ -37,20 +37,22 @@ async def test_a_gibibyte_passes_each_way_and_leaves_the_memory_flat(start: Star
             assert growth.peak < GROWTH
 
 
-async def test_of_a_gibibyte_that_nobody_reads_the_edge_keeps_little_and_passes_all_in_the_end(start: Start):
+async def test_of_a_gibibyte_that_nobody_reads_the_edge_keeps_little_and_passes_all_in_the_end(start_edge: Start):
     async with bodies() as origin:
-        edge = await start("--origin", f"http://{origin.address}", workers=1)
+        edge = await start_edge("--origin", f"http://{origin.address}", workers=1)
         (worker,) = edge.workers
         peak = await held_back(edge.address, worker, GIB, origin)
         print(f"\n1 GiB each way, nobody reads: peak {peak / MIB:.1f} MiB more than before")
         assert peak < GROWTH
 
 
-async def test_ten_thousand_idle_and_a_thousand_slow_connections_do_not_keep_others_from_being_served(start: Start):
+async def test_ten_thousand_idle_and_a_thousand_slow_connections_do_not_keep_others_from_being_served(
+    start_edge: Start,
+):
     with crowd.files(IDLE + 3 * SLOW):
         async with crowd.patient() as origin:
             with crowd.files(256):  # fewer than the edge needs
-                edge = await start("--origin", f"http://{origin.address}", **PATIENCE)
+                edge = await start_edge("--origin", f"http://{origin.address}", **PATIENCE)
             before = resident(edge.workers)
             async with crowd.idle(edge.address, IDLE) as idle:
                 await crowd.accepted(edge, IDLE)
@@ -68,7 +70,7 @@ async def test_ten_thousand_idle_and_a_thousand_slow_connections_do_not_keep_oth
             assert told("misses meanwhile", times.misses_s) < MEDIAN_S
 
 
-async def test_a_body_that_trickles_is_passed_on_after_a_while_and_not_stored(start: Start):
+async def test_a_body_that_trickles_is_passed_on_after_a_while_and_not_stored(start_edge: Start):
     """Declared, and nothing forbids to store it: the edge waits for its end, but not for long."""
     pieces, every_s = 28, 0.25
     sent: list[int] = []
@@ -85,7 +87,7 @@ async def test_a_body_that_trickles_is_passed_on_after_a_while_and_not_stored(st
             writer.write(chunk(b""))
 
     async with talking(talk) as address:
-        edge = await start("--origin", f"http://{address}")
+        edge = await start_edge("--origin", f"http://{address}")
         async with connection(edge.address) as (reader, writer):
             began_s = time.monotonic()
             writer.write(f"GET {VIEW} HTTP/1.1\r\nHost: site.test\r\n\r\n".encode())

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from mizan_edge.tasks import Tasks
-from tests.proofs.edges import Edge
+from tests.support.edges import Edge
 from tests.support.origin import until
 from tests.support.proxy import read_head, talking
 

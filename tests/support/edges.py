@@ -15,8 +15,8 @@ from mizan_core.seal import sealing_key
 from mizan_core.store import Namespace, Store
 from mizan_core.store.operations import script
 from mizan_edge.tasks import Tasks
-from tests.edge.conftest import MWT_SECRET, SECRET, TOKEN, RunningEdge
 from tests.support import wire
+from tests.support.edge import MWT_SECRET, SECRET, TOKEN, RunningEdge
 from tests.support.killable import Redis
 from tests.support.origin import until
 from tests.support.redis_server import established
