@@ -15,14 +15,13 @@ from mizan_edge.config import SECRETS, Settings, variable
 from tests.support import wire
 from tests.support.edge import MANIFEST, MWT_SECRET, SECRET
 from tests.support.origin import Asked, Origin, Says, until
-from tests.support.processes import alive
+from tests.support.processes import alive, children
 from tests.support.served import Serve, run
 
 
 def redis_of(pid: int) -> int:
     """The Redis server among the children of an edge."""
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    (redis,) = (child for child in children if b"redis" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[0])
+    (redis,) = children(pid, b"redis-server")
     return redis
 
 

@@ -14,7 +14,7 @@ import pytest
 from mizan_edge.answer import Answer
 from mizan_edge.http import Response
 from tests.support import wire
-from tests.support.listening import chunk, connection, listening, said
+from tests.support.listening import SWITCHED, UPGRADE, chunk, connection, listening, said
 from tests.support.origin import until
 from tests.support.proxy import Talk, read_head, talking
 
@@ -453,9 +453,6 @@ async def test_a_client_that_leaves_a_stream_lets_the_origin_go_at_once():
 
 
 # Upgrades: RFC 9110 section 7.8.
-
-UPGRADE = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
-SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\nX-A: 1\r\n\r\n"
 
 
 async def echo(reader: StreamReader, writer: StreamWriter) -> None:

@@ -14,6 +14,7 @@ from tests.support import wire
 from tests.support.edge import EdgeFactory
 from tests.support.listening import Running, chunk, connection, listening, said
 from tests.support.origin import Origin, until
+from tests.support.processes import children
 from tests.support.proxy import read_head, talking
 from tests.support.served import Serve
 
@@ -110,7 +111,7 @@ async def test_bodies_that_are_larger_than_memory_may_be_pass_both_ways(serve: S
 
     async with talking(talk) as address:
         served = await serve("--origin", f"http://{address}")
-        worker = worker_of(served.process.pid)
+        (worker,) = children(served.process.pid, b"mizan_edge.worker")
         before = peak_bytes(worker)
         async with connection(served.listen, limit=MIB) as (reader, writer):
             writer.write(GET)
@@ -125,13 +126,6 @@ async def test_bodies_that_are_larger_than_memory_may_be_pass_both_ways(serve: S
                 await asyncio.wait_for(writer.drain(), 30)
             assert b" 200 OK" in await asyncio.wait_for(read_head(reader), 30)
         assert peak_bytes(worker) - before < 16 * MIB
-
-
-def worker_of(keeper: int) -> int:
-    """The process id of an edge's only worker."""
-    children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
-    (worker,) = [int(pid) for pid in children if b"mizan_edge.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    return worker
 
 
 def peak_bytes(pid: int) -> int:

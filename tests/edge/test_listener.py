@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.edge.test_client_connection import SWITCHED, UPGRADE
-from tests.support.listening import connection, listening, said
+from tests.support.listening import SWITCHED, UPGRADE, connection, listening, said
 from tests.support.proxy import read_head, talking
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -11,8 +11,8 @@ import pytest
 from mizan_edge.errors import OriginError
 from mizan_edge.http import Request
 from mizan_edge.origin import Origin
-from tests.edge.test_origin import Peer, whole
 from tests.support.origin import until
+from tests.support.peer import Peer, whole
 
 # For `localhost` and this file alone, until 2126.
 CERTIFICATE = """\

@@ -12,21 +12,7 @@ from mizan_edge.framing import octets
 from mizan_edge.http import Request
 from mizan_edge.limits import Limits
 from mizan_edge.request_parser import RequestHead, RequestParser
-
-LIMITS = Limits(
-    head_bytes=4096,
-    target_bytes=1024,
-    fields=20,
-    body_bytes=0,
-    connections=1,
-    connections_per_address=0,
-    head_s=1,
-    idle_s=1,
-    body_s=1,
-    write_s=1,
-)
-POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
-CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+from tests.support.requests import BAD_CHUNKS, BAD_FIELDS, BAD_FRAMINGS, CHUNKED, LIMITS, POST
 
 
 def read(*pieces: bytes, limits: Limits = LIMITS) -> list[tuple[RequestHead, bytes]]:
@@ -193,63 +179,6 @@ def test_section_3_2_a_request_has_one_host(hosts: str):
         assert refused(f"GET / HTTP/1.0\r\n{hosts}\r\n".encode()) == 400
 
 
-BAD_FIELDS = [
-    b"X : a\r\n",
-    b"X\t: a\r\n",
-    b"X: a\r\n folded\r\n",
-    b"X: a\r\n\tfolded\r\n",
-    b" X: a\r\n",
-    b"X: a\rb\r\n",
-    b"X: a\rContent-Length: 1\r\n",
-    b"X: a\nContent-Length: 1\r\n",
-    b"X: a\n",
-    b"X: a\0b\r\n",
-    b"X: a\x01b\r\n",
-    b"X: a\x7fb\r\n",
-    b": a\r\n",
-    b"X\r\n",
-    b"X(: a\r\n",
-    b"X\xff: a\r\n",
-    b"X X: a\r\n",
-]
-BAD_FRAMINGS = [
-    b"Content-Length: 1\r\nContent-Length: 2\r\n",
-    b"Content-Length: 1\r\nContent-Length: 1\r\n",
-    b"Content-Length: 1, 1\r\n",
-    b"Content-Length: 1,\r\n",
-    b"Content-Length: +1\r\n",
-    b"Content-Length: -1\r\n",
-    b"Content-Length: 0x1\r\n",
-    b"Content-Length: 1 1\r\n",
-    b"Content-Length: 1_0\r\n",
-    b"Content-Length: \xb9\r\n",
-    b"Content-Length: 1.0\r\n",
-    b"Content-Length:\r\n",
-    b"Content-Length: 99999999999999999999999\r\n",
-    b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
-    b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n",
-    b"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n",
-    b"Transfer-Encoding: identity\r\n",
-    b"Transfer-Encoding: gzip, chunked\r\n",
-    b"Transfer-Encoding: chunked, gzip\r\n",
-    b"Transfer-Encoding: chunked, chunked\r\n",
-    b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-    b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
-    b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
-    b"Transfer-Encoding: xchunked\r\n",
-    b"Transfer-Encoding: chunkedx\r\n",
-    b"Transfer-Encoding: 'chunked'\r\n",
-    b'Transfer-Encoding: "chunked"\r\n',
-    b"Transfer-Encoding: chunked;q=1\r\n",
-    b"Transfer-Encoding: chunked,\r\n",
-    b"Transfer-Encoding: ,chunked\r\n",
-    b"Transfer-Encoding: \x0bchunked\r\n",
-    b"Transfer-Encoding:\r\n",
-    b"Transfer-Encoding : chunked\r\n",
-    b"Transfer-Encoding\r\n : chunked\r\n",
-]
-
-
 @pytest.mark.parametrize("lines", BAD_FIELDS)
 def test_section_5_malformed_field_lines_are_refused(lines: bytes):
     assert refused(POST + lines + b"\r\n") == 400
@@ -273,41 +202,6 @@ def test_section_7_1_chunks_are_read_with_their_extensions_and_trailers_left_out
         (head, got), (_, following) = read(*pieces)
         assert (head.framing.length, got, following) == (None, b"abc0123\r\n4567", b"")
         assert [name for name, _ in head.request.fields] == ["Host", coding.split(b":")[0].decode()]
-
-
-BAD_CHUNKS = [
-    b"1 \r\na\r\n",
-    b" 1\r\na\r\n",
-    b"0x1\r\na\r\n",
-    b"+1\r\na\r\n",
-    b"-1\r\na\r\n",
-    b"1_0\r\na\r\n",
-    b"g\r\na\r\n",
-    b"\r\na\r\n",
-    b"1\na\r\n",
-    b"1\ra\r\n",
-    b"1\r\nab\r\n",
-    b"1\r\na\n0\r\n\r\n",
-    b"1\r\na\r0\r\n\r\n",
-    b"1\r\na0\r\n\r\n",
-    b"10000000000000000\r\na",
-    b"1;a\0b\r\na\r\n",
-    b"1;a\rb\r\na\r\n",
-    b"1;a\nb\r\na\r\n",
-    b"1;\r\na\r\n",
-    b"1;a=\r\na\r\n",
-    b'1;a="b\r\na\r\n',
-    b"1;a b\r\na\r\n",
-    b"1," + b"\r\na\r\n",
-    b"1;" + b"a" * 5000 + b"\r\na\r\n",
-    b"0\r\nX: a\r\n folded\r\n\r\n",
-    b"0\r\nX : a\r\n\r\n",
-    b"0\r\nX\r\n\r\n",
-    b"0\r\nX: a\0\r\n\r\n",
-    b"0\r\nX: a\nb: c\r\n\r\n",
-    b"0\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-    b"0\r\n" + b"X: %b\r\n" % (b"a" * 4000) * 20,
-]
 
 
 @pytest.mark.parametrize("chunks", BAD_CHUNKS)

@@ -1,31 +1,15 @@
 """What is stale is confirmed by the origin rather than sent again. RFC 9111 sections 3.2 and 4.3."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
 from tests.support.edge import MANIFEST, EdgeFactory, RunningEdge
 from tests.support.edges import somebody_waits
 from tests.support.origin import Asked, Origin, Says, until
+from tests.support.revalidating import AGED, FRESH, MODIFIED, STALE, TAG, confirming
 
 VIEW = "/catalog/hats/"
-TAG = ("ETag", '"v1"')
-MODIFIED = ("Last-Modified", "Tue, 14 Nov 2023 22:13:20 GMT")
-STALE = ("Cache-Control", "max-age=0")
-FRESH = ("Cache-Control", "max-age=60")
-AGED = ("Age", "10")
-
-
-def confirming(*headers: tuple[str, str], then: tuple[tuple[str, str], ...] = (FRESH,)) -> Callable[[Asked], Says]:
-    """An origin that answers conditional requests with a 304 that says `then`, and others with a page."""
-
-    def script(asked: Asked) -> Says:
-        if asked.get("If-None-Match") or asked.get("If-Modified-Since"):
-            return Says(status=304, headers=list(then))
-        return Says("page", headers=list(headers))
-
-    return script
 
 
 @pytest.mark.parametrize(

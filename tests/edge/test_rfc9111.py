@@ -5,10 +5,10 @@ import asyncio
 import pytest
 import redis
 
-from tests.edge.test_revalidation import FRESH, MODIFIED, STALE, TAG, confirming
 from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.origin import Asked, Origin, Says, running_origin
 from tests.support.proxy import Talk, read_head, talking
+from tests.support.revalidating import FRESH, MODIFIED, STALE, TAG, confirming
 from tests.support.wire import Reply
 
 VIEW, OTHER = "/catalog/hats/", "/catalog/shoes/"

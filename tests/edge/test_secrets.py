@@ -15,6 +15,7 @@ from tests.support import wire
 from tests.support.edge import MWT_SECRET, SECRET, TOKEN
 from tests.support.killable import Redis
 from tests.support.origin import until
+from tests.support.processes import children
 from tests.support.served import Serve, Served, run
 
 PASSWORD = "hunter2-of-redis"
@@ -26,12 +27,6 @@ SECRETS = {
 }
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
-
-
-def family(pid: int) -> list[int]:
-    """A process and its children."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *map(int, children)]
 
 
 @contextmanager
@@ -57,7 +52,7 @@ async def test_no_secret_is_logged_told_inherited_or_an_argument(serve: Serve, s
         await client.config_set("requirepass", PASSWORD)
     url = server.url.replace("unix://", f"unix://:{PASSWORD}@")
     served = await serve("--workers", "2", "--log-level", "debug", MIZAN_EDGE_REDIS=url, **SECRETS)
-    pids = family(served.process.pid)
+    pids = [served.process.pid, *children(served.process.pid)]
     assert len(pids) == 3
     arguments = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in pids]
     inherited = [Path(f"/proc/{pid}/environ").read_bytes().decode() for pid in pids[1:]]

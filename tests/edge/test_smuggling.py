@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from mizan_edge.errors import RefusedError
 from mizan_edge.request_parser import RequestParser
-from tests.edge.test_request_parser import BAD_CHUNKS, BAD_FIELDS, BAD_FRAMINGS, CHUNKED, LIMITS, POST
 from tests.support.listening import Believed, Running, chunk, connection, listening, said
 from tests.support.proxy import talking
+from tests.support.requests import BAD_CHUNKS, BAD_FIELDS, BAD_FRAMINGS, CHUNKED, LIMITS, POST
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.http"))
 METHODS = {"GET", "POST", "OPTIONS", "HEAD"}

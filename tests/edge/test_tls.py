@@ -26,6 +26,7 @@ from tests.support import wire
 from tests.support.certificates import Authority
 from tests.support.edge import SECRET, EdgeFactory
 from tests.support.origin import Origin, Says
+from tests.support.processes import children
 from tests.support.served import spawn
 from tests.support.wire import Reply
 
@@ -364,8 +365,8 @@ async def test_sighup_renews_in_all_workers_and_a_successor_shows_the_pair_in_us
         process.send_signal(signal.SIGHUP)
         await heard(f"ERROR .* the certificate in use stays: tls_key: {files.key} holds no private key")
         # A worker that is started now has no use for what the files hold.
-        for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-            os.kill(int(pid), signal.SIGKILL)
+        for pid in children(process.pid):
+            os.kill(pid, signal.SIGKILL)
         await heard("worker . .*was killed by SIGKILL")
         assert await serials(address, authority, 12) == {second}
         process.terminate()

@@ -19,6 +19,7 @@ from tests.support import wire
 from tests.support.edge import MWT_SECRET, SECRET, TOKEN, RunningEdge
 from tests.support.killable import Redis
 from tests.support.origin import until
+from tests.support.processes import children
 from tests.support.redis_server import established
 from tests.support.served import Serve, Served
 from tests.support.wire import Headers, Reply
@@ -100,11 +101,7 @@ class Edge(RunningEdge):
     @property
     def workers(self) -> list[int]:
         """The process ids of its workers, oldest first."""
-        try:
-            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        except OSError:
-            return []
-        return sorted(int(pid) for pid in children if _runs_worker(int(pid)))
+        return children(self.pid, b"mizan_edge.worker")
 
     async def client(self) -> Client:
         """A connection to whichever worker gets it."""
@@ -266,13 +263,6 @@ async def _drain(served: Served) -> None:
     assert served.process.stderr is not None
     async for line in served.process.stderr:
         served.said.append(line.decode())
-
-
-def _runs_worker(pid: int) -> bool:
-    try:
-        return b"mizan_edge.worker" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
 
 
 def _accepted(port: int, peer_port: int) -> Iterable[str]:

@@ -21,6 +21,10 @@ from mizan_edge.http import Request, Response
 from mizan_edge.listener import Listener
 from mizan_edge.origin import Origin
 
+# An upgrade, and what an origin says that takes it. RFC 9110 section 7.8
+UPGRADE = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\nX-A: 1\r\n\r\n"
+
 
 @dataclass
 class Believed:

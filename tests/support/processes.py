@@ -16,6 +16,22 @@ def alive(pid: int) -> bool:
         return False
 
 
+def children(pid: int, running: bytes = b"") -> list[int]:
+    """The processes that `pid` has started, oldest first: those whose command line holds `running`."""
+    try:
+        found = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    except OSError:
+        return []
+    return sorted(child for child in found if running in _command(child))
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""  # it has ended meanwhile
+
+
 def wait_for(condition: Callable[[], bool], *, seconds: float = 10.0) -> bool:
     """Whether `condition()` becomes true within `seconds`."""
     deadline = time.monotonic() + seconds
