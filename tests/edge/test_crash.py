@@ -10,7 +10,7 @@ import pytest
 from tests.support import wire
 from tests.support.edge import SECRET
 from tests.support.killable import Redis
-from tests.support.origin import Asked, Origin, Says, until
+from tests.support.origin import Asked, Names, Origin, Says, until
 from tests.support.served import Serve
 
 
@@ -18,16 +18,7 @@ from tests.support.served import Serve
 async def test_after_kill_9_the_first_read_is_new_because_of_the_journal(
     serve: Serve, origin: Origin, server: Redis, tmp_path: Path, journal: str
 ):
-    name = "old"
-
-    def script(asked: Asked) -> Says:
-        nonlocal name
-        if asked.method == "POST":
-            name = "new"
-            return Says("done", headers=[("X-Mizan-Invalidate", "user;user_id=5")])
-        return Says(name)
-
-    origin.script = script
+    origin.script = Names()
     settings = {"MIZAN_EDGE_REDIS": server.url, "MIZAN_CACHE_SECRET": SECRET}
     edge = await serve(**settings)
     assert (await wire.request(edge.listen, "GET", "/profile/5/")).body == b"old"
@@ -47,16 +38,7 @@ async def test_after_kill_9_the_first_read_is_new_because_of_the_journal(
 async def test_where_the_disk_is_full_what_is_on_it_already_is_not_struck_out(
     serve: Serve, origin: Origin, server: Redis
 ):
-    name = "old"
-
-    def script(asked: Asked) -> Says:
-        nonlocal name
-        if asked.method == "POST":
-            name = "new"
-            return Says("done", headers=[("X-Mizan-Invalidate", "user;user_id=5")])
-        return Says(name)
-
-    origin.script = script
+    origin.script = Names()
     settings = {"MIZAN_EDGE_REDIS": server.url, "MIZAN_CACHE_SECRET": SECRET, "MIZAN_EDGE_ORIGIN_TIMEOUT": "1"}
     edge = await serve(**settings)
     assert (await wire.request(edge.listen, "GET", "/profile/5/")).body == b"old"

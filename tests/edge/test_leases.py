@@ -8,7 +8,7 @@ import pytest
 from tests.support import wire
 from tests.support.edge import MANIFEST, SECRET, EdgeFactory
 from tests.support.killable import Redis
-from tests.support.origin import Asked, Origin, Says
+from tests.support.origin import Names, Origin
 from tests.support.served import Serve
 
 
@@ -16,16 +16,7 @@ from tests.support.served import Serve
 async def test_after_redis_was_away_from_all_nothing_is_served_that_one_of_them_has_purged(
     serve: Serve, origin: Origin, server: Redis, tmp_path: Path, killed: bool
 ):
-    name = "old"
-
-    def script(asked: Asked) -> Says:
-        nonlocal name
-        if asked.method == "POST":
-            name = "new"
-            return Says("done", headers=[("X-Mizan-Invalidate", "user;user_id=5")])
-        return Says(name)
-
-    origin.script = script
+    origin.script = Names()
     settings = {"MIZAN_EDGE_REDIS": server.url, "MIZAN_CACHE_SECRET": SECRET}
     purger = await serve(**settings)
     other = await serve("--state-dir", tmp_path / "other", **settings)

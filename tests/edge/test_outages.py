@@ -17,7 +17,7 @@ from mizan_edge.purge import PATIENCE_S
 from tests.support import wire
 from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.killable import Redis
-from tests.support.origin import Asked, Origin, Says, running_origin, until
+from tests.support.origin import Asked, Names, Origin, Says, running_origin, until
 from tests.support.proxy import linked, read_head, talking
 
 PLAIN = "fwd=bypass; detail=store"
@@ -60,20 +60,6 @@ async def timed(edge: RunningEdge, target: str) -> tuple[float, wire.Reply]:
     begun = time.monotonic()
     reply = await edge.get(target)
     return time.monotonic() - begun, reply
-
-
-class Names:
-    """An origin's data: what a GET shows, and what a POST changes."""
-
-    def __init__(self, invalidate: str = "user;user_id=5") -> None:
-        self.name = "old"
-        self.invalidate = invalidate
-
-    def __call__(self, asked: Asked) -> Says:
-        if asked.method == "POST":
-            self.name = "new"
-            return Says("done", headers=[("X-Mizan-Invalidate", self.invalidate)])
-        return Says(self.name)
 
 
 # Redis is away.

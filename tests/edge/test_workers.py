@@ -14,7 +14,7 @@ from mizan_core.scopes import Scope
 from tests.support.edge import MANIFEST, EdgeFactory, RunningEdge
 from tests.support.edges import LEASE_S, NAMESPACE, Client, Start, Watch, outside, somebody_waits, starting
 from tests.support.killable import Redis
-from tests.support.origin import Asked, Origin, Says, until
+from tests.support.origin import Asked, Names, Origin, Says, until
 from tests.support.processes import alive
 from tests.support.served import Serve
 
@@ -241,16 +241,7 @@ async def test_a_purge_in_the_journal_comes_before_any_read(
     serve: Serve, make_edge: EdgeFactory, origin: Origin, manifest: Path, tmp_path: Path, outage: str
 ):
     """The purger is killed, and Redis comes back with its old data."""
-    name = "old"
-
-    def script(asked: Asked) -> Says:
-        nonlocal name
-        if asked.method == "POST":
-            name = "new"
-            return Says("done", headers=CHANGED)
-        return Says(name)
-
-    origin.script = script
+    origin.script = Names()
     with tempfile.TemporaryDirectory(prefix="mizan-test-") as home:
         redis = Redis(Path(home), keep=True)
         redis.start()

@@ -69,6 +69,20 @@ class Origin:
         return response
 
 
+class Names:
+    """An origin's data: what a GET shows, and what a POST changes."""
+
+    def __init__(self, invalidate: str = "user;user_id=5") -> None:
+        self.name = "old"
+        self.invalidate = invalidate
+
+    def __call__(self, asked: Asked) -> Says:
+        if asked.method == "POST":
+            self.name = "new"
+            return Says("done", headers=[("X-Mizan-Invalidate", self.invalidate)])
+        return Says(self.name)
+
+
 @asynccontextmanager
 async def running_origin(port: int = 0) -> AsyncIterator[Origin]:
     """Runs an origin on the loopback for the length of the block."""
