@@ -89,7 +89,7 @@ ADA = Scope.of("user", {"user_id": 5})
 BOB = Scope.of("user", {"user_id": 6})
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(pasts(), st.lists(entries, min_size=1, max_size=4), st.data())
 def test_it_says_what_a_list_of_all_purges_says(past: Past, held: list[list[Scope]], data: st.DataObject):
     log = past.log()
