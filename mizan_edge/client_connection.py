@@ -446,5 +446,8 @@ class ClientConnection(asyncio.Protocol):
         if self._eof or not transport.can_write_eof() or (self._stopping and self._parser.is_whole):
             transport.close()
             return
-        transport.write_eof()
+        try:
+            transport.write_eof()
+        except OSError:  # the client has reset the connection, which is not known here yet
+            self.abort()
         self._resume()

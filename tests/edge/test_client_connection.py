@@ -434,6 +434,27 @@ async def test_a_client_that_leaves_before_its_answer_cancels_nothing():
         await until(lambda: seen == [1])
 
 
+async def test_a_client_that_resets_just_before_its_connection_is_closed_is_no_fault(caplog: pytest.LogCaptureFixture):
+    done = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"ok"
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        done.set()
+
+    async def answer(*_: object) -> Answer:
+        return Answer(Response(200, (("Content-Length", "2"),)), body())
+
+    async with listening("127.0.0.1:1") as running:
+        running.proxy.answer = answer  # type: ignore[method-assign, assignment]
+        host, _, port = running.address.rpartition(":")
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            await asyncio.wait_for(done.wait(), 5)
+    assert not caplog.records
+
+
 async def test_a_client_that_leaves_a_stream_lets_the_origin_go_at_once():
     gone = asyncio.Event()
 
