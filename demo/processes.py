@@ -20,6 +20,7 @@ HOST = "127.0.0.1"
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.05
+_LOOK_SECONDS = 0.5
 TAIL_LINES = 15
 
 # Becomes the server after asking the kernel to kill it when the demo dies. Elsewhere than on Linux only an orderly
@@ -92,9 +93,13 @@ class Servers:
 
     def check(self, *, timeout: float | None) -> None:
         """Waits `timeout` seconds, for ever when None, and raises ServerError as soon as any server dies."""
-        with contextlib.suppress(queue.Empty):
-            dead = self._deaths.get(timeout=timeout)
-            raise dead.failure(f"ended with status {dead.process.returncode}")
+        while True:
+            with contextlib.suppress(queue.Empty):
+                # A signal that comes just before a wait without end would only be seen after it.
+                dead = self._deaths.get(timeout=_LOOK_SECONDS if timeout is None else timeout)
+                raise dead.failure(f"ended with status {dead.process.returncode}")
+            if timeout is not None:
+                return
 
     def _watch(self, server: Server) -> None:
         server.process.wait()
