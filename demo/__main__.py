@@ -20,8 +20,8 @@ TOP = Path(__file__).resolve().parent.parent
 
 def main() -> None:
     options = _options()
-    # A closed terminal or `kill` ends the demo in the same order as Ctrl-C.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # A closed terminal or `kill` ends the demo in the same order as Ctrl-C; which a shell in a script has it ignore.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
         places = _places(options)

@@ -266,7 +266,8 @@ def listwise(name: str, value: str | None) -> str:
     if value is None:
         return "absent"
     if name == "accept-language" and '"' not in value:
-        return repr([member.strip() for member in value.split(",") if member.strip()])
+        members = [member.strip().lower().removesuffix(";q=1") for member in value.split(",")]
+        return repr([member for member in members if member])
     return repr(value)
 
 
