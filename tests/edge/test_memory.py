@@ -171,8 +171,9 @@ async def test_an_entry_that_expires_in_memory_is_not_served_any_more(edge: Runn
             # Memory may think it is a little later than Redis, never earlier: the last hits may be Redis' own.
             from_memory += watch.asked("read") == 0
     assert from_memory
-    assert origin.hits >= 2, "by chance it was refreshed a little early, and had another second"
-    assert reply.cache in ("fwd=stale; stored", "fwd=uri-miss; stored")
+    # By chance it is refreshed a little early, and then has another second, or is awaited.
+    assert origin.hits >= 2
+    assert reply.cache.partition(";")[0] in ("fwd=stale", "fwd=uri-miss")
 
 
 async def test_directives_of_a_request_are_judged_for_memory_as_well(edge: RunningEdge, origin: Origin, watch: Watch):
