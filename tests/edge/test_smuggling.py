@@ -304,12 +304,12 @@ def read_by_h11(pieces: list[bytes]) -> tuple[list[tuple[str, bytes]], bool]:
     """The same as h11 reads them, and whether it came to the end without refusing anything."""
     parser, found = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20), []
     parser.receive_data(b"".join(pieces))
-    method, body = "", b""
+    method, body, version = "", b"", b""
     with suppress(h11.RemoteProtocolError):
         while True:
             match event := parser.next_event():
                 case h11.Request():
-                    method, body = event.method.decode(), b""
+                    method, body, version = event.method.decode(), b"", event.http_version
                 case h11.Data():
                     body += event.data
                 case h11.EndOfMessage():
@@ -317,7 +317,8 @@ def read_by_h11(pieces: list[bytes]) -> tuple[list[tuple[str, bytes]], bool]:
                     parser.send(h11.Response(status_code=501, headers=[("Content-Length", "0")]))
                     parser.send(h11.EndOfMessage())
                     if parser.our_state is h11.MUST_CLOSE:
-                        return found, True
+                        # After a 1.0 request it always closes, whether or not that wants another one to follow.
+                        return found, version != b"1.0"
                     parser.start_next_cycle()
                 case _:
                     return found, True
