@@ -26,6 +26,8 @@ _TIMES = 5
 _POPULAR = 3
 # How often all is purged rather than one subject. More often, nothing lives long enough to be used stale.
 _WIDE = 0.03
+# One read of so many comes on a connection of its own.
+_NEW_CONNECTION = 4
 _KINDS_OF_HITS = ("hits", "used stale", "compressed", "in part", "not modified")
 _JSON = {"Content-Type": "application/json"}
 _DECODERS: Mapping[str | None, Callable[[bytes], bytes]] = {
@@ -68,6 +70,8 @@ class Workload:
     """Who reads and who writes what, and where."""
 
     readers: int = 16
+    impatient: int = 2
+    """Further readers, who ask for one user each, again and again: only such requests find answers that are ready."""
     writers: int = 8
     users: Sequence[int] = USERS
     viewers: Sequence[int] = VIEWERS
@@ -183,6 +187,7 @@ class Checker:
         self._ends = self._began + seconds
         self._written = self._began + (seconds if workload.writing_s is None else workload.writing_s)
         self._numbers = count()
+        self._kept: dict[str, wire.Connections] = {}
 
     async def run(self, lanes: list[list[Planned]]) -> Tally:
         """Runs until the time is over and every fault is mended."""
@@ -191,8 +196,12 @@ class Checker:
                 group.create_task(self._break(lane))
             for number in range(self._workload.readers):
                 group.create_task(self._read_on(Random(f"{self._seed} reader {number}")))
+            for number in range(self._workload.impatient):
+                group.create_task(self._read_again(Random(f"{self._seed} impatient {number}"), number))
             for number in range(self._workload.writers):
                 group.create_task(self._write_on(Random(f"{self._seed} writer {number}")))
+        for kept in self._kept.values():
+            kept.close()
         return self.tally
 
     async def _break(self, lane: list[Planned]) -> None:
@@ -221,6 +230,14 @@ class Checker:
                     break
                 await asyncio.sleep(0.05)
             await asyncio.sleep(0.02 * rng.random())
+
+    async def _read_again(self, rng: Random, number: int) -> None:
+        user, fields = self._workload.users[number % len(self._workload.users)], {"Accept-Language": "de"}
+        read = Read([user], made_for(None, user, fields), "GET", f"/profile/{user}/", fields)
+        while self._clock() < self._ends:
+            if await self._read(rng, read) is None:
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.001)
 
     async def _read(self, rng: Random, read: Read, mine: Copy | None = None) -> Copy | None:
         """What came, None where nothing did. `mine`: asks whether that still holds."""
@@ -309,6 +326,10 @@ class Checker:
             async with asyncio.timeout(SILENCE_S):
                 if target == "/purge":
                     reply = await edge.administer(target, json.loads(body or b""))
+                elif body is None and next(self._numbers) % _NEW_CONNECTION:
+                    # Only on these are answers ready.
+                    kept = self._kept.setdefault(edge.listen, wire.Connections(edge.listen))
+                    reply = await kept.request(method, target, headers)
                 else:
                     reply = await wire.request(edge.listen, method, target, headers, body)
             # The origin broke the connection, and what it had committed before that is purged.

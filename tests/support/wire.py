@@ -62,6 +62,71 @@ def parse(raw: bytes, method: str = "GET") -> Reply:
     return Reply(response.status, response.getheaders(), response.read())
 
 
+class Connections:
+    """Connections to one address that stay open, as a browser has them, for requests without a body.
+
+    # mutable state: those that are `_idle`, the latest last.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def request(self, method: str, target: str, headers: Headers = ()) -> Reply:
+        """One request, on a connection that is open, or on a new one. Raises OSError, HTTPException."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            try:
+                return await self._exchange(reader, writer, method, target, headers)
+            except asyncio.IncompleteReadError as error:
+                if error.partial:
+                    raise ConnectionResetError("the answer broke off") from error
+            except ConnectionError:
+                pass
+            # It had ended before: whoever keeps connections open asks again.
+        host, _, port = self._address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        try:
+            return await self._exchange(reader, writer, method, target, headers)
+        except asyncio.IncompleteReadError as error:
+            raise ConnectionResetError("the answer broke off") from error
+
+    async def _exchange(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, method: str, target: str, headers: Headers
+    ) -> Reply:
+        stays = False
+        try:
+            pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
+            lines = [f"{method} {target} HTTP/1.1", "Host: site.test", *(f"{name}: {value}" for name, value in pairs)]
+            writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            said = head.lower()
+            body = b""
+            if method == "HEAD" or b" 304 " in head[:16]:
+                pass
+            elif b"\r\ntransfer-encoding: chunked\r\n" in said:
+                while not body.endswith(b"\r\n0\r\n\r\n") and body != b"0\r\n\r\n":
+                    size = await reader.readuntil(b"\r\n")
+                    body += size + await reader.readexactly(int(size, 16) + 2)
+            elif b"\r\ncontent-length: " in said:
+                length = said.partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0]
+                body = await reader.readexactly(int(length))
+            else:
+                body = await reader.read()
+            stays = b"\r\nconnection: close\r\n" not in said
+            return parse(head + body, method)
+        finally:
+            if stays:
+                self._idle.append((reader, writer))
+            else:
+                writer.close()
+
+    def close(self) -> None:
+        """Leaves."""
+        for _, writer in self._idle:
+            writer.close()
+
+
 async def request(
     address: str, method: str, target: str, headers: Headers = (), body: bytes | None = None, host: str = "site.test"
 ) -> Reply:
