@@ -10,6 +10,7 @@ from mizan_edge.errors import problem
 from mizan_edge.forwarding import shown, to_client
 from mizan_edge.http import Fields, Request, Response
 from mizan_edge.origin import Exchange, Tunnel
+from mizan_edge.prepared import Repeatable
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Answer:
     """The trailer fields; to be asked for when the body has been read."""
     tunnel: Tunnel | None = None
     """After a 101: the connection to the origin."""
+    repeatable: Repeatable | None = None
+    """On what it depends, where it may be given again without being decided."""
 
 
 def from_stored(

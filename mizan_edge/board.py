@@ -67,7 +67,8 @@ def clocks() -> Clocks:
 class Board:
     """One board, as mapped by this process.
 
-    # mutable state: all in the mapping, see above; views of it in the attributes.
+    # mutable state: all in the mapping, see above; views of it in the attributes; and a copy of the lease record of
+    # turn `_turn`.
     """
 
     def __init__(self, fd: int) -> None:
@@ -81,6 +82,9 @@ class Board:
         # A slice, so that a slot number out of range is an IndexError and not a write to the ring.
         self._beats = self._words[_BEATS : _BEATS + workers]
         self._ring = _ring_at(workers)
+        self._turn = 0
+        self._ends = (0.0, 0.0, 0.0)
+        self._ends_ms = 0.0
 
     @classmethod
     def create(cls, workers: int, *, slots: int = SLOTS) -> Self:
@@ -211,6 +215,26 @@ class Board:
             # Else the session may be one that has just begun, and has no lease yet.
             if words[_LEASE] == turn:
                 return session, number
+        return None
+
+    def look(self, at: Clocks) -> tuple[int, int, float] | None:
+        """`current`, and what `redis_ms` is before it is rounded, of the same moment: every hit from memory comes by
+        here."""
+        words = self._words
+        while turn := words[_LEASE]:
+            if turn != self._turn:
+                # A record does not change while it is in force, so it is read once.
+                i, doubles = _lease_at(turn), self._doubles
+                self._ends = doubles[i], doubles[i + 1], doubles[i + 2]
+                self._ends_ms = doubles[i + 3]
+                self._turn = turn if words[_LEASE] == turn else 0
+            ends = self._ends
+            past_s = max(at[0] - ends[0], at[1] - ends[1], at[2] - ends[2])
+            flags = words[_FLAGS]
+            session, number = words[_SESSION], words[_NUMBER]
+            # Else the session may be one that has just begun, and has no lease yet.
+            if words[_LEASE] == turn == self._turn:
+                return None if past_s >= 0 or flags else (session, number, self._ends_ms + past_s * 1000)
         return None
 
     def records(self, after: int) -> list[tuple[int, str]] | None:

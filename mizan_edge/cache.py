@@ -87,12 +87,14 @@ class Cache:
         self._adopt = adopt
         self._counters = counters
 
-    def recall(self, reading: Reading, mark: Mark) -> StoredResponse | None:
-        """The response to a request, if it is in memory."""
-        payload = self._memory.get(_key(reading, None), mark)
+    def recall(self, reading: Reading, mark: Mark) -> tuple[str, StoredResponse] | None:
+        """The response to a request, if it is in memory, and the key under which it lies."""
+        key = _key(reading, None)
+        payload = self._memory.get(key, mark)
         if isinstance(payload, VaryRecord):
-            payload = self._memory.get(_key(reading, variants.variant_of(reading.request, payload.names)), mark)
-        return payload if isinstance(payload, StoredResponse) else None
+            key = _key(reading, variants.variant_of(reading.request, payload.names))
+            payload = self._memory.get(key, mark)
+        return (key, payload) if isinstance(payload, StoredResponse) else None
 
     async def look_up(self, reading: Reading, mark: Mark) -> Found:
         """Reads what Redis has for a request, through the record of what its responses vary by. Raises StoreError.

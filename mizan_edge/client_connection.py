@@ -20,11 +20,12 @@ from mizan_edge.answer import Answer, refusal
 from mizan_edge.arriving import BUFFER_BYTES, Arriving
 from mizan_edge.body import Body
 from mizan_edge.errors import OriginError, RefusedError
-from mizan_edge.forwarding import Peer
+from mizan_edge.forwarding import Peer, Trusted
 from mizan_edge.framing import chunk, delimited, last_chunk, response_bytes
 from mizan_edge.http import Request, Response, dated
 from mizan_edge.limits import Limits
 from mizan_edge.origin import Informational, Tunnel
+from mizan_edge.prepared import Prepared
 from mizan_edge.request_parser import RequestHead, RequestParser
 from mizan_edge.tasks import Tasks
 from mizan_edge.tunnel import copy_both_ways
@@ -39,6 +40,7 @@ Respond = Callable[[Request, Body, Peer, Informational | None], Awaitable[Answer
 _UNWANTED_BYTES = 256 << 10
 # RFC 9112 section 9.6: for how long the client may take to see that the connection ends, before it is cut.
 _LINGER_S = 2.0
+_END_OF_HEAD = b"\r\n\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -66,12 +68,14 @@ class ClientConnection(asyncio.Protocol):
         "_made",
         "_parser",
         "_paused",
+        "_prepared",
         "_respond",
         "_scheme",
         "_since",
         "_stopping",
         "_tasks",
         "_transport",
+        "_trusted",
         "_unwanted",
         "_writing",
         "is_tunnel",
@@ -85,14 +89,19 @@ class ClientConnection(asyncio.Protocol):
         tasks: Tasks,
         *,
         scheme: str,
+        prepared: Prepared,
+        trusted: Trusted,
         made: Callable[["ClientConnection"], bool],
         lost: Callable[["ClientConnection"], None],
     ) -> None:
-        """`made` is told when it begins, and says whether it may; `lost`, when it has ended."""
+        """`trusted`: proxies that are believed in what they tell of clients. `made` is told when it begins, and says
+        whether it may; `lost`, when it has ended."""
         self._respond = respond
         self._limits = limits
         self._tasks = tasks
         self._scheme = scheme
+        self._prepared = prepared
+        self._trusted = trusted
         self._made = made
         self._lost = lost
         self._loop = asyncio.get_running_loop()
@@ -155,7 +164,8 @@ class ClientConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._writing = Writing(self._transport)
         name = transport.get_extra_info("peername")
-        self.peer = Peer(name[0] if isinstance(name, tuple) else "", self._scheme)
+        address = name[0] if isinstance(name, tuple) else ""
+        self.peer = Peer(address, self._scheme, self._trusted.includes(address))
         if not self._made(self):
             self.turn_away()
 
@@ -164,6 +174,10 @@ class ClientConnection(asyncio.Protocol):
             return
         parser = self._parser
         begins = not parser.waiting
+        if begins and self._head is None and parser.is_whole and not self._stopping:
+            data = self._answered(data)
+            if not data:
+                return
         parser.feed(data)
         if not parser.is_whole:
             self._take()
@@ -173,6 +187,26 @@ class ClientConnection(asyncio.Protocol):
                 self._since = self._loop.time()
         if self._head is not None and parser.waiting > BUFFER_BYTES:
             self._pause()
+
+    def _answered(self, data: bytes) -> bytes:
+        """Answers the requests for which an answer is ready; the bytes from the first other one on."""
+        transport, start = self._transport, 0
+        while self._writing.is_open and (at := data.find(_END_OF_HEAD, start)) >= 0:
+            end = at + len(_END_OF_HEAD)
+            answer = self._prepared.answer(data[start:end], trusted=self.peer.trusted)
+            if answer is None:
+                break
+            head, body = answer
+            if len(body) <= ONE_WRITE_BYTES:
+                transport.write(head + body)
+            elif self._scheme == "http":
+                transport.write(head)
+                transport.write(body)
+            else:
+                break
+            self._since = self._loop.time()
+            start = end
+        return data[start:]
 
     def eof_received(self) -> bool:
         self._eof = True
@@ -358,6 +392,8 @@ class ClientConnection(asyncio.Protocol):
         else:
             writing.put(start)
             await writing.write(body)
+        if answer.repeatable is not None and head.version == "1.1" and self._may_follow(head):
+            self._prepared.learn(head.raw, answer.repeatable, start, cast(bytes, body), trusted=self.peer.trusted)
         await writing.drain()
         return ends != "close" and self._may_follow(head)
 

@@ -84,7 +84,10 @@ class Settings(BaseSettings):
     namespace: str = Field("mizan", description="prefix of every Redis name, so that sites can share a server")
     workers: int = Field(1, ge=0, le=1024, description="worker processes; 0: serve in the keeper's own process")
     near: int = Field(
-        64 << 20, ge=0, description="bytes of memory for responses in each worker; 0: only Redis has them"
+        64 << 20,
+        ge=0,
+        description="bytes of memory for responses in each worker, and a quarter more for answers that are ready; "
+        "0: only Redis has them",
     )
     state_dir: Path = Field(
         default_factory=_state_dir,

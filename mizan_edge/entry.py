@@ -20,7 +20,7 @@ _OVERHEAD_BYTES = 400
 _COPY_OVERHEAD_BYTES = 150
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class StoredResponse:
     """A complete response, when it was made and how long it lives. Times are of Redis' clock, in ms."""
 

@@ -93,23 +93,24 @@ class Peer:
 
     address: str
     scheme: str
+    trusted: bool = False
+    """It is a proxy that is believed in what it tells of clients."""
 
 
-def to_origin(request: Request, peer: Peer, trusted: Trusted) -> Request:
+def to_origin(request: Request, peer: Peer) -> Request:
     """The request as it leaves for the origin: no hop-by-hop fields, nothing that only we may say.
 
     Decide by this one: what the origin does not get must select nothing in the cache.
     """
-    is_trusted = trusted.includes(peer.address)
     passing = end_to_end(request.fields)
     fields = [
         (name, value)
         for name, value in passing
         if not normal_name(name).startswith(_OURS)
-        and (is_trusted or normal_name(name) not in _FORWARDED)
+        and (peer.trusted or normal_name(name) not in _FORWARDED)
         and name.lower() not in _REPLACED
     ]
-    forwarding = _forwarding(request, passing if is_trusted else (), peer)
+    forwarding = _forwarding(request, passing if peer.trusted else (), peer)
     # RFC 9110 section 7.6.3: the version in which it was received.
     via = ("Via", f"{request.version} {_NAME}")
     return replace(request, fields=(*_host(request), *fields, *forwarding, *_upgrade(request), via))
@@ -131,12 +132,12 @@ def wants_upgrade(request: Request) -> bool:
     return request.get("upgrade") is not None
 
 
-def seen(request: Request, peer: Peer, trusted: Trusted) -> Request:
+def seen(request: Request, peer: Peer) -> Request:
     """The request with the host and scheme that the client used, as a trusted peer tells them. Raises RefusedError.
 
     Of several, the first is what the client used, the others are those of proxies.
     """
-    if not trusted.includes(peer.address):
+    if not peer.trusted:
         return request
     host, scheme = (next(members(request.get(f"x-forwarded-{name}")), None) for name in ("host", "proto"))
     scheme = scheme if scheme in _SCHEMES else request.scheme

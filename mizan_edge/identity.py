@@ -1,8 +1,10 @@
 """Who is asking: the partition that a request's credentials name, or none."""
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from mizan_core.mwt import COOKIES, Identity
 from mizan_edge.http import Fields, normal_name, values
@@ -11,6 +13,7 @@ ANON = "anon"
 PUBLIC = "public"
 # Each is compared with every pattern. No browser keeps so many for one site.
 _MAX_COOKIES = 1000
+_SHORT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class Partition:
 
     name: str
     user: str | None = None
+    until_s: float = field(default=math.inf, compare=False)
+    """Until when the tokens that say so are valid, in seconds since the epoch."""
 
 
 def partition(fields: Fields, rules: IdentityRules, verify: Callable[[str], Identity | None]) -> Partition | None:
@@ -52,10 +57,12 @@ def partition(fields: Fields, rules: IdentityRules, verify: Callable[[str], Iden
         return None if others else Partition(ANON)
     if not all(_matches(name, rules.identity_cookies) for name in others):
         return None
-    identities = {verify(token) for token in tokens}
-    names = {identity.partition if identity else None for identity in identities}
-    identity = identities.pop()
-    return Partition(identity.partition, identity.sub) if identity and len(names) == 1 else None
+    identities = [verify(token) for token in tokens]
+    proven = [identity for identity in identities if identity]
+    if len(proven) < len(identities) or len({identity.partition for identity in proven}) > 1:
+        return None
+    until_s = min(identity.expires_s for identity in proven)
+    return Partition(proven[0].partition, proven[0].sub, until_s)
 
 
 def is_named(fields: Fields, rules: IdentityRules) -> bool:
@@ -80,4 +87,12 @@ def _cookies(fields: Fields) -> list[tuple[str, str]] | None:
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    # The same names come with every request.
+    return (_remembered if len(name) <= _SHORT else _matches_now)(name, patterns)
+
+
+def _matches_now(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+_remembered = lru_cache(maxsize=4096)(_matches_now)

@@ -12,6 +12,7 @@ from mizan_edge.addresses import BACKLOG
 from mizan_edge.client_connection import ClientConnection, Respond
 from mizan_edge.forwarding import Trusted
 from mizan_edge.limits import Limits
+from mizan_edge.prepared import Prepared
 from mizan_edge.tasks import Tasks
 
 # How often connections are looked at, for those that stand still.
@@ -28,12 +29,19 @@ class Listener:
     """
 
     def __init__(
-        self, respond: Respond, limits: Limits, *, trusted: Trusted, tls: ssl.SSLContext | None = None
+        self,
+        respond: Respond,
+        limits: Limits,
+        *,
+        trusted: Trusted,
+        prepared: Prepared,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """`trusted`: proxies, from which come the connections of many clients."""
         self._respond = respond
         self._limits = limits
         self._trusted = trusted
+        self._prepared = prepared
         self._tls = tls
         self._tasks = Tasks()
         self._servers: list[asyncio.Server] = []
@@ -85,12 +93,20 @@ class Listener:
     def _connection(self) -> ClientConnection:
         scheme = "http" if self._tls is None else "https"
         return ClientConnection(
-            self._respond, self._limits, self._tasks, scheme=scheme, made=self._made, lost=self._lost
+            self._respond,
+            self._limits,
+            self._tasks,
+            scheme=scheme,
+            prepared=self._prepared,
+            trusted=self._trusted,
+            made=self._made,
+            lost=self._lost,
         )
 
     def _made(self, connection: ClientConnection) -> bool:
         limits, address = self._limits, connection.peer.address
-        counted = limits.connections_per_address > 0 and not self._is_trusted(address)
+        # Many clients may come from a trusted proxy, or from a Unix socket, which has no address.
+        counted = limits.connections_per_address > 0 and address and not connection.peer.trusted
         if len(self._open) >= limits.connections + _TURNED_AWAY or self._is_ending:
             connection.abort()
         is_served = self._served < limits.connections and not (
@@ -112,10 +128,6 @@ class Listener:
         self._awaited.discard(connection)
         if not self._awaited:
             self._all_lost.set()
-
-    def _is_trusted(self, address: str) -> bool:
-        """Whether many clients may come from an address: a trusted proxy's, or a Unix socket's, which has none."""
-        return not address or self._trusted.includes(address)
 
     async def _check_forever(self) -> None:
         loop = asyncio.get_running_loop()

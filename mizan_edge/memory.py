@@ -55,15 +55,7 @@ class Memory(Generic[V]):
         """Where purges stand now, all of which are applied when this returns. None: no cache may be used now, this
         memory or Redis."""
         current = self._board.current(self._now())
-        if current is None:
-            return None
-        session, number = current
-        if session != self._session:
-            self._drop(number)
-            self._session = session
-        elif number != self._log.last:
-            self._catch_up(number)
-        return Mark(session, number)
+        return None if current is None else self._come_up_to(*current)
 
     def still(self, mark: Mark) -> bool:
         """Whether a cache may be used yet by what took `mark`."""
@@ -75,12 +67,26 @@ class Memory(Generic[V]):
         kept = self._near.get(key)
         if kept is None:
             return None
-        if kept.number != mark.number:
-            if self._log.overtaken(kept.names, kept.number):
-                self._near.drop(key)
-                return None
-            kept.number = mark.number
+        if kept.number != mark.number and not self._still_holds(key, kept, mark.number):
+            return None
         return kept.value
+
+    def find(self, key: str) -> tuple[V, float, float] | None:
+        """What lies in memory under `key` now, Redis' clock and this host's (ms; s). None: nothing, or no cache may be
+        used now."""
+        at = self._now()
+        seen = self._board.look(at)
+        if seen is None:
+            return None
+        session, number, redis_ms = seen
+        if session != self._session or number != self._log.last:
+            self._come_up_to(session, number)
+        kept = self._near.get(key)
+        if kept is None:
+            return None
+        if kept.number != number and not self._still_holds(key, kept, number):
+            return None
+        return kept.value, redis_ms, at[2]
 
     def put(self, key: str, value: V, names: tuple[str, ...], size: int, mark: Mark) -> None:
         """Keeps what depends on `names`, and was read or fetched after `mark`; unless a purge has overtaken it."""
@@ -96,6 +102,22 @@ class Memory(Generic[V]):
     def redis_ms(self) -> int:
         """Redis' clock, or a little later."""
         return self._board.redis_ms(self._now())
+
+    def _still_holds(self, key: str, kept: _Kept[V], number: int) -> bool:
+        """Whether no purge up to `number` has overtaken what lies under `key`; else it does not any more."""
+        if self._log.overtaken(kept.names, kept.number):
+            self._near.drop(key)
+            return False
+        kept.number = number
+        return True
+
+    def _come_up_to(self, session: int, number: int) -> Mark:
+        if session != self._session:
+            self._drop(number)
+            self._session = session
+        elif number != self._log.last:
+            self._catch_up(number)
+        return Mark(session, number)
 
     def _catch_up(self, number: int) -> None:
         records = self._board.records(self._log.last)

@@ -248,6 +248,15 @@ def in_background(request: Request, lookup: Lookup) -> tuple[Request, Lookup] | 
     return replace(request, method=method), replace(lookup, store=True)
 
 
+def repeatable_until(stored: StoredResponse, lookup: Lookup, early: int) -> int | None:
+    """Until when the answer that `stored` has just given to a request may be given again without a decision, by Redis'
+    clock in ms; None where it may not. `early`: within how many times its fetch of its end it might be refreshed."""
+    # What a client wants is judged by the clock, and without a date the answer has that of now.
+    if lookup.wanted or stored.response.get("date") is None:
+        return None
+    return stored.stored_ms + (stored.lifetime.ttl_s - stored.initial_age_s) * 1000 - early * stored.took_ms
+
+
 def only_if_cached(lookup: Lookup) -> bool:
     """Whether the client wants nothing that must be fetched. RFC 9111 section 5.2.1.7."""
     return "only-if-cached" in lookup.wanted

@@ -50,7 +50,7 @@ class Proxy:
                 informational(forwarding.to_client(response, forward_mizan_headers=self._rules.forward_mizan_headers))
 
         try:
-            request = forwarding.seen(request, peer, self._rules.trusted_proxies)
+            request = forwarding.seen(request, peer)
             if not self._rules.serves(request.host):
                 return refusal(421, f"This site is not served here: {request.host}")
             return await self._answer(request, body, peer, relay)
@@ -62,7 +62,7 @@ class Proxy:
 
     async def _answer(self, request: Request, body: Body, peer: Peer, informational: Informational) -> Answer:
         site = self._in_use.site
-        asked = forwarding.one_hop_less(forwarding.to_origin(request, peer, self._rules.trusted_proxies))
+        asked = forwarding.one_hop_less(forwarding.to_origin(request, peer))
         if asked is None:
             return _as_last(request)
         request = asked

@@ -25,10 +25,11 @@ from mizan_edge.counters import Counters
 from mizan_edge.entry import Payload, StoredResponse
 from mizan_edge.errors import OriginError
 from mizan_edge.flight import Flight, Flights, Landed
-from mizan_edge.http import Response
+from mizan_edge.http import Response, members
 from mizan_edge.memory import Memory
 from mizan_edge.origin import Exchange
 from mizan_edge.policy import Lookup, Storable
+from mizan_edge.prepared import Repeatable
 from mizan_edge.site import InUse, Rules
 from mizan_edge.tasks import Tasks
 from mizan_edge.upstream import Upstream
@@ -90,10 +91,12 @@ class Reader:
         mark = self._memory.mark()
         if mark is None:
             return await self._pass_by(reading)
-        if stored := self._cache.recall(reading, mark):
-            answer = self._at_once(reading, stored, self._memory.redis_ms())
+        if recalled := self._cache.recall(reading, mark):
+            key, stored = recalled
+            now_ms = self._memory.redis_ms()
+            answer = self._at_once(reading, stored, now_ms)
             if answer is not None:
-                return answer
+                return replace(answer, repeatable=self._repeatable(reading, key, stored, now_ms))
         try:
             found = await self._cache.look_up(reading, mark)
         except StoreError as error:
@@ -115,6 +118,16 @@ class Reader:
         else:
             return None
         return self._hit(reading, stored, now_ms)
+
+    def _repeatable(self, reading: Reading, key: str, stored: StoredResponse, now_ms: int) -> Repeatable | None:
+        """On what an answer from memory depends, where it can be given again without a decision."""
+        until_ms = policy.repeatable_until(stored, reading.lookup, _EARLY)
+        # What has no copies yet is offered to the compressor by each hit.
+        may_change = stored.uncompressed and compression.applies(self._rules.compress, reading.lookup.partition)
+        if reading.body is not None or may_change or until_ms is None or until_ms <= now_ms:
+            return None
+        partition, vary = reading.lookup.partition, tuple(members(stored.response.get("vary")))
+        return Repeatable(reading.site, key, stored, now_ms, until_ms, partition.until_s, vary, reading.context)
 
     def _refresh_early(self, reading: Reading, stored: StoredResponse, now_ms: int) -> None:
         # No dice for what has long to live, which is nearly all.

@@ -33,6 +33,8 @@ class RequestHead:
     framing: RequestFraming
     expects_continue: bool
     """The client waits for a 100 before it sends the body."""
+    raw: bytes
+    """Its bytes, up to the first empty line."""
 
 
 class RequestParser:
@@ -191,7 +193,7 @@ def _parse(head: bytes, scheme: str, limits: Limits) -> RequestHead:
     if expected - {"100-continue"}:
         # RFC 9110 section 10.1.1
         raise RefusedError(417, "Nothing but 100-continue can be expected here.")
-    return RequestHead(request, version, framing, bool(expected))
+    return RequestHead(request, version, framing, bool(expected), head)
 
 
 def _request_line(head: bytes | bytearray) -> tuple[bytes, bytes, str]:

@@ -35,11 +35,13 @@ from mizan_edge.limits import Limits
 from mizan_edge.listener import Listener
 from mizan_edge.memory import Memory
 from mizan_edge.origin import Origin
+from mizan_edge.prepared import Prepared
 from mizan_edge.processes import Place, die_with_parent
 from mizan_edge.proxy import Proxy
 from mizan_edge.reader import Reader
 from mizan_edge.reads import Reads
 from mizan_edge.remote import Keeper
+from mizan_edge.selecting import Selecting
 from mizan_edge.site import InUse, Rules, Site
 from mizan_edge.tasks import Tasks
 from mizan_edge.tls import Certificate, Pair
@@ -100,10 +102,12 @@ async def serving(
                 counters=counters,
                 tasks=tasks,
             )
+            limits = _affordable(limits_of(settings))
             listener = Listener(
                 Proxy(in_use, rules, reader, upstream).answer,
-                _affordable(limits_of(settings)),
+                limits,
                 trusted=rules.trusted_proxies,
+                prepared=Prepared(Selecting(rules.identity, limits), memory, in_use, counters, max_bytes=settings.near),
                 tls=certificate.context if certificate else None,
             )
             try:

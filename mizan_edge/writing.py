@@ -26,6 +26,11 @@ class Writing:
         self._unsent = 0
         self._unsent_since = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the client takes what it is sent, as far as is known now."""
+        return self._writable is None and not self._transport.is_closing()
+
     def put(self, data: bytes) -> None:
         """Sends some bytes, however many wait already. Raises ConnectionError where the client has left."""
         if self._transport.is_closing():

@@ -87,7 +87,8 @@ class Process:
         """What lies in memory."""
         mark = self.memory.mark()
         assert mark is not None
-        return self.cache.recall(reading, mark)
+        recalled = self.cache.recall(reading, mark)
+        return recalled and recalled[1]
 
     async def compressed(self, times: int = 1) -> None:
         """Returns when as many responses have been stored with their copies."""

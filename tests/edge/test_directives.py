@@ -12,7 +12,7 @@ from mizan_edge import conditional, policy, variants
 from mizan_edge.cache_control import governing
 from mizan_edge.entry import StoredResponse
 from mizan_edge.errors import RefusedError
-from mizan_edge.forwarding import Peer, Trusted, seen, to_origin
+from mizan_edge.forwarding import Peer, seen, to_origin
 from mizan_edge.freshness import Lifetime
 from mizan_edge.http import Request, Response
 from mizan_edge.identity import ANON, IdentityRules, Partition, is_named, partition
@@ -430,10 +430,10 @@ def read_everything(name: str, value: str) -> None:
     """Takes a request and a response that have this field through all that judges fields."""
     manifest = Manifest.model_validate(MANIFEST)
     rules = IdentityRules(("sessionid",), ("csrftoken", "_ga*"), ("Remote-User", "X-Auth-Request-*"))
-    peer, trusted = Peer("127.0.0.1", "http"), Trusted.parse(["127.0.0.1"])
+    peer = Peer("127.0.0.1", "http", trusted=True)
     asked = Request("GET", VIEW, "site.test", (("Host", "site.test"), (name, value)))
     try:
-        asked = to_origin(seen(asked, peer, trusted), peer, trusted)
+        asked = to_origin(seen(asked, peer), peer)
     except RefusedError:
         return
     partition(asked.fields, rules, lambda token: verify(Keyring.parse(MWT_SECRET), token, now_s=T0))

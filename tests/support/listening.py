@@ -10,16 +10,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mizan_core.manifest import Manifest
 from mizan_edge.addresses import listening_sockets
 from mizan_edge.answer import Answer, refusal, relayed
+from mizan_edge.board import Board
 from mizan_edge.body import Body
 from mizan_edge.cache_status import Forwarded
 from mizan_edge.config import limits_of, load_settings, rules_of
+from mizan_edge.counters import Counters
 from mizan_edge.errors import OriginError
-from mizan_edge.forwarding import Peer, Trusted, to_origin
+from mizan_edge.forwarding import Peer, to_origin
 from mizan_edge.http import Request, Response
 from mizan_edge.listener import Listener
+from mizan_edge.memory import Memory
 from mizan_edge.origin import Origin
+from mizan_edge.prepared import Prepared
+from mizan_edge.selecting import Selecting
+from mizan_edge.site import InUse, Site
 
 # An upgrade, and what an origin says that takes it. RFC 9110 section 7.8
 UPGRADE = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
@@ -58,7 +65,7 @@ class Plain:
         else:
             body = believed.forwarded(body)
         try:
-            exchange = await self.origin.send(to_origin(request, peer, Trusted()), body, informational)
+            exchange = await self.origin.send(to_origin(request, peer), body, informational)
         except OriginError as error:
             return refusal(error.status, str(error))
         return relayed(exchange, Forwarded("bypass"), forward_mizan_headers=False)
@@ -82,12 +89,18 @@ async def listening(
     `send_buffer`: the bytes that the system takes for a client.
     """
     loaded = load_settings({"origin": f"http://{origin}", "manifest": Path("none"), **settings}, None)
+    rules, limits = rules_of(loaded, b"x" * 32), limits_of(loaded)
+    site = InUse(Site.of(Manifest.model_validate({"contexts": {}, "mutations": {}}), rules))
     async with Origin(f"http://{origin}", connect_timeout_s=5, read_timeout_s=10) as asked:
         proxy = Plain(asked)
+        board = Board.create(0)
         listener = Listener(
             lambda *given: proxy.answer(*given),
-            limits_of(loaded),
-            trusted=rules_of(loaded, b"x" * 32).trusted_proxies,
+            limits,
+            trusted=rules.trusted_proxies,
+            prepared=Prepared(
+                Selecting(rules.identity, limits), Memory(board, max_bytes=0), site, Counters(), max_bytes=0
+            ),
             tls=tls,
         )
         (sockets,) = listening_sockets("listen", "127.0.0.1", 0, 1)
@@ -99,6 +112,7 @@ async def listening(
             yield Running(f"{host}:{port}", listener, proxy)
         finally:
             await listener.drain(0)
+            board.close()
 
 
 @asynccontextmanager

@@ -1,0 +1,156 @@
+"""Which lines of a request can make a difference to an answer from memory: read off its bytes, without parsing them.
+
+Most of what browsers send, and much of what differs each time, makes none: `User-Agent`, `Referer`, the cookies of
+analytics. Two requests with the same request line and the same *selecting lines* get the same answer. So a request that
+was parsed, judged and answered stands for all that differ from it in other lines only.
+
+A line that selects is kept as it came, and is not understood here: something is concluded only where all of them are
+equal, in their order, to those of a request that the parser has accepted. What selects nothing is left out, so that is
+read as strictly as the parser would: its name is one of a list, and its value has no control character.
+"""
+
+import re
+from fnmatch import fnmatchcase
+
+from mizan_core.mwt import COOKIES
+from mizan_edge.identity import IdentityRules
+from mizan_edge.limits import Limits
+
+# Nothing that is stored was made of these, unless its Vary says so (`differs`). X-Forwarded-For is in no key.
+_INDIFFERENT = frozenset(
+    {
+        "baggage",
+        "dnt",
+        "priority",
+        "referer",
+        "save-data",
+        "sec-ch-ua",
+        "sec-ch-ua-mobile",
+        "sec-ch-ua-platform",
+        "sec-fetch-dest",
+        "sec-fetch-mode",
+        "sec-fetch-site",
+        "sec-fetch-storage-access",
+        "sec-fetch-user",
+        "sec-gpc",
+        "traceparent",
+        "tracestate",
+        "upgrade-insecure-requests",
+        "user-agent",
+        "x-forwarded-for",
+        "x-request-id",
+    }
+)
+# Larger heads are the parser's, which knows the limits.
+_MAX_BYTES = 8192
+_MAX_LINES = 64
+_MAX_COOKIES = 100
+# What is remembered; when there is more, all is forgotten, and what is in use read again.
+_BLOCKS_BYTES = 8 << 20
+_BLOCK_OVERHEAD_BYTES = 400
+_LINES = 8192
+_LINE_BYTES = 512
+_NAMES = 1024
+_NAME_BYTES = 64
+
+_VALUE = re.compile(rb"[\t -~\x80-\xff]*")
+_COOKIES = re.compile(rb"[\t -~]*")
+
+
+class Selecting:
+    """Reads selecting lines.
+
+    # mutable state: what was read lately: blocks of lines, and their `_bytes`; lines; which names of cookies count.
+    """
+
+    def __init__(self, rules: IdentityRules, limits: Limits) -> None:
+        self._max_lines = min(_MAX_LINES, limits.fields + 3)
+        self._max_bytes = min(_MAX_BYTES, limits.head_bytes - limits.target_bytes)
+        # What may say who is asking is never indifferent.
+        self._indifferent = {
+            name for name in _INDIFFERENT if not any(fnmatchcase(name, pattern) for pattern in rules.identity_headers)
+        }
+        self._names = {name.encode() for name in self._indifferent}
+        self._ignored = rules.ignored_cookies
+        self._blocks: dict[bytes, tuple[bytes, ...]] = {}
+        self._bytes = 0
+        self._lines: dict[bytes, bytes] = {}
+        self._counts: dict[bytes, bool] = {}
+
+    def differs(self, vary: tuple[str, ...]) -> bool:
+        """Whether responses that vary by these fields (lower case) may differ where selecting lines do not."""
+        return not self._indifferent.isdisjoint(vary)
+
+    def lines(self, block: bytes) -> tuple[bytes, ...] | None:
+        """The selecting lines of a request; None where the parser has to read it.
+
+        `block` begins with the CRLF that ends the request line, and ends with the first empty line.
+        """
+        return self._blocks.get(block) or self._read(block)
+
+    def _read(self, block: bytes) -> tuple[bytes, ...] | None:
+        lines = block.split(b"\r\n")
+        if len(block) > self._max_bytes or not 4 <= len(lines) <= self._max_lines:
+            return None
+        found = []
+        known, is_known = self._lines, True
+        for line in lines[1:-2]:
+            kept = known.get(line)
+            if kept is None:
+                is_known = False
+                if (kept := self._line(line)) is None:
+                    return None
+                if len(known) >= _LINES:
+                    known.clear()
+                if len(line) <= _LINE_BYTES:
+                    known[line] = kept
+            if kept:
+                found.append(kept)
+        selecting = tuple(found)
+        if is_known:
+            # Where some line is another one each time, so is the block.
+            self._remember(block, selecting)
+        return selecting
+
+    def _remember(self, block: bytes, selecting: tuple[bytes, ...]) -> None:
+        self._bytes += len(block) + _BLOCK_OVERHEAD_BYTES
+        if self._bytes > _BLOCKS_BYTES:
+            self._blocks.clear()
+            self._bytes = 0
+        self._blocks[block] = selecting
+
+    def _line(self, line: bytes) -> bytes | None:
+        """What selects in a line, which may be nothing; None for what the parser might refuse."""
+        name, colon, value = line.partition(b":")
+        name = name.lower()
+        if name in self._names:
+            return b"" if colon and _VALUE.fullmatch(value) else None
+        return self._cookies(line, value) if name == b"cookie" else line
+
+    def _cookies(self, line: bytes, value: bytes) -> bytes:
+        """The tokens among cookies, and the names of those that tell an application who is asking, as
+        `identity.partition` sees them."""
+        cookies = value.split(b";")
+        if len(cookies) > _MAX_COOKIES or not _COOKIES.fullmatch(value):
+            return line
+        kept = []
+        for cookie in cookies:
+            name, equals, content = cookie.strip().partition(b"=")
+            if not name and not equals:
+                continue
+            if not name or not equals:
+                return line
+            name = name.strip()
+            counts = self._counts.get(name)
+            if counts is None:
+                text = name.decode()
+                counts = text in COOKIES or not any(fnmatchcase(text, pattern) for pattern in self._ignored)
+                if len(self._counts) >= _NAMES:
+                    self._counts.clear()
+                if len(name) <= _NAME_BYTES:
+                    self._counts[name] = counts
+            if counts:
+                # The value of a session says nothing that is known here.
+                kept.append(name + b"=" + content if name.decode() in COOKIES else name)
+        # No line begins like this.
+        return b"\nCookie:" + b";".join(kept) if kept else b""
