@@ -203,7 +203,7 @@ class ClientConnection(asyncio.Protocol):
                 transport.write(head)
                 transport.write(body)
             else:
-                break
+                break  # it goes out in pieces, and each waits for the client: see `writing`
             self._since = self._loop.time()
             start = end
         return data[start:]
