@@ -8,17 +8,21 @@ from typing import Self
 
 from mizan_edge.errors import RefusedError
 from mizan_edge.http import (
+    HOP_BY_HOP,
     Fields,
     Request,
     Response,
+    connection_options,
     dropped,
     end_to_end,
     is_host,
+    lines_of,
     members,
     normal_host,
     normal_name,
     values,
 )
+from mizan_edge.names import Names, of_names
 
 _NAME = "mizan-edge"
 VIA = f"1.1 {_NAME}"
@@ -102,18 +106,27 @@ def to_origin(request: Request, peer: Peer) -> Request:
 
     Decide by this one: what the origin does not get must select nothing in the cache.
     """
-    passing = end_to_end(request.fields)
-    fields = [
-        (name, value)
-        for name, value in passing
-        if not normal_name(name).startswith(_OURS)
-        and (peer.trusted or normal_name(name) not in _FORWARDED)
-        and name.lower() not in _REPLACED
-    ]
-    forwarding = _forwarding(request, passing if peer.trusted else (), peer)
+    lines = lines_of(request.fields)
+    passing = _passing(lines.names, connection_options(lines), peer.trusted)
+    told = end_to_end(lines) if peer.trusted else ()
     # RFC 9110 section 7.6.3: the version in which it was received.
     via = ("Via", f"{request.version} {_NAME}")
-    return replace(request, fields=(*_host(request), *fields, *forwarding, *_upgrade(request), via))
+    return request.with_lines(lines.at(passing, *_forwarding(request, told, peer), *_upgrade(request), via))
+
+
+@of_names
+def _passing(names: Names, options: frozenset[str], trusted: bool) -> tuple[int, ...]:
+    """The places of the fields that pass as they are, Host first; `options` are those of Connection."""
+    stays = HOP_BY_HOP | options
+    others = [
+        i
+        for i, name in enumerate(names.lower)
+        if not normal_name(name).startswith(_OURS)
+        and (trusted or normal_name(name) not in _FORWARDED)
+        and name not in _REPLACED
+        and name not in stays
+    ]
+    return (*names.at.get("host", ()), *others)
 
 
 def one_hop_less(request: Request) -> Request | None:
@@ -124,7 +137,7 @@ def one_hop_less(request: Request) -> Request | None:
     if int(left) == 0:
         return None
     fields = (*dropped(request.fields, ["max-forwards"]), ("Max-Forwards", str(int(left) - 1)))
-    return replace(request, fields=fields)
+    return request.with_lines(fields)
 
 
 def wants_upgrade(request: Request) -> bool:
@@ -177,10 +190,6 @@ def _upgrade(request: Request) -> Fields:
 def _can_pass(protocols: str) -> bool:
     # Another HTTP, and what is spoken within it, would pass by all that is decided here about requests.
     return bool(protocols) and not any(protocol.startswith(_OTHER_HTTP) for protocol in members(protocols))
-
-
-def _host(request: Request) -> Fields:
-    return tuple(("Host", value) for value in values(request.fields, "host"))
 
 
 def _forwarding(request: Request, told: Fields, peer: Peer) -> Fields:

@@ -18,9 +18,9 @@ from mizan_edge.http import (
     Fields,
     Request,
     Response,
+    connection_options,
     dropped,
     has_body,
-    members,
     reason_phrase,
     values,
 )
@@ -223,17 +223,8 @@ def response_framing(method: str, version: str, response: Response) -> tuple[Res
 
 def _connection_fields(version: str, fields: Fields) -> tuple[list[str], list[str], bool]:
     """The values of Content-Length, those of Transfer-Encoding in lower case, and whether the connection may go on."""
-    lengths: list[str] = []
-    codings: list[str] = []
-    options: list[str] = []
-    for name, value in fields:
-        match name.lower():
-            case "content-length":
-                lengths.append(value)
-            case "transfer-encoding":
-                codings.append(value.lower())
-            case "connection":
-                options += members(value)
+    codings = [coding.lower() for coding in values(fields, "transfer-encoding")]
+    options = connection_options(fields)
     # RFC 9112 section 9.3
     keep_alive = "close" not in options and (version == "1.1" or "keep-alive" in options)
-    return lengths, codings, keep_alive
+    return values(fields, "content-length"), codings, keep_alive

@@ -1,11 +1,13 @@
 """HTTP messages as values: ordered fields, and the tables of RFC 9110 that a proxy needs."""
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Self
+
+from mizan_edge.names import Names, names_of, of_names
 
 Fields = tuple[tuple[str, str], ...]
 """Field lines in the order in which they came, names as they were spelled."""
@@ -30,12 +32,39 @@ HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
+_NO_OPTIONS: frozenset[str] = frozenset()
+_USUAL_OPTIONS = {"keep-alive": frozenset({"keep-alive"}), "close": frozenset({"close"})}
 # RFC 9110 section 13.1, and Range, which depends on them.
 CONDITIONALS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"})
 # RFC 9110 section 15.4.5: what a 304 repeats of the 200 it stands for.
 IN_NOT_MODIFIED = frozenset({"cache-control", "content-location", "date", "etag", "expires", "vary", "last-modified"})
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]*)(?::[0-9]{0,5})?")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+class FieldLines(tuple[tuple[str, str], ...]):
+    """Field lines with their `names`, so that looking one up takes no search."""
+
+    names: Names
+
+    @classmethod
+    def of(cls, fields: Iterable[tuple[str, str]], lower: tuple[str, ...] | None = None) -> Self:
+        """These lines; `lower` are their names in lower case, where they are known."""
+        lines = cls(fields)
+        lines.names = names_of(tuple([name.lower() for name, _ in lines]) if lower is None else lower)
+        return lines
+
+    def at(self, places: Sequence[int], *added: tuple[str, str]) -> Self:
+        """The lines in these places, and others behind."""
+        lower = self.names.lower
+        names = [lower[i] for i in places] + [name.lower() for name, _ in added]
+        return self.of([*[self[i] for i in places], *added], tuple(names))
+
+    def with_value(self, place: int, value: str) -> Self:
+        """The lines with another value in one place."""
+        lines = type(self)([*self[:place], (self[place][0], value), *self[place + 1 :]])
+        lines.names = self.names
+        return lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +82,15 @@ class Request:
     version: str = "1.1"
     """In which the client wrote it: `1.0` or `1.1`. It leaves in 1.1."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", lines_of(self.fields))
+
     def get(self, name: str) -> str | None:
         return combined(self.fields, name)
+
+    def with_lines(self, fields: Fields) -> "Request":
+        """The request with these fields instead of its own."""
+        return Request(self.method, self.target, self.host, fields, self.scheme, self.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +101,16 @@ class Response:
     fields: Fields
     reason: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", lines_of(self.fields))
+
     def get(self, name: str) -> str | None:
         return combined(self.fields, name)
 
-    def with_fields(self, *added: tuple[str, str], without: Iterable[str] = ()) -> Self:
+    def with_fields(self, *added: tuple[str, str], without: Iterable[str] = ()) -> "Response":
         """The response with fields left out (names in lower case) and others put behind."""
-        return replace(self, fields=(*dropped(self.fields, without), *added))
+        lines = lines_of(self.fields)
+        return Response(self.status, lines.at(_others(lines.names, frozenset(without)), *added), self.reason)
 
 
 def normal_name(name: str) -> str:
@@ -88,29 +128,52 @@ def is_host(text: str) -> bool:
     return _HOST.fullmatch(text) is not None
 
 
+def lines_of(fields: Fields) -> FieldLines:
+    """The fields, with their names."""
+    return fields if type(fields) is FieldLines else FieldLines.of(fields)
+
+
 def values(fields: Fields, name: str) -> list[str]:
     """The values of all lines of a field; `name` in lower case."""
-    return [value for field, value in fields if field.lower() == name]
+    return [fields[i][1] for i in lines_of(fields).names.at.get(name, ())]
 
 
 def combined(fields: Fields, name: str) -> str | None:
     """A field's value, its lines joined as RFC 9110 section 5.3 says; None where there is no such line."""
-    lines = values(fields, name)
-    if len(lines) == 1:
-        return lines[0]  # as it is: joining would make plain text of `framing.Octets`
-    return ", ".join(lines) if lines else None
+    places = lines_of(fields).names.at.get(name)
+    if places is None:
+        return None
+    if len(places) == 1:
+        return fields[places[0]][1]  # as it is: joining would make plain text of `framing.Octets`
+    return ", ".join([fields[i][1] for i in places])
 
 
 def dropped(fields: Fields, names: Iterable[str]) -> Fields:
     """The fields but for those with these names (lower case)."""
-    gone = frozenset(names)
-    return tuple(field for field in fields if field[0].lower() not in gone)
+    lines = lines_of(fields)
+    places = _others(lines.names, frozenset(names))
+    return lines if len(places) == len(lines) else lines.at(places)
+
+
+@of_names
+def _others(names: Names, gone: frozenset[str]) -> tuple[int, ...]:
+    return tuple([i for i, name in enumerate(names.lower) if name not in gone])
+
+
+def connection_options(fields: Fields) -> frozenset[str]:
+    """The options of Connection, in lower case: the names of fields that concern this connection, and other words."""
+    lines = values(fields, "connection")
+    return _NO_OPTIONS if not lines else _options(lines[0]) if len(lines) == 1 else _options(", ".join(lines))
+
+
+def _options(value: str) -> frozenset[str]:
+    return _USUAL_OPTIONS.get(value) or frozenset(members(value))
 
 
 def end_to_end(fields: Fields) -> Fields:
     """The fields that concern more than one connection."""
-    named = {option.strip().lower() for line in values(fields, "connection") for option in line.split(",")}
-    return dropped(fields, HOP_BY_HOP | named)
+    options = connection_options(fields)
+    return dropped(fields, HOP_BY_HOP | options if options else HOP_BY_HOP)
 
 
 def members(value: str | None) -> Iterator[str]:

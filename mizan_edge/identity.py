@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from mizan_core.mwt import COOKIES, Identity
-from mizan_edge.http import Fields, normal_name, values
+from mizan_edge.http import Fields, lines_of, normal_name, values
+from mizan_edge.names import Names, of_names
 
 ANON = "anon"
 PUBLIC = "public"
@@ -67,7 +68,12 @@ def partition(fields: Fields, rules: IdentityRules, verify: Callable[[str], Iden
 
 def is_named(fields: Fields, rules: IdentityRules) -> bool:
     """Whether a field beside cookies and Authorization may tell an application who is asking."""
-    return any(_matches(normal_name(name), rules.identity_headers) for name, _ in fields)
+    return _any_matches(lines_of(fields).names, rules.identity_headers)
+
+
+@of_names
+def _any_matches(names: Names, patterns: tuple[str, ...]) -> bool:
+    return any(_matches(normal_name(name), patterns) for name in names.lower)
 
 
 def _cookies(fields: Fields) -> list[tuple[str, str]] | None:

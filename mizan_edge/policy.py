@@ -6,7 +6,7 @@ has to fetch goes to the origin as `fill_request` says, and what comes back is j
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mizan_core.canonical import Canonical
 from mizan_core.keys import derive_cache_key
@@ -25,13 +25,15 @@ from mizan_edge.http import (
     Response,
     combined,
     dropped,
+    lines_of,
     members,
     normal_host,
     normal_name,
     values,
 )
 from mizan_edge.identity import Partition
-from mizan_edge.routes import Resource
+from mizan_edge.names import Names, of_names
+from mizan_edge.routes import Kind, Resource
 from mizan_edge.variants import vary_names
 
 # Fields with which a browser-side library asks a view for something other than the page.
@@ -58,6 +60,7 @@ _OVERRIDING = frozenset(
         "x-script-name",
     }
 )
+_NOTHING: Directives = {}
 # RFC 9111 section 3.5: what allows a response to a request with Authorization to be shared.
 _SHARES_AUTHORIZED = frozenset({"public", "s-maxage", "must-revalidate"})
 # What a client asks for at the expense of the origin.
@@ -140,33 +143,54 @@ def plan(
     `named`: a field may tell the origin who is asking. `anybody_revalidates`: who has not signed in may demand a fetch,
     too.
     """
-    names = {normal_name(name) for name, _ in request.fields}
-    if names & _OVERRIDING:
+    told = _told_by(lines_of(request.fields).names, resource.kind)
+    if told.overriding:
         return Pass(Forwarded("bypass", "non-canonical"))
     if partition is None:
         return Pass(Forwarded("bypass", "credentials"))
     said = wanted = _wanted(request)
     if not anybody_revalidates and partition.user is None:
         wanted = {name: argument for name, argument in wanted.items() if name not in _DEMANDING}
-    partial_page: tuple[str, ...] = ()
-    if resource.kind == "view":
-        partial_page = tuple(sorted(name for name in names if name.startswith(_PARTIAL_PAGE)))
     return Lookup(
         resource,
         partition,
         # HEAD and Range get what they ask for from the origin, which is not a whole response.
-        store="no-store" not in said and request.method != "HEAD" and "range" not in names,
+        store="no-store" not in said and request.method != "HEAD" and not told.range,
         # An age is whole seconds, so a response of this very second would pass for one of age 0.
         forced=bool(wanted.keys() & {"no-cache", "no-store"}) or delta_seconds(wanted.get("max-age")) == 0,
         wanted=wanted,
-        partial_page=partial_page,
-        named=named or "authorization" in names,
-        misspelt=frozenset(normal_name(name) for name, _ in request.fields if "_" in name),
+        partial_page=told.partial_page,
+        named=named or told.authorization,
+        misspelt=told.misspelt,
+    )
+
+
+class _Told(NamedTuple):
+    """What the names of a request's fields tell."""
+
+    overriding: bool
+    partial_page: tuple[str, ...]
+    range: bool
+    authorization: bool
+    misspelt: frozenset[str]
+
+
+@of_names
+def _told_by(names: Names, kind: Kind) -> _Told:
+    normal = {normal_name(name) for name in names.lower}
+    partial = (name for name in normal if kind == "view" and name.startswith(_PARTIAL_PAGE))
+    return _Told(
+        not _OVERRIDING.isdisjoint(normal),
+        tuple(sorted(partial)),
+        "range" in normal,
+        "authorization" in normal,
+        frozenset(normal_name(name) for name in names.lower if "_" in name),
     )
 
 
 def _wanted(request: Request) -> Directives:
-    directives = parse(request.get("cache-control") or "")
+    said = request.get("cache-control")
+    directives = parse(said) if said else _NOTHING
     if not directives and "no-cache" in members(request.get("pragma")):
         # RFC 9111 section 5.4: Pragma counts where Cache-Control is not there.
         return {"no-cache": None}

@@ -1,20 +1,18 @@
-"""The bytes of a connection's requests, parsed: without I/O, on httptools. RFC 9112.
+"""The bytes of a connection's requests, parsed: without I/O. RFC 9112.
 
 One message at a time: what follows a request waits unread until it is asked for, so no byte of it can be taken for part
-of the request before, nor the other way round. Where a head ends is seen here, since the parser allows no other line
-ends than CRLF; it gets exactly those bytes, and refuses control characters, folded lines, spaces before a colon,
-Content-Length that is repeated or no number. The request line it gets with a method that it knows: any token is one.
+of the request before, nor the other way round. The request line is read here, since any token is a method; the field
+lines by `field_block`.
 """
 
 import re
 from dataclasses import dataclass
 
-import httptools
-
 from mizan_edge.chunked import Chunks
 from mizan_edge.errors import RefusedError
-from mizan_edge.framing import RequestFraming, field_lines, request_framing
-from mizan_edge.http import TOKEN, Fields, Request, dropped, is_host, members, normal_host, values
+from mizan_edge.field_block import field_block
+from mizan_edge.framing import RequestFraming
+from mizan_edge.http import TOKEN, Fields, Request, dropped, is_host, normal_host
 from mizan_edge.limits import Limits
 
 _REQUEST_LINE = re.compile(rb"(%b) ([!-~]+) HTTP/1\.([01])\r\n" % TOKEN)
@@ -158,22 +156,6 @@ class RequestParser:
         return RefusedError(413, f"The body of a request may have {self._limits.body_bytes} bytes.")
 
 
-class _Lines:
-    """What httptools calls."""
-
-    __slots__ = ("fields", "is_whole")
-
-    def __init__(self) -> None:
-        self.fields: list[tuple[bytes, bytes]] = []
-        self.is_whole = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        self.is_whole = True
-
-
 def _parse(head: bytes, scheme: str, limits: Limits) -> RequestHead:
     method, raw_target, version = _request_line(head)
     if len(raw_target) > limits.target_bytes:
@@ -182,18 +164,10 @@ def _parse(head: bytes, scheme: str, limits: Limits) -> RequestHead:
         raise RefusedError(431, f"The head of a request may have {limits.fields} fields.")
     if method == b"CONNECT":
         raise RefusedError(501, "This is no proxy for connections.")
-    fields = field_lines(_fields(b"POST" + head[len(method) :]))
-    if version == "1.0":
-        # RFC 9110 section 7.8
-        fields = dropped(fields, ["upgrade"])
-    framing = request_framing(version, fields)
-    target, host, fields = _target(raw_target.decode("ascii"), method, _host(version, fields), fields)
+    block = field_block(version, head[head.index(b"\r\n") :])
+    target, host, fields = _target(raw_target.decode("ascii"), method, block.host, block.fields)
     request = Request(method.decode("ascii"), target, normal_host(host, scheme), fields, scheme, version)
-    expected = set(members(request.get("expect"))) if version == "1.1" else set()
-    if expected - {"100-continue"}:
-        # RFC 9110 section 10.1.1
-        raise RefusedError(417, "Nothing but 100-continue can be expected here.")
-    return RequestHead(request, version, framing, bool(expected), head)
+    return RequestHead(request, version, block.framing, block.expects_continue, head)
 
 
 def _request_line(head: bytes | bytearray) -> tuple[bytes, bytes, str]:
@@ -202,31 +176,6 @@ def _request_line(head: bytes | bytearray) -> tuple[bytes, bytes, str]:
     if _OTHER_VERSION.match(head):
         raise RefusedError(505, "This speaks HTTP/1.1 and HTTP/1.0.")
     raise RefusedError(400, "The request line is malformed.")
-
-
-def _fields(head: bytes) -> list[tuple[bytes, bytes]]:
-    lines = _Lines()
-    parser = httptools.HttpRequestParser(lines)
-    try:
-        parser.feed_data(head)
-    except httptools.HttpParserUpgrade:
-        pass  # which protocols are passed on is not decided here
-    except httptools.HttpParserError as error:
-        raise RefusedError(400, f"The request's head is malformed: {error}.") from error
-    if not lines.is_whole:
-        raise RefusedError(400, "The request's head is malformed.")
-    return lines.fields
-
-
-def _host(version: str, fields: Fields) -> str:
-    """The Host field's value. RFC 9112 section 3.2."""
-    hosts = values(fields, "host")
-    if len(hosts) > 1 or (not hosts and version == "1.1"):
-        raise RefusedError(400, "A request has one Host field.")
-    host = hosts[0] if hosts else ""
-    if not is_host(host):
-        raise RefusedError(400, "The Host field is malformed.")
-    return host
 
 
 def _target(target: str, method: bytes, host: str, fields: Fields) -> tuple[str, str, Fields]:

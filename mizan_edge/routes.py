@@ -15,6 +15,8 @@ Kind = Literal["endpoint", "view", "call"]
 
 # What a query costs grows with its parameters. Applications refuse so many, as Django does, and no page has them.
 _MAX_PARAMETERS = 1000
+_REMEMBERED = 2048
+_SHORT = 256
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 
 
@@ -59,7 +61,10 @@ class _Node:
 
 
 class Router:
-    """Matches targets against a manifest's endpoints and views, and knows where calls go."""
+    """Matches targets against a manifest's endpoints and views, and knows where calls go.
+
+    # mutable state: `_matched`, what some targets were found to ask for; when it is full all is forgotten.
+    """
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
@@ -75,10 +80,21 @@ class Router:
         self._mutations = [
             (name, pattern, _only(pattern)) for name, m in manifest.mutations.items() for pattern in m.patterns
         ]
+        self._matched: dict[str, Resource | Uncacheable] = {}
         self._longest_mutation = max((node.depth for _, _, node in self._mutations), default=0)
 
     def match(self, target: str) -> Resource | Uncacheable:
         """What a GET of `target` asks for."""
+        found = self._matched.get(target)
+        if found is None:
+            found = self._match(target)
+            if len(target) <= _SHORT:
+                if len(self._matched) >= _REMEMBERED:
+                    self._matched.clear()
+                self._matched[target] = found
+        return found
+
+    def _match(self, target: str) -> Resource | Uncacheable:
         path, _, query = target.partition("?")
         found = _find(self._root, path)
         if found is None:

@@ -13,7 +13,7 @@ What cannot be read stays as the client wrote it, and selects a variant of its o
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from functools import lru_cache
 
 from mizan_core.keys import variant_text
 from mizan_core.manifest import Context
@@ -21,7 +21,7 @@ from mizan_edge import weighted
 from mizan_edge.compression import CODINGS
 from mizan_edge.entry import StoredResponse
 from mizan_edge.framing import octets
-from mizan_edge.http import CONDITIONALS, Fields, Request, Response, dropped, members, values
+from mizan_edge.http import CONDITIONALS, Fields, Request, Response, dropped, lines_of, members, values
 
 MAX_VARIANTS = 64
 """How many variants of one resource are kept, for each partition and host; the oldest go first. Whoever sends ever new
@@ -49,7 +49,7 @@ def narrowed(request: Request, languages: Sequence[str] = ()) -> Request:
         fields = _with(
             fields, "Accept-Language", request.get("accept-language"), lambda value: _lookup(value, languages)
         )
-    return request if fields is request.fields else replace(request, fields=fields)
+    return request if fields is request.fields else request.with_lines(fields)
 
 
 # Who asked; anything at all; and what a fill does not tell the origin, or tells it otherwise.
@@ -107,6 +107,11 @@ def _readable(value: str) -> Sequence[weighted.Member] | None:
 
 
 def _codings(value: str) -> str:
+    return _taken(value) if len(value) <= weighted.MAX_LIST else value
+
+
+@lru_cache(maxsize=1024)
+def _taken(value: str) -> str:
     # RFC 9110 section 12.5.3
     if _readable(value) is None:
         return value
@@ -141,5 +146,9 @@ def _with(fields: Fields, name: str, value: str | None, narrow: Callable[[str], 
     """The fields with what `narrow` makes of one of them, which has `value`."""
     if value is None or (less := narrow(value)) == value:
         return fields
+    lines = lines_of(fields)
+    places = lines.names.at[name.lower()]
+    if less is not None and len(places) == 1:
+        return lines.with_value(places[0], less)
     rest = dropped(fields, [name.lower()])
     return rest if less is None else (*rest, (name, less))
