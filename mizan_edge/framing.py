@@ -15,6 +15,7 @@ from mizan_edge.http import (
     HOP_BY_HOP,
     SAFE_METHODS,
     TOKEN,
+    FieldLines,
     Fields,
     Request,
     Response,
@@ -180,45 +181,45 @@ class ResponseFraming:
     """Whether the connection may carry another request after it."""
 
 
-def response_head(status: int, reason: bytes, fields: list[tuple[bytes, bytes]]) -> Response:
-    """A response's head as it was parsed. Raises UnreadableError."""
-    if status < 100:
-        raise UnreadableError(f"the status {status:03}")
-    if _CONTROL.search(reason):
-        raise UnreadableError("a control character in the reason phrase")
-    return Response(status, field_lines(fields), text(reason.strip()))
-
-
-def field_lines(fields: list[tuple[bytes, bytes]]) -> Fields:
-    """Field lines as they were parsed, as text."""
-    return tuple([(name.decode("ascii"), text(value.rstrip(b" \t"))) for name, value in fields])
-
-
-def response_framing(method: str, version: str, response: Response) -> tuple[Response, ResponseFraming]:
-    """The framing of a response to `method`, and the response without a Content-Length that does not count.
+def response_head(
+    method: str, version: str, status: int, reason: bytes, lines: list[tuple[bytes, bytes]]
+) -> tuple[Response, ResponseFraming]:
+    """The head of a response to `method` as it was parsed, without a Content-Length that does not count; its framing.
 
     `version` is like "1.1". Raises UnreadableError. RFC 9112 section 6.3.
     """
     if version not in ("1.0", "1.1"):
         raise UnreadableError(f"HTTP/{version}")
-    lengths, codings, keep_alive = _connection_fields(version, response.fields)
+    if status < 100:
+        raise UnreadableError(f"the status {status:03}")
+    if _CONTROL.search(reason):
+        raise UnreadableError("a control character in the reason phrase")
+    fields: Fields = field_lines(lines)
+    lengths, codings, keep_alive = _connection_fields(version, fields)
     if codings:
         # Others than chunked were never asked for, and whoever reads the body could not know of them.
         if codings != ["chunked"]:
             raise UnreadableError("a transfer coding that is not chunked")
         # RFC 9112 sections 6.1 and 6.3: suspicious, so nothing else is read from that connection.
         keep_alive = keep_alive and version == "1.1" and not lengths
-    if lengths and (codings or response.status < 200 or response.status == 204):
+    if lengths and (codings or status < 200 or status == 204):
         # RFC 9110 section 8.6
-        response = response.with_fields(without=["content-length"])
-    if not has_body(method, response.status):
+        fields = dropped(fields, ["content-length"])
+    if not has_body(method, status):
         # Some servers leave it to the application to say nothing after the head of such a response. What comes all the
         # same, a moment later, must find nobody: who asks next on that connection would take it for his answer.
-        comes = method == "HEAD" or (response.status == 204 and (codings or lengths not in ([], ["0"])))
-        return response, ResponseFraming("head", keep_alive and not comes)
-    if codings or lengths:
-        return response, ResponseFraming("marked", keep_alive)
-    return response, ResponseFraming("close", keep_alive=False)
+        comes = method == "HEAD" or (status == 204 and (codings or lengths not in ([], ["0"])))
+        framing = ResponseFraming("head", keep_alive and not comes)
+    elif codings or lengths:
+        framing = ResponseFraming("marked", keep_alive)
+    else:
+        framing = ResponseFraming("close", keep_alive=False)
+    return Response(status, fields, text(reason.strip())), framing
+
+
+def field_lines(lines: list[tuple[bytes, bytes]]) -> FieldLines:
+    """Field lines as they were parsed, as text."""
+    return FieldLines.of([(name.decode("ascii"), text(value.rstrip(b" \t"))) for name, value in lines])
 
 
 def _connection_fields(version: str, fields: Fields) -> tuple[list[str], list[str], bool]:

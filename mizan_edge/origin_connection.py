@@ -112,7 +112,7 @@ class Incoming:
 class Connection(asyncio.Protocol):
     """A connection.
 
-    # mutable state: the `_incoming` response that is due, if one is, and its `_parser`; `is_sending`, until the request
+    # mutable state: the `_incoming` response that is due, if one is; the `_parser`; `is_sending`, until the request
     # is out; whether any byte has come since it began (`_heard`); whether the wire is `_paused`, and is `_writable`.
     """
 
@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
         self._lost = lost
         self._transport: asyncio.Transport | None = None
         self._incoming: Incoming | None = None
-        self._parser: ResponseParser | None = None
+        self._parser = ResponseParser()
         self.is_sending = False
         self._heard = False
         self._paused = False
@@ -133,9 +133,7 @@ class Connection(asyncio.Protocol):
     def begin(self, method: str, *, may_switch: bool) -> Incoming:
         """A request is about to be written: one response is due. `may_switch`: it asks for another protocol."""
         self._incoming = incoming = Incoming(self)
-        self._parser = ResponseParser(
-            method, may_switch=may_switch, on_head=incoming.add_head, on_body=incoming.add_body
-        )
+        self._parser.begin(method, may_switch=may_switch, on_head=incoming.add_head, on_body=incoming.add_body)
         self.is_sending, self._heard = True, False
         return incoming
 
@@ -180,7 +178,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         incoming, parser = self._incoming, self._parser
-        if incoming is None or parser is None:
+        if incoming is None:
             # Nothing was asked, so whatever this answers is no request of ours.
             self.abort()
             return
@@ -198,7 +196,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> None:
-        if self._parser is not None:
+        if self._incoming is not None:
             self._parser.feed_eof()
             if self._parser.is_whole or self._parser.is_switched:
                 self._end()
@@ -220,14 +218,14 @@ class Connection(asyncio.Protocol):
 
     @property
     def _in_head(self) -> bool:
-        return self._parser is not None and self._parser.in_head
+        return self._incoming is not None and self._parser.in_head
 
     def _end(self, error: OriginError | None = None) -> None:
         """The response is whole, or an error has ended it. The connection is free, or of no more use."""
         incoming, parser = self._incoming, self._parser
-        if incoming is None or parser is None:
+        if incoming is None:
             return
-        self._incoming = self._parser = None
+        self._incoming = None
         incoming.end(parser.trailers, error)
         if error is not None or self.is_sending or not parser.may_be_followed:
             self.abort()

@@ -1,13 +1,13 @@
-"""The bytes of one response, parsed: without I/O, on httptools.
+"""The bytes of a connection's responses, parsed: without I/O, on httptools.
 
-Interim responses (1xx) come before it, and are handed over as they come. RFC 9110 section 15.2
+Interim responses (1xx) come before a response, and are handed over as they come. RFC 9110 section 15.2
 """
 
 from collections.abc import Callable
 
 import httptools
 
-from mizan_edge.framing import ResponseFraming, UnreadableError, field_lines, response_framing, response_head
+from mizan_edge.framing import ResponseFraming, UnreadableError, field_lines, response_head
 from mizan_edge.http import Fields, Response
 
 # Far more than any field that is read (64 KiB): what is longer must be seen to be too long.
@@ -16,14 +16,38 @@ _TOO_LONG = f"more than {MAX_HEAD_BYTES} bytes of field lines"
 
 
 class ResponseParser:
-    """Parses one response. Feed it until `is_whole`, or `is_switched` to another protocol.
+    """Parses the responses of one connection. `begin` each, and feed it until it `is_whole`, or `is_switched` to
+    another protocol.
 
-    # mutable state: `framing`, once the final head is read; `trailers`; `is_whole`; `is_switched`; `in_head`, while a
-    # head is being read; `surplus`, once more has come than the response; the current message's `_reason` and `_lines`;
-    # bytes of field lines (`_line_bytes`), and of anything (`_other_bytes`), since some of the body came.
+    # mutable state: of the response that has begun: what it was asked with, and who gets it; its `framing`, once the
+    # final head is read; `trailers`; `is_whole`; `is_switched`; `in_head`, while a head is being read; `surplus`, once
+    # more has come than the response; the current message's `_reason` and `_lines`; the bytes since some of the body
+    # came (`_bytes`); whether llhttp is `_between` two messages.
     """
 
-    def __init__(
+    __slots__ = (
+        "_between",
+        "_bytes",
+        "_lines",
+        "_may_switch",
+        "_method",
+        "_on_body",
+        "_on_head",
+        "_parser",
+        "_reason",
+        "framing",
+        "in_head",
+        "is_switched",
+        "is_whole",
+        "surplus",
+        "trailers",
+    )
+
+    def __init__(self) -> None:
+        self._lines: list[tuple[bytes, bytes]] = []
+        self._between = False
+
+    def begin(
         self,
         method: str,
         *,
@@ -31,7 +55,8 @@ class ResponseParser:
         on_head: Callable[[Response], None],
         on_body: Callable[[bytes], None],
     ) -> None:
-        """`method` was asked with; `may_switch`: and for an upgrade. `on_head` gets the heads, the last is final."""
+        """A response is due. `method` was asked with; `may_switch`: and for an upgrade. `on_head` gets the heads, the
+        last is final."""
         self.framing: ResponseFraming | None = None
         self.trailers: Fields = ()
         self.is_whole = self.is_switched = self.in_head = self.surplus = False
@@ -40,11 +65,13 @@ class ResponseParser:
         self._on_head = on_head
         self._on_body = on_body
         self._reason = b""
-        self._lines: list[tuple[bytes, bytes]] = []
-        self._line_bytes = self._other_bytes = 0
-        self._parser = httptools.HttpResponseParser(self)
-        # RFC 9112 section 6.3: Transfer-Encoding counts where both are given.
-        self._parser.set_dangerous_leniencies(lenient_chunked_length=True)
+        self._bytes = 0
+        if not self._between:
+            # llhttp knows nothing of methods, and may not see the end of a response that has no body.
+            self._lines.clear()
+            self._parser = httptools.HttpResponseParser(self)
+            # RFC 9112 section 6.3: Transfer-Encoding counts where both are given.
+            self._parser.set_dangerous_leniencies(lenient_chunked_length=True)
 
     @property
     def may_be_followed(self) -> bool:
@@ -56,7 +83,7 @@ class ResponseParser:
         if self.is_switched:
             self._on_body(data)
             return
-        self._other_bytes += len(data)
+        self._bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as switched:
@@ -66,7 +93,7 @@ class ResponseParser:
             if not self.is_whole:
                 raise UnreadableError(str(error.__context__ or error)) from error
             self.surplus = True
-        if self._other_bytes > MAX_HEAD_BYTES and not self.is_whole and not self.is_switched:
+        if self._bytes > MAX_HEAD_BYTES and not self.is_whole and not self.is_switched:
             raise UnreadableError(_TOO_LONG)
 
     def feed_eof(self) -> None:
@@ -76,6 +103,7 @@ class ResponseParser:
     # What httptools calls.
 
     def on_message_begin(self) -> None:
+        self._between = False
         self.surplus = self.surplus or self.is_whole
         self.in_head = not self.is_whole
 
@@ -83,36 +111,41 @@ class ResponseParser:
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._line_bytes += len(name) + len(value) + 4
-        if self._line_bytes > MAX_HEAD_BYTES:
-            raise UnreadableError(_TOO_LONG)
         self._lines.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self.is_whole:
             return
-        head = response_head(self._parser.get_status_code(), self._reason, self._lines)
-        head, framing = response_framing(self._method, self._parser.get_http_version(), head)
-        if head.status == 101:
-            if not (self._may_switch and self._parser.should_upgrade()):
+        if self._bytes > MAX_HEAD_BYTES and sum(len(name) + len(value) for name, value in self._lines) > MAX_HEAD_BYTES:
+            raise UnreadableError(_TOO_LONG)
+        parser = self._parser
+        version, status = parser.get_http_version(), parser.get_status_code()
+        head, framing = response_head(self._method, version, status, self._reason, self._lines)
+        if status == 101:
+            if not (self._may_switch and parser.should_upgrade()):
                 raise UnreadableError("an upgrade that was not asked for")
             self.is_switched = True
-        elif head.status >= 200:
+        elif status >= 200:
             self.framing = framing
             # llhttp does not know of HEAD, and takes for a body what comes next.
             self.is_whole = framing.until == "head"
         self.in_head = False
-        self._reason, self._lines = b"", []
+        self._reason = b""
+        self._lines.clear()
         self._on_head(head)
 
     def on_body(self, data: bytes) -> None:
-        self._line_bytes = self._other_bytes = 0
+        self._bytes = 0
         if self.is_whole:
             self.surplus = True
         else:
             self._on_body(data)
 
     def on_message_complete(self) -> None:
+        # After what it takes for the last message of a connection, it refuses everything.
+        self._between = self._parser.should_keep_alive()
         if self.framing is not None and not self.is_whole:
-            self.trailers = field_lines(self._lines)
+            if self._lines:
+                self.trailers = field_lines(self._lines)
+                self._lines.clear()
             self.is_whole = True

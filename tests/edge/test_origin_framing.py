@@ -13,6 +13,16 @@ from mizan_edge.response_parser import MAX_HEAD_BYTES, ResponseParser
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+# What a connection may have carried before.
+EARLIER = [
+    OK + b"Content-Length: 2\r\n\r\nab",
+    OK + b"Content-Length: 0\r\nProxy-Connection: close\r\n\r\n",
+    CHUNKED + b"2\r\nab\r\n0\r\nX: a\r\n\r\n",
+    b"HTTP/1.1 304 X\r\nContent-Length: 2\r\n\r\n",
+    b"HTTP/1.1 304 X\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"HTTP/1.1 103 X\r\nX: a\r\n\r\nHTTP/1.1 204 X\r\nY: b\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\na",
+]
 
 
 @dataclass
@@ -30,9 +40,15 @@ class Read:
         self.body += data
 
 
-def read(*pieces: bytes, method: str = "GET", may_switch: bool = False, eof: bool = False) -> Read:
+def read(*pieces: bytes, method: str = "GET", may_switch: bool = False, eof: bool = False, after: bytes = b"") -> Read:
+    """What is made of a response; `after` another one on the same connection."""
     result = Read()
-    parser = ResponseParser(method, may_switch=may_switch, on_head=result.heads.append, on_body=result.add_body)
+    parser = ResponseParser()
+    if after:
+        parser.begin("GET", may_switch=False, on_head=lambda head: None, on_body=lambda data: None)
+        parser.feed(after)
+        assert parser.may_be_followed
+    parser.begin(method, may_switch=may_switch, on_head=result.heads.append, on_body=result.add_body)
     for piece in pieces:
         parser.feed(piece)
     if eof:
@@ -97,8 +113,9 @@ def read(*pieces: bytes, method: str = "GET", may_switch: bool = False, eof: boo
 )
 def test_what_might_be_taken_for_another_message_is_refused_before_its_head_counts(data: bytes):
     for pieces in [data], [bytes([byte]) for byte in data]:
-        with pytest.raises(UnreadableError):
-            read(*pieces)
+        for after in b"", *EARLIER:
+            with pytest.raises(UnreadableError):
+                read(*pieces, after=after)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +187,7 @@ def test_a_response_ends_where_rfc_9112_section_6_3_says(method: str, head: byte
     result = read(head + b"\r\n", method=method)
     assert result.framing == expected
     assert result.whole == (expected.until == "head" or b"Content-Length: 0" in head)
+    assert all(read(head + b"\r\n", method=method, after=after) == result for after in EARLIER)
     assert read(head + b"\r\n", method=method, eof=True).whole == (result.whole or expected.until == "close")
 
 
@@ -238,9 +256,10 @@ def message(status: int, reason: str, fields: list[tuple[str, str]], body: bytes
     trailers=lines,
     how=st.sampled_from(["length", "chunked", "close"]),
     seed=st.integers(),
+    after=st.sampled_from(EARLIER),
 )
-def test_how_a_response_is_cut_into_pieces_never_changes_what_is_read(
-    interim, status, reason, fields, chunks, trailers, how, seed
+def test_neither_how_a_response_is_cut_into_pieces_nor_what_was_before_it_changes_what_is_read(
+    interim, status, reason, fields, chunks, trailers, how, seed, after
 ):
     body = b"".join(chunks)
     if how == "length":
@@ -266,7 +285,7 @@ def test_how_a_response_is_cut_into_pieces_never_changes_what_is_read(
     assert list(final.fields)[: len(fields)] == fields
     assert (final.reason, result.body, result.whole) == (reason.strip(), body, True)
     assert list(result.trailers) == (trailers if how == "chunked" else [])
-    assert result == read(data, eof=True)
+    assert result == read(data, eof=True) == read(*pieces, eof=True, after=after)
 
 
 @given(st.binary().filter(lambda value: not set(value) & {*range(9), *range(10, 32), 127}))
