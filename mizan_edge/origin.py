@@ -24,6 +24,8 @@ from mizan_edge.tls import origin_context, why_not
 Informational = Callable[[Response], None]
 
 _PROBE_S = 1.0
+# How often connections are looked at, for those on which nothing comes: a timer for each request would cost more.
+_CHECK_S = 1.0
 # RFC 9110 section 10.1.1: not to be waited for indefinitely.
 _CONTINUE_S = 1.0
 # A body of bytes goes out in one write up to this size, which is what one write can leave unsent in memory.
@@ -60,7 +62,7 @@ class Tunnel:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """What the origin says, until it closes. However silent it is. Raises OriginError where that breaks off."""
-        while data := await self._incoming.read(None):
+        while data := await self._incoming.read():
             yield data
 
     def write(self, data: bytes) -> None:
@@ -76,7 +78,7 @@ class Tunnel:
 
     def close(self) -> None:
         """Ends the connection."""
-        self._incoming.fail(_given_up())
+        self._incoming.give_up()
 
     def __del__(self) -> None:
         self.close()
@@ -84,6 +86,8 @@ class Tunnel:
 
 class Exchange:
     """A response whose head has come. `close()` it, or read its body to the end."""
+
+    __slots__ = ("_incoming", "_read_timeout_s", "response", "upgraded")
 
     def __init__(self, response: Response, incoming: Incoming, upgraded: Tunnel | None, read_timeout_s: float) -> None:
         self.response = response
@@ -101,7 +105,9 @@ class Exchange:
         """Whether more of the body, or its end, comes within so many seconds. If not, it can be read all the same."""
         if within_s >= self._read_timeout_s:
             return True  # else whoever reads on is told that it does not
-        done, _ = await asyncio.wait([self._incoming.news()], timeout=max(within_s, 0))
+        if (news := self._incoming.news()).done():
+            return True
+        done, _ = await asyncio.wait([news], timeout=max(within_s, 0))
         return bool(done)
 
     async def body(self) -> AsyncIterator[bytes]:
@@ -109,7 +115,7 @@ class Exchange:
         if self.upgraded is not None:
             return
         try:
-            while data := await self._incoming.read(self._read_timeout_s):
+            while data := await self._incoming.read():
                 yield data
         finally:
             # Whoever stops reading before the end wants no more of it.
@@ -117,7 +123,7 @@ class Exchange:
 
     def close(self) -> None:
         """Gives the connection up, if anything of the response is still to come."""
-        self._incoming.fail(_given_up())
+        self._incoming.give_up()
 
     def __del__(self) -> None:
         # Whoever is cancelled between the head and the body closes nothing.
@@ -128,8 +134,8 @@ class Exchange:
 class Origin:
     """One origin server and the connections to it.
 
-    # mutable state: the `_open` connections, and of these the `_idle` ones, the latest last, each with the timer that
-    # ends it.
+    # mutable state: the `_open` connections, and of these the `_free` ones, the latest last; the `_timer` of the next
+    # look at them, while there are any.
     """
 
     def __init__(
@@ -151,8 +157,10 @@ class Origin:
         self._read_timeout_s = read_timeout_s
         self._idle_s = idle_s
         self._tasks = Tasks()
+        self._check_s = min(_CHECK_S, read_timeout_s / 4, idle_s / 4)
         self._open: set[Connection] = set()
-        self._idle: dict[Connection, asyncio.TimerHandle] = {}
+        self._free: dict[Connection, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     async def send(self, request: Request, body: Body, informational: Informational | None = None) -> Exchange:
         """Sends a request. Raises OriginError: 502 for no usable answer, 504 for none in time.
@@ -194,6 +202,8 @@ class Origin:
     async def close(self) -> None:
         """Closes all connections."""
         await self._tasks.stop()
+        if self._timer is not None:
+            self._timer.cancel()
         closing = list(self._open)
         for connection in closing:
             connection.abort()
@@ -216,40 +226,47 @@ class Origin:
         informational: Informational | None,
     ) -> Exchange:
         incoming = connection.begin(request.method, may_switch=request.get("upgrade") is not None)
-        sending = None
-        go_on = asyncio.Event()
-        if length == 0 or "100-continue" not in members(request.get("expect")):
-            go_on.set()
+        waits = length != 0 and "100-continue" in members(request.get("expect"))
         try:
-            if go_on.is_set() and (body is None or isinstance(body, bytes)) and len(body or b"") <= _ONE_WRITE_BYTES:
-                connection.write(head + (body or b""))
+            if body is None or (isinstance(body, bytes) and len(body) <= _ONE_WRITE_BYTES and not waits):
+                connection.write(head + body if body else head)
                 connection.is_sending = False
+                response = await _final(incoming, informational)
             else:
                 connection.write(head)
-                sending = self._tasks.start(
-                    self._send_body(connection, incoming, body or b"", length, go_on), "send-request-body"
-                )
-            while (response := await self._head(incoming, sending)).status < 200 and response.status != 101:
-                if response.status == 100:
-                    go_on.set()
-                if informational is not None:
-                    informational(response)
+                response = await self._final_while_sending(connection, incoming, body, length, waits, informational)
         except BaseException:
-            incoming.fail(_given_up())
+            incoming.give_up()
             raise
-        finally:
-            if sending is not None:
-                # Until it has ended, it may still read from the client.
-                sending.cancel()
-                await asyncio.wait([sending])
         upgraded = Tunnel(connection, incoming) if response.status == 101 else None
         return Exchange(response, incoming, upgraded, self._read_timeout_s)
 
-    async def _head(self, incoming: Incoming, sending: asyncio.Task[None] | None) -> Response:
-        if sending is not None:
-            # While the client still sends, it is not the origin that is silent.
-            await asyncio.wait([sending, incoming.news()], return_when=asyncio.FIRST_COMPLETED)
-        return await incoming.head(self._read_timeout_s)
+    async def _final_while_sending(
+        self,
+        connection: Connection,
+        incoming: Incoming,
+        body: AsyncIterator[bytes] | bytes,
+        length: int | None,
+        waits: bool,
+        informational: Informational | None,
+    ) -> Response:
+        go_on = asyncio.Event()
+        if not waits:
+            go_on.set()
+
+        def interim(response: Response) -> None:
+            if response.status == 100:
+                go_on.set()
+            if informational is not None:
+                informational(response)
+
+        sending = self._tasks.start(self._send_body(connection, incoming, body, length, go_on), "send-request-body")
+        try:
+            return await _final(incoming, interim, sending)
+        finally:
+            # Until it has ended, it may still read from the client.
+            sending.cancel()
+            await asyncio.wait([sending])
 
     async def _send_body(
         self,
@@ -285,8 +302,11 @@ class Origin:
 
     async def _drain(self, connection: Connection, incoming: Incoming) -> None:
         try:
-            async with asyncio.timeout(self._read_timeout_s):
+            if connection.is_writable:
                 await connection.drain()
+            else:
+                async with asyncio.timeout(self._read_timeout_s):
+                    await connection.drain()
         except TimeoutError:
             incoming.fail(OriginError(504, "The origin did not take the request's body in time."))
             raise
@@ -296,7 +316,7 @@ class Origin:
 
     async def _connect(self) -> Connection:
         loop, address = asyncio.get_running_loop(), self._address
-        connection = Connection(idle=self._keep, lost=self._forget)
+        connection = Connection(free=self._keep, lost=self._forget)
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 if address.path is not None:
@@ -313,30 +333,48 @@ class Origin:
         if not connection.is_usable:
             raise OriginError(502, "The origin closed the connection at once.", sent=False)
         self._open.add(connection)
+        if self._timer is None:
+            self._timer = loop.call_later(self._check_s, self._check)
         return connection
 
     def _latest(self) -> Connection | None:
-        """The connection that was used last, of those that are idle."""
-        while self._idle:
-            connection, timer = self._idle.popitem()
-            timer.cancel()
+        """The connection that was used last, of those that are free."""
+        while self._free:
+            connection, _ = self._free.popitem()
             if connection.is_usable:
                 return connection
         return None
 
     def _keep(self, connection: Connection) -> None:
-        self._idle[connection] = asyncio.get_running_loop().call_later(self._idle_s, connection.abort)
+        self._free[connection] = None
 
     def _forget(self, connection: Connection) -> None:
         self._open.discard(connection)
-        if (timer := self._idle.pop(connection, None)) is not None:
-            timer.cancel()
+        self._free.pop(connection, None)
+
+    def _check(self) -> None:
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        for connection in list(self._open):
+            connection.check(now_s, read_timeout_s=self._read_timeout_s, idle_s=self._idle_s)
+        self._timer = loop.call_later(self._check_s, self._check) if self._open else None
+
+
+async def _final(
+    incoming: Incoming, informational: Informational | None, sending: asyncio.Task[None] | None = None
+) -> Response:
+    """The final head of a response; `informational` gets those before it."""
+    while True:
+        if sending is not None:
+            # While the client still sends, it is not the origin that is silent.
+            await asyncio.wait([sending, incoming.news()], return_when=asyncio.FIRST_COMPLETED)
+        response = await incoming.head()
+        if response.status >= 200 or response.status == 101:
+            return response
+        if informational is not None:
+            informational(response)
 
 
 async def _slices(body: bytes) -> AsyncIterator[bytes]:
     for start in range(0, len(body), _ONE_WRITE_BYTES):
         yield body[start : start + _ONE_WRITE_BYTES]
-
-
-def _given_up() -> OriginError:
-    return OriginError(502, "The response was given up.")

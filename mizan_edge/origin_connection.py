@@ -9,7 +9,6 @@ is read from the wire.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import cast
 
@@ -29,13 +28,17 @@ class Incoming:
     """A response as it comes.
 
     # mutable state: the heads and the bytes of the body that nobody has taken; `trailers`; whether it `_ended`, and by
-    # which error; the `_connection`, until then; the `_waiter` of whoever reads.
+    # which error; the `_connection`, until then; the `_waiter` of whoever reads; since when it is the origin that is
+    # waited for (`silent_since_s`), if it is.
     """
+
+    __slots__ = ("_body", "_connection", "_ended", "_error", "_heads", "_size", "_waiter", "silent_since_s", "trailers")
 
     def __init__(self, connection: "Connection") -> None:
         self.trailers: Fields = ()
+        self.silent_since_s: float | None = None
         self._connection: Connection | None = connection
-        self._heads: deque[Response] = deque()
+        self._heads: list[Response] = []
         self._body: list[bytes] = []
         self._size = 0
         self._ended = False
@@ -55,25 +58,25 @@ class Incoming:
             self._waiter.set_result(None)
         return self._waiter
 
-    async def head(self, timeout_s: float) -> Response:
-        """The next head. Raises OriginError; 504 after `timeout_s` of silence."""
+    async def head(self) -> Response:
+        """The next head. Raises OriginError."""
         while not self._heads:
-            await self._more(timeout_s)
-        return self._heads.popleft()
+            await self._more()
+        return self._heads.pop(0)
 
-    async def read(self, timeout_s: float | None) -> bytes:
+    async def read(self) -> bytes:
         """Bytes of the body; none at its end. Raises OriginError where it breaks off."""
         while not self._body and not (self._ended and self._error is None):
-            await self._more(timeout_s)
-        taken = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body.clear()
-        self._size = 0
+            await self._more()
+        return self._take()
+
+    def give_up(self) -> None:
+        """Gives up whatever is still to come, and the connection with it."""
         if self._connection is not None:
-            self._connection.resume()
-        return taken
+            self.fail(OriginError(502, "The response was given up."))
 
     def fail(self, error: OriginError) -> None:
-        """Gives up whatever is still to come, and the connection with it."""
+        """The same, for a reason that whoever reads gets to know."""
         if self._connection is not None:
             self._connection.fail(error)
 
@@ -94,15 +97,22 @@ class Incoming:
         self._ended, self._connection = True, None
         self._wake()
 
-    async def _more(self, timeout_s: float | None) -> None:
+    def _take(self) -> bytes:
+        taken = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body.clear()
+        self._size = 0
+        if self._connection is not None:
+            self._connection.resume()
+        return taken
+
+    async def _more(self) -> None:
         if self._error is not None:
             raise self._error
+        self.silent_since_s = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(timeout_s):
-                await self.news()
-        except TimeoutError:
-            if self._connection is not None:
-                self._connection.time_out()
+            await self.news()
+        finally:
+            self.silent_since_s = None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -113,19 +123,36 @@ class Connection(asyncio.Protocol):
     """A connection.
 
     # mutable state: the `_incoming` response that is due, if one is; the `_parser`; `is_sending`, until the request
-    # is out; whether any byte has come since it began (`_heard`); whether the wire is `_paused`, and is `_writable`.
+    # is out; whether any byte has come since it began (`_heard`); since when it is free (`_free_since_s`); whether the
+    # wire is `_paused`, and is `_writable`.
     """
 
-    def __init__(self, *, idle: Callable[["Connection"], None], lost: Callable[["Connection"], None]) -> None:
-        """`idle` is told each time that it could carry another request; `lost`, when it has ended."""
-        self._idle = idle
+    __slots__ = (
+        "_free",
+        "_free_since_s",
+        "_heard",
+        "_incoming",
+        "_loop",
+        "_lost",
+        "_parser",
+        "_paused",
+        "_transport",
+        "_writable",
+        "ended",
+        "is_sending",
+    )
+
+    def __init__(self, *, free: Callable[["Connection"], None], lost: Callable[["Connection"], None]) -> None:
+        """`free` is told each time that it could carry another request; `lost`, when it has ended."""
+        self._free = free
         self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._free_since_s = self._loop.time()
         self._transport: asyncio.Transport | None = None
         self._incoming: Incoming | None = None
         self._parser = ResponseParser()
         self.is_sending = False
-        self._heard = False
-        self._paused = False
+        self._heard = self._paused = False
         self._writable = asyncio.Event()
         self._writable.set()
         self.ended = asyncio.Event()
@@ -137,6 +164,17 @@ class Connection(asyncio.Protocol):
         self.is_sending, self._heard = True, False
         return incoming
 
+    def check(self, now_s: float, *, read_timeout_s: float, idle_s: float) -> None:
+        """Ends what the origin has been silent on, or nobody has used, for too long. `now_s` is the event loop's."""
+        incoming = self._incoming
+        if incoming is None:
+            if now_s - self._free_since_s > idle_s:
+                self.abort()
+        elif self._parser.is_switched or incoming.silent_since_s is None:
+            pass  # a tunnel may be silent, and nobody waits for what nobody reads
+        elif now_s - incoming.silent_since_s > read_timeout_s:
+            self.fail(OriginError(504, "The origin did not answer in time.", unread=self._in_head))
+
     @property
     def is_usable(self) -> bool:
         """Whether it still stands, as far as is known here."""
@@ -146,6 +184,11 @@ class Connection(asyncio.Protocol):
         """Sends bytes; none once the connection has ended."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether most of what was written is out."""
+        return self._writable.is_set()
 
     async def drain(self) -> None:
         """Waits until most of what was written is out. Raises ConnectionError."""
@@ -163,10 +206,6 @@ class Connection(asyncio.Protocol):
         """Ends the exchange with an error, and the connection."""
         self._end(error)
         self.abort()
-
-    def time_out(self) -> None:
-        """The origin has been silent for too long."""
-        self.fail(OriginError(504, "The origin did not answer in time.", unread=self._in_head))
 
     def abort(self) -> None:
         """Ends the connection at once."""
@@ -231,4 +270,5 @@ class Connection(asyncio.Protocol):
             self.abort()
         elif self.is_usable:
             self.resume()  # TLS may deliver what it had read before it was paused
-            self._idle(self)
+            self._free_since_s = self._loop.time()
+            self._free(self)

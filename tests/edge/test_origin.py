@@ -476,6 +476,28 @@ async def test_a_slow_upload_is_not_an_origin_that_is_silent_and_one_that_takes_
 # The pool.
 
 
+async def test_an_origin_is_silent_only_while_somebody_waits_for_it():
+    go_on = asyncio.Event()
+
+    async def talk(reader: StreamReader, writer: StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
+        await go_on.wait()
+        writer.write(b"cd")
+        await asyncio.Event().wait()
+
+    async with origin_at(talk, read_timeout_s=0.05) as origin:
+        body = (await origin.send(GET, None)).body()
+        assert await anext(body) == b"ab"
+        await asyncio.sleep(0.15)
+        go_on.set()
+        assert b"".join([data async for data in body]) == b"cd"
+        # The connection is the same, and its time a new one.
+        with pytest.raises(OriginError) as caught:
+            await origin.send(GET, None)
+        assert caught.value.status == 504
+
+
 async def test_a_connection_is_used_again_and_the_latest_first():
     gates = {f"/{n}": asyncio.Event() for n in range(3)}
     served: dict[str, int] = {}
