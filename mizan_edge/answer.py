@@ -56,9 +56,10 @@ def relayed(
     exchange: Exchange, why: Forwarded, *, forward_mizan_headers: bool, body: AsyncIterator[bytes] | None = None
 ) -> Answer:
     """What comes from the origin, as it comes. `body`: where some of it has been read, the whole of it."""
-    response = to_client(exchange.response, forward_mizan_headers=forward_mizan_headers).with_fields(
-        ("Cache-Status", forwarded(why, status=exchange.response.status))
-    )
+    cache_status = ("Cache-Status", forwarded(why, status=exchange.response.status))
+    response = to_client(exchange.response, cache_status, forward_mizan_headers=forward_mizan_headers)
+    if body is None and (whole := exchange.whole()) is not None:
+        return Answer(response, whole)
 
     def trailers() -> Fields:
         return shown(exchange.trailers, forward_mizan_headers=forward_mizan_headers)

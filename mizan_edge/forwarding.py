@@ -161,23 +161,41 @@ def seen(request: Request, peer: Peer) -> Request:
     return replace(request, host=normal_host(host, scheme), scheme=scheme)
 
 
-def to_client(response: Response, *, forward_mizan_headers: bool) -> Response:
-    """The response as the client may see it."""
-    fields = shown(end_to_end(response.fields), forward_mizan_headers=forward_mizan_headers)
+def to_client(response: Response, *added: tuple[str, str], forward_mizan_headers: bool) -> Response:
+    """The response as the client may see it, with the fields that are `added`."""
+    lines = lines_of(response.fields)
+    places = _shown_places(lines.names, connection_options(lines), forward_mizan_headers)
+    fields = lines.at(places, *_protocols(response), ("Via", VIA), *added)
+    return Response(response.status, fields, response.reason)
+
+
+@of_names
+def _shown_places(names: Names, options: frozenset[str], forward_mizan_headers: bool) -> tuple[int, ...]:
+    """The places of the fields that a client may see; `options` are those of Connection."""
+    stays = HOP_BY_HOP | options
+    return tuple(
+        [i for i, name in enumerate(names.lower) if name not in stays and (forward_mizan_headers or not _is_ours(name))]
+    )
+
+
+def _protocols(response: Response) -> Fields:
+    """The fields that say to which other protocols the connection switches, or has to."""
+    if response.status not in (101, 426):
+        return ()
     protocols = ", ".join(values(response.fields, "upgrade"))
     # RFC 9110 section 15.5.22: a 426 is nothing without the protocols that it asks for, if they can be had here.
-    if response.status == 101 or (response.status == 426 and _can_pass(protocols)):
-        fields += (("Connection", "upgrade"), ("Upgrade", protocols))
-    return Response(response.status, (*fields, ("Via", VIA)), response.reason)
+    if response.status == 426 and not _can_pass(protocols):
+        return ()
+    return ("Connection", "upgrade"), ("Upgrade", protocols)
 
 
 def shown(fields: Fields, *, forward_mizan_headers: bool) -> Fields:
     """The fields of a response, or of its trailers, without what is between the edge and the origin."""
-    return fields if forward_mizan_headers else tuple(field for field in fields if not _is_ours(field[0]))
+    return fields if forward_mizan_headers else tuple(field for field in fields if not _is_ours(field[0].lower()))
 
 
 def _is_ours(name: str) -> bool:
-    return name.lower().startswith(_OURS) or name.lower() == "mizan-cache-control"
+    return name.startswith(_OURS) or name == "mizan-cache-control"
 
 
 def _upgrade(request: Request) -> Fields:

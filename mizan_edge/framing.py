@@ -69,6 +69,13 @@ def octets(value: str) -> bytes:
     return value.encode("latin-1" if isinstance(value, Octets) else "utf-8")
 
 
+def field_bytes(fields: Fields) -> bytes:
+    """Field lines as they leave. Raises ValueError for what is no text."""
+    if Octets in {type(value) for _, value in fields}:
+        return b"".join([b"%b: %b\r\n" % (name.encode(), octets(value)) for name, value in fields])
+    return "".join([f"{name}: {value}\r\n" for name, value in fields]).encode()
+
+
 def body_length(request: Request, body: Body) -> int | None:
     """How many bytes a request's body will have; None: nobody knows, so it goes out in chunks."""
     if body is None or isinstance(body, bytes):
@@ -128,8 +135,7 @@ def request_framing(version: str, fields: Fields) -> RequestFraming:
 def response_bytes(response: Response) -> bytes:
     """The head of a response as it goes to a client."""
     reason = response.reason or reason_phrase(response.status)
-    lines = [b"%b: %b\r\n" % (name.encode(), octets(value)) for name, value in response.fields]
-    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (response.status, octets(reason), b"".join(lines))
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (response.status, octets(reason), field_bytes(response.fields))
 
 
 def delimited(
@@ -168,8 +174,7 @@ def last_chunk(trailers: Fields) -> bytes:
     They go to clients that did not ask for them as well: whoever reads chunks can skip them (RFC 9112 section 7.1.2),
     and not to ask is only a reason not to rely on them (RFC 9110 section 6.5.1).
     """
-    lines = [b"%b: %b\r\n" % (name.encode(), octets(value)) for name, value in dropped(trailers, _NOT_IN_TRAILERS)]
-    return b"0\r\n%b\r\n" % b"".join(lines)
+    return b"0\r\n%b\r\n" % field_bytes(dropped(trailers, _NOT_IN_TRAILERS))
 
 
 @dataclass(frozen=True, slots=True)

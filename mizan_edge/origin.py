@@ -110,6 +110,10 @@ class Exchange:
         done, _ = await asyncio.wait([news], timeout=max(within_s, 0))
         return bool(done)
 
+    def whole(self) -> bytes | None:
+        """The body, if it has come to its end already, without trailers; else None, and it is still to be read."""
+        return self._incoming.whole() if self.upgraded is None and not self._incoming.trailers else None
+
     async def body(self) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises OriginError where it breaks off."""
         if self.upgraded is not None:

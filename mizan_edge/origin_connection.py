@@ -70,6 +70,10 @@ class Incoming:
             await self._more()
         return self._take()
 
+    def whole(self) -> bytes | None:
+        """The body, if all that nobody has taken of it is here; else None, and nothing is taken."""
+        return self._take() if self._ended and self._error is None else None
+
     def give_up(self) -> None:
         """Gives up whatever is still to come, and the connection with it."""
         if self._connection is not None:

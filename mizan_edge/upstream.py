@@ -6,7 +6,6 @@ No response can reach a client but through `Upstream`, so none can come before w
 import logging
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 from mizan_core.resolve import Purge, longest_hold
 from mizan_edge import outcome
@@ -48,9 +47,9 @@ class Upstream:
 
         Raises OriginError.
         """
-        if body is None or isinstance(body, bytes):
+        if (body is None or isinstance(body, bytes)) and request.get("expect") is not None:
             # What is here already need not wait to be wanted. RFC 9110 section 10.1.1
-            request = replace(request, fields=dropped(request.fields, ["expect"]))
+            request = request.with_lines(dropped(request.fields, ["expect"]))
         try:
             exchange = await self._origin.send(request, body, informational)
         except OriginError as error:

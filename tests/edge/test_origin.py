@@ -7,7 +7,7 @@ import socket
 import time
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -691,6 +691,47 @@ async def test_a_response_that_is_half_read_ends_its_connection(how: str):
         else:
             del exchange
         await until(lambda: peer.open == 0)
+
+
+@pytest.mark.parametrize(
+    ("head", "rest", "expected"),
+    [
+        (b"Content-Length: 4\r\n\r\nab", b"cd", b"abcd"),
+        (b"Transfer-Encoding: chunked\r\n\r\n2\r\nab", b"\r\n2\r\ncd\r\n0\r\n\r\n", b"abcd"),
+        (b"\r\nab", b"cd", b"abcd"),
+        (b"Transfer-Encoding: chunked\r\n\r\n2\r\nab", b"\r\n2\r\ncd\r\n0\r\nX: y\r\n\r\n", None),
+        (b"Content-Length: 5\r\n\r\nab", b"cd", None),
+    ],
+    ids=["length", "chunked", "close", "trailers", "broken off"],
+)
+async def test_a_body_is_whole_once_it_has_ended_well_and_without_trailers(
+    head: bytes, rest: bytes, expected: bytes | None
+):
+    go_on, peer_left = asyncio.Event(), asyncio.Event()
+
+    async def talk(reader: StreamReader, writer: StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n" + head)
+        await go_on.wait()
+        writer.write(rest)
+        writer.close()
+        await writer.wait_closed()
+        peer_left.set()
+
+    async with origin_at(talk) as origin:
+        exchange = await origin.send(GET, None)
+        assert exchange.whole() is None
+        go_on.set()
+        await peer_left.wait()
+        if expected is None:
+            got: list[bytes] = []
+            with pytest.raises(OriginError) if b"5" in head else nullcontext():
+                async for data in exchange.body():
+                    got.append(data)
+            assert (b"".join(got), exchange.whole() or None) == (b"abcd", None)
+        else:
+            await until(lambda: exchange.whole() == expected)
+            assert (exchange.whole(), await body_of(exchange)) == (b"", b"")
 
 
 async def test_a_response_that_has_come_whole_gives_its_connection_back_once_read_or_not():
