@@ -6,10 +6,13 @@ that a value moved to another key is as dead as one with a changed byte.
 
 import hashlib
 import hmac
+from functools import lru_cache
+from typing import Any, cast
 
 from mizan_core.keys import secret_bytes
 
 MAC_BYTES = 32
+_BLOCK_BYTES = 64
 _PURPOSE = b"mizan seal v1"
 
 
@@ -30,5 +33,20 @@ def unseal(sealing: bytes, key: str, sealed: bytes) -> bytes | None:
 
 
 def _mac(sealing: bytes, key: str, data: bytes) -> bytes:
+    inner, outer = _states(sealing)
+    mac = inner.copy()
     # A key has no NUL, so key and data cannot be shifted against each other.
-    return hmac.digest(sealing, key.encode() + b"\0" + data, "sha256")
+    mac.update(key.encode() + b"\0")
+    mac.update(data)
+    whole = outer.copy()
+    whole.update(mac.digest())
+    return cast(bytes, whole.digest())
+
+
+# Every entry that is read is verified: from here it costs half of what `hmac.digest` takes to begin anew.
+@lru_cache(maxsize=8)
+def _states(sealing: bytes) -> tuple[Any, Any]:
+    """The two hashes of RFC 2104 section 2 that have taken in the key; section 4 suggests to keep them."""
+    block = sealing.ljust(_BLOCK_BYTES, b"\0")
+    inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in block)) for pad in (0x36, 0x5C))
+    return inner, outer

@@ -1,5 +1,7 @@
 """What lies in a shared store is believed only if it was sealed for that very key."""
 
+import hmac
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,3 +30,8 @@ def test_no_changed_cut_or_extended_seal_holds(payload: bytes, data: st.DataObje
 
 def test_the_sealing_key_is_not_the_secret():
     assert SEALING != b"s" * 32
+
+
+@given(st.binary(min_size=32, max_size=64), st.binary(max_size=200))
+def test_the_seal_is_an_hmac_of_key_and_data(sealing: bytes, data: bytes):
+    assert seal(sealing, "ab", data) == hmac.digest(sealing, b"ab\0" + data, "sha256") + data
