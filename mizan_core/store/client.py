@@ -29,16 +29,16 @@ class Store:
 
     def run(self, operation: Operation[T]) -> T:
         """The operation's result. Raises StoreError."""
-        script = operation.script
-        arguments: list[Any] = [*operation.keys, *operation.args]
         try:
-            try:
-                reply = self._redis.evalsha(script.sha, len(operation.keys), *arguments)
-            except redis.exceptions.NoScriptError:
-                reply = self._redis.eval(script.text, len(operation.keys), *arguments)
+            replies = self._ask(operation.commands())
+            if isinstance(replies[-1], redis.exceptions.NoScriptError):
+                replies = self._ask(operation.commands(cached=False))
+            for reply in replies:
+                if isinstance(reply, redis.RedisError):
+                    raise reply
         except _FAILURES as error:
             raise translate(error) from error
-        return operation.parse(reply)
+        return operation.parse(*replies)
 
     def purge(
         self,
@@ -76,6 +76,14 @@ class Store:
     def close(self) -> None:
         """Closes the connections."""
         self._redis.close()
+
+    def _ask(self, commands: Iterable[tuple[str | bytes | int, ...]]) -> list[Any]:
+        """The reply to each command, errors among them."""
+        sent: Any
+        with self._redis.pipeline(transaction=False) as sent:
+            for command in commands:
+                sent.execute_command(*command)
+            return list(sent.execute(raise_on_error=False))
 
 
 class _Acks:

@@ -1,6 +1,6 @@
 """What both clients share: how they connect, what failures mean, and which servers can be used."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import redis
@@ -49,7 +49,15 @@ def translate(error: Exception) -> StoreError:
     return StoreError(f"Redis: {str(error) or type(error).__name__}", answered=answered)
 
 
-def check_server(info: dict[str, Any]) -> None:
+def info(reply: Any) -> dict[str, str]:
+    """The fields of a raw reply to INFO. Raises StoreUnusable for what is none."""
+    if not isinstance(reply, bytes):
+        raise StoreUnusable(NOT_REDIS)
+    lines = (line.partition(":") for line in reply.decode(errors="replace").splitlines())
+    return {name: value for name, colon, value in lines if colon}
+
+
+def check_server(info: Mapping[str, object]) -> None:
     """Raises StoreUnusable for a server that is too old, or that evicts indexes; StoreError for a replica, which may
     yet be promoted. `info` is the reply of INFO."""
     version = str(info.get("redis_version", ""))

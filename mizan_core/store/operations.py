@@ -63,7 +63,14 @@ class Operation(Generic[T]):
     script: Script
     keys: Sequence[str]
     args: Sequence[str | bytes | int]
-    parse: Callable[[Any], T]
+    parse: Callable[..., T]
+    """Of the replies to `commands()`."""
+
+    def commands(self, *, cached: bool = True) -> list[tuple[str | bytes | int, ...]]:
+        """What is sent to Redis in one go. `cached`: whether it knows the script."""
+        how = ("EVALSHA", self.script.sha) if cached else ("EVAL", self.script.text)
+        call = (*how, len(self.keys), *self.keys, *self.args)
+        return [call]
 
 
 @dataclass(frozen=True, slots=True)
