@@ -13,7 +13,6 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 from mizan_core.errors import MizanError
 from mizan_core.scopes import Scope
-from mizan_core.seal import MAC_BYTES
 from mizan_core.store.layout import Entry, Fence, decode_entry, encode_entry, index_names, scope_argument
 
 VISIT_LIMIT = 100
@@ -65,12 +64,14 @@ class Operation(Generic[T]):
     args: Sequence[str | bytes | int]
     parse: Callable[..., T]
     """Of the replies to `commands()`."""
+    values: Sequence[str] = ()
+    """Keys of strings that are read just before the script runs."""
 
     def commands(self, *, cached: bool = True) -> list[tuple[str | bytes | int, ...]]:
         """What is sent to Redis in one go. `cached`: whether it knows the script."""
         how = ("EVALSHA", self.script.sha) if cached else ("EVAL", self.script.text)
         call = (*how, len(self.keys), *self.keys, *self.args)
-        return [call]
+        return [("MGET", *self.values), call] if self.values else [call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +171,13 @@ class Namespace:
 
     def read(self, keys: Sequence[str]) -> Operation[Lookup]:
         """Entries by their keys, in order."""
-        return Operation(
-            script("read"),
-            [self.control, *map(self.entry, keys)],
-            [nonce()],
-            lambda reply: self._lookup(keys, reply),
-        )
+        entries = [self.entry(key) for key in keys]
+
+        def parse(*replies: Any) -> Lookup:
+            values, verdict = replies if entries else ([], *replies)
+            return self._lookup(keys, values, verdict)
+
+        return Operation(script("read"), [self.control, *entries], [nonce()], parse, entries)
 
     def store(
         self,
@@ -315,17 +317,20 @@ class Namespace:
             lambda reply: [name.decode() for name in reply],
         )
 
-    def _lookup(self, keys: Sequence[str], reply: Sequence[Any]) -> Lookup:
-        incarnation, seq, now_ms, *values = reply
-        # Redis cuts a reply at a trailing nil.
-        values += [None] * (len(keys) - len(values))
-        entries = tuple(
-            decode_entry(self.sealing, key, value) if isinstance(value, bytes) else None
-            for key, value in zip(keys, values, strict=True)
-        )
-        corrupt = tuple(value is not None and entry is None for value, entry in zip(values, entries, strict=True))
-        seals = tuple(value[:MAC_BYTES] if isinstance(value, bytes) else b"" for value in values)
-        return Lookup(Fence(incarnation.decode(), seq), now_ms, entries, seals, corrupt)
+    def _lookup(self, keys: Sequence[str], values: Sequence[bytes | None], verdict: Sequence[Any]) -> Lookup:
+        incarnation, seq, now_ms, *judged = verdict
+        entries: list[Entry | None] = []
+        seals: list[bytes] = []
+        corrupt: list[bool] = []
+        for key, value, seal in zip(keys, values, judged, strict=True):
+            # 1. The value is read. 2. Another takes its place. 3. That one is found alive. -- It is a miss here, and
+            # who comes to fetch it finds what lies there now.
+            alive = isinstance(seal, bytes) and value is not None and value.startswith(seal)
+            entry = decode_entry(self.sealing, key, value) if alive and value is not None else None
+            entries.append(entry)
+            seals.append(seal if alive else b"")
+            corrupt.append(seal == 0 or (alive and entry is None))
+        return Lookup(Fence(incarnation.decode(), seq), now_ms, tuple(entries), tuple(seals), tuple(corrupt))
 
 
 def _purged(reply: Sequence[Any]) -> Purged:

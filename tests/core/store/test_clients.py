@@ -234,3 +234,12 @@ def test_both_clients_are_the_same_store(redis_url: str, namespace: str):
         assert edge.served("a") == set()
         assert edge.store("a", scope("user", user_id=5), fence=fence) == "overtaken"
         assert Store(redis_url, django.namespace, timeout_s=5.0).run(edge.namespace.bans()) == []
+
+
+async def test_whether_redis_answers(redis_url: str):
+    there = AsyncStore(redis_url, NAMESPACE, timeout_s=5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        closed = AsyncStore(f"redis://127.0.0.1:{listener.getsockname()[1]}", NAMESPACE, timeout_s=5)
+    assert await there.answers()
+    assert not await closed.answers()
+    await there.close()

@@ -4,7 +4,7 @@ import pytest
 
 from mizan_core.store import Fence
 from mizan_core.store.operations import LOG_LIMIT
-from tests.core.store.site import SHAPE, Site, scope
+from tests.core.store.site import SHAPE, Site, key_of, scope
 
 USER_5 = scope("user", user_id=5)
 BOTH = scope("user", user_id=5, locale="en")
@@ -139,3 +139,17 @@ def test_adopting_the_same_shapes_again_changes_nothing(site: Site):
     before = site.dump()
     assert site.adopt({"user": SHAPE}) == []
     assert site.dump() == before
+
+
+@pytest.mark.parametrize("stored", [b"old", b"new"])
+def test_what_takes_the_place_of_a_value_that_has_been_read_is_not_answered_as_that_value(site: Site, stored: bytes):
+    # 1. A value is read. 2. It is purged, and another is stored (the same bytes, even). 3. What lies there is judged.
+    assert site.store("a", USER_5, payload=b"old") == "stored"
+    read, judge = site.namespace.read([key_of("a")]).commands(cached=False)
+    values = site.raw.execute_command(*read)
+    site.purge(USER_5)
+    assert site.store("a", USER_5, payload=stored) == "stored"
+    lookup = site.namespace.read([key_of("a")]).parse(values, site.raw.execute_command(*judge))
+    assert lookup.entries == (None,)
+    assert lookup.corrupt == (False,)
+    assert lookup.fence == site.fence()
