@@ -16,7 +16,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from mizan_core.store import AsyncStore, Entry, Fence, StoreError
 from mizan_core.store.operations import Operation
@@ -31,8 +31,7 @@ MAX_BATCHES = 4
 """Batches in flight; further keys wait, and so the next batch is the larger."""
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """What was found under one key, with the fence for a fill of what was not, and Redis' clock."""
 
     entry: Entry | None

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mizan_core.errors import MizanError
 from mizan_core.scopes import Scope, term
@@ -17,16 +17,17 @@ class EntryError(MizanError, ValueError):
     """An entry that depends on more scopes than an index can hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fence:
+# Named tuples, since they are made for every entry that is read: twice as fast as frozen dataclasses.
+
+
+class Fence(NamedTuple):
     """The token that lets a fill find out whether a purge has overtaken it: read before the origin is asked."""
 
     incarnation: str
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What lies under a key: the fence of its fill, the names of its indexes, and the payload."""
 
     fence: Fence
@@ -76,5 +77,5 @@ def decode_entry(sealing: bytes, key: str, value: bytes) -> Entry | None:
         return None
     end = _HEADER_LENGTH_BYTES + int.from_bytes(data[:_HEADER_LENGTH_BYTES])
     token, *names = data[_HEADER_LENGTH_BYTES:end].decode().split("\n")
-    incarnation, _, seq = token.partition(" ")
+    incarnation, seq = token.split(" ")
     return Entry(Fence(incarnation, int(seq)), tuple(names), data[end:])
