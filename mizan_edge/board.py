@@ -183,7 +183,7 @@ class Board:
         """Whether there is a lease at `at`: all of its deadlines lie ahead."""
         words, doubles = self._words, self._doubles
         while turn := words[_LEASE]:
-            i = _LEASES + (turn & 1) * 4  # `_lease_at`, without the call: every hit comes by here
+            i = _lease_at(turn)
             ahead = at[0] < doubles[i] and at[1] < doubles[i + 1] and at[2] < doubles[i + 2]
             if words[_LEASE] == turn:
                 return ahead
@@ -204,22 +204,10 @@ class Board:
         """What `set_flags` has set."""
         return self._words[_FLAGS]
 
-    def current(self, at: Clocks) -> tuple[int, int] | None:
+    def current(self, at: Clocks) -> tuple[int, int, float] | None:
         """The session and the number that a worker must have come up to before it uses memory or Redis for a request
-        whose bytes it had at `at`. None: there is no lease, or a flag is set; use neither."""
-        words = self._words
-        while turn := words[_LEASE]:
-            if not self.valid(at) or words[_FLAGS]:
-                return None
-            session, number = words[_SESSION], words[_NUMBER]
-            # Else the session may be one that has just begun, and has no lease yet.
-            if words[_LEASE] == turn:
-                return session, number
-        return None
-
-    def look(self, at: Clocks) -> tuple[int, int, float] | None:
-        """`current`, and what `redis_ms` is before it is rounded, of the same moment: every hit from memory comes by
-        here."""
+        whose bytes it had at `at`; and what `redis_ms` is before it is rounded. None: there is no lease, or a flag is
+        set; use neither."""
         words = self._words
         while turn := words[_LEASE]:
             if turn != self._turn:

@@ -55,7 +55,7 @@ class Memory(Generic[V]):
         """Where purges stand now, all of which are applied when this returns. None: no cache may be used now, this
         memory or Redis."""
         current = self._board.current(self._now())
-        return None if current is None else self._come_up_to(*current)
+        return None if current is None else self._come_up_to(*current[:2])
 
     def still(self, mark: Mark) -> bool:
         """Whether a cache may be used yet by what took `mark`."""
@@ -75,7 +75,7 @@ class Memory(Generic[V]):
         """What lies in memory under `key` now, Redis' clock and this host's (ms; s). None: nothing, or no cache may be
         used now."""
         at = self._now()
-        seen = self._board.look(at)
+        seen = self._board.current(at)
         if seen is None:
             return None
         session, number, redis_ms = seen
