@@ -22,13 +22,16 @@ from mizan_edge.http import (
     connection_options,
     dropped,
     has_body,
+    lines_of,
     reason_phrase,
     values,
 )
+from mizan_edge.names import Names, of_names
 
-_REQUEST_HEAD = re.compile(
-    rb"%b [!-~]+ HTTP/1\.1\r\n(?:%b: [\t -~\x80-\xff]*\r\n)*\r\n" % (TOKEN, TOKEN),
-)
+_METHOD = re.compile(TOKEN.decode())
+_TARGET = re.compile("[!-~]+")
+# What a field line may have: all but control characters.
+_TEXT = bytes([9, *range(32, 127), *range(128, 256)])
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _OURS = ("content-length", "transfer-encoding")
 # RFC 9110 section 6.5.1: what must be known before the body, or says where it ends or goes.
@@ -89,19 +92,33 @@ def request_head(request: Request, length: int | None, *, host: str) -> bytes:
 
     Raises ValueError where the result would be another message than `request`, or none.
     """
-    fields = [field for field in request.fields if field[0].lower() not in _OURS]
-    names = {name.lower() for name, _ in request.fields}
-    if "host" not in names:
-        fields.insert(0, ("Host", host))
+    names = lines_of(request.fields).names
+    if not _are_tokens(names) or not "".join([name for name, _ in request.fields]).isascii():
+        raise ValueError("no name of a field")
+    sent = [request.fields[i] for i in _sent(names)]
+    if "host" not in names.at:
+        sent.insert(0, ("Host", host))
     if length is None:
-        fields.append(("Transfer-Encoding", "chunked"))
-    elif length or request.method not in SAFE_METHODS or "content-length" in names:
-        fields.append(("Content-Length", str(length)))
-    start = f"{request.method} {request.target} HTTP/1.1\r\n".encode()
-    head = start + b"".join([b"%b: %b\r\n" % (name.encode(), octets(value)) for name, value in fields]) + b"\r\n"
-    if not _REQUEST_HEAD.fullmatch(head) or head.count(b"\r\n") != len(fields) + 2:
-        raise ValueError("no head of a request")
+        sent.append(("Transfer-Encoding", "chunked"))
+    elif length or request.method not in SAFE_METHODS or "content-length" in names.at:
+        sent.append(("Content-Length", str(length)))
+    if not _METHOD.fullmatch(request.method) or not _TARGET.fullmatch(request.target):
+        raise ValueError("no request line")
+    head = b"%b %b HTTP/1.1\r\n%b\r\n" % (request.method.encode(), request.target.encode(), field_bytes(tuple(sent)))
+    # Nothing but the ends of these lines may be what a reader takes for an end.
+    if head.translate(None, _TEXT) != b"\r\n" * (len(sent) + 2):
+        raise ValueError("a control character in a field")
     return head
+
+
+@of_names
+def _sent(names: Names) -> tuple[int, ...]:
+    return tuple(i for i, name in enumerate(names.lower) if name not in _OURS)
+
+
+@of_names
+def _are_tokens(names: Names) -> bool:
+    return all(_METHOD.fullmatch(name) for name in names.lower)
 
 
 class UnreadableError(ValueError):

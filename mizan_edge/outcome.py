@@ -4,7 +4,7 @@ A mutation whose answer is lost may have been carried out, may be carried out ye
 it affects is purged then, narrowed by the request's own arguments where they leave no doubt.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import urljoin, urlsplit
 
 from mizan_core.canonical import as_declared, value_text
@@ -99,6 +99,8 @@ def _path_texts(params: Mapping[str, str | None], context: Context) -> dict[str,
     return texts
 
 
-def _purge(scopes: Iterator[Scope] | list[Scope], manifest: Manifest) -> Purge | None:
+def _purge(scopes: Iterable[Scope], manifest: Manifest) -> Purge | None:
+    if not (scopes := list(scopes)):
+        return None  # as of nearly every request for a view
     widened = widest(scopes)
-    return Purge(widened, hold_s=longest_hold(widened, manifest.contexts)) if widened else None
+    return Purge(widened, hold_s=longest_hold(widened, manifest.contexts))

@@ -119,6 +119,8 @@ class Router:
 
     def mutations(self, target: str) -> list[tuple[str, dict[str, str | None]]]:
         """The view mutations at a target's path, and the decoded texts of its parameters (None: does not decode)."""
+        if not self._mutations:
+            return []
         # Split once: there may be many, and a path of 64 KiB takes its time.
         split = _split(target.partition("?")[0], self._longest_mutation)
         found = []
