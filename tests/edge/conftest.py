@@ -4,20 +4,18 @@ import json
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mizan_core.mwt import Keyring, mint
-from mizan_edge.config import load_settings
-from mizan_edge.edge import running
-from tests.support.edge import MANIFEST, MWT_SECRET, SECRET, TOKEN, EdgeFactory, RunningEdge
+from tests.support.browser import Deciding
+from tests.support.edge import MANIFEST, MWT_SECRET, EdgeFactory, RunningEdge, edges
 from tests.support.edges import Start, starting
 from tests.support.killable import Redis
 from tests.support.origin import Origin, running_origin
-from tests.support.redis_server import established
 from tests.support.served import SERVING, Serve, Served, spawn
 
 
@@ -30,37 +28,13 @@ async def origin() -> AsyncIterator[Origin]:
 @pytest.fixture
 async def make_edge(origin: Origin, redis_url: str, namespace: str, tmp_path: Path) -> AsyncIterator[EdgeFactory]:
     """Starts edges: `await make_edge(manifest=..., any_setting=...)`."""
-    async with AsyncExitStack() as stack:
-        count = 0
-        established(redis_url, namespace)
-
-        async def start(manifest: dict[str, Any] = MANIFEST, **settings: Any) -> RunningEdge:
-            nonlocal count
-            count += 1
-            path = tmp_path / f"manifest-{count}.json"
-            path.write_text(json.dumps(manifest))
-            defaults = {
-                "origin": origin.url,
-                "manifest": path,
-                "listen": "127.0.0.1:0",
-                "admin": "127.0.0.1:0",
-                "redis": redis_url,
-                "namespace": namespace,
-                "state_dir": tmp_path / f"state-{count}",
-                "cache_secret": SECRET,
-                "mwt_secret": MWT_SECRET,
-                "admin_token": TOKEN,
-                "read_token": "read-token",
-                # Machines that run tests stall; what the timeouts are for has tests of its own.
-                "redis_timeout": 5,
-                # In this process; what processes of their own change has tests of its own.
-                "workers": 0,
-                "purge_timeout": 5,
-            }
-            edge = await stack.enter_async_context(running(load_settings(defaults | settings, None)))
-            return RunningEdge(edge.listen, edge.admin, path)
-
+    async with edges(origin.url, redis_url, namespace, tmp_path) as start:
         yield start
+
+
+@pytest.fixture
+def deciding(monkeypatch: pytest.MonkeyPatch) -> Deciding:
+    return Deciding(monkeypatch)
 
 
 @pytest.fixture

@@ -3,12 +3,9 @@
 import asyncio
 import json
 import os
-import re
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +17,13 @@ from mizan_core.credentials import IDENTITY_COOKIES, IDENTITY_HEADERS, IGNORED_C
 from mizan_core.mwt import Identity, Keyring, mint
 from mizan_edge.config import limits_of, load_settings
 from mizan_edge.identity import IdentityRules, partition
-from mizan_edge.proxy import Proxy
 from mizan_edge.selecting import Selecting
-from tests.support import wire
+from tests.support.browser import VIEW, Browser, Deciding, browsing, but_for_age, ready
 from tests.support.edge import MANIFEST, MWT_SECRET, EdgeFactory, RunningEdge
 from tests.support.listening import connection
 from tests.support.memory import resident
 from tests.support.origin import Asked, Origin, Says, until
-from tests.support.wire import Headers, Reply
 
-VIEW = "/catalog/hats/"
 PROFILE = "/profile/5/"
 LIMITS = limits_of(load_settings({"origin": "http://a", "manifest": Path("none")}, None))
 RULES = IdentityRules(IDENTITY_COOKIES, IGNORED_COOKIES, IDENTITY_HEADERS)
@@ -41,52 +35,6 @@ BROWSER = {
 }
 
 
-class Deciding:
-    """Counts the requests that were decided about."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count = 0
-        answer = Proxy.answer
-
-        async def counted(*given: Any) -> Any:
-            self.count += 1
-            return await answer(*given)
-
-        monkeypatch.setattr(Proxy, "answer", counted)
-
-
-@pytest.fixture
-def deciding(monkeypatch: pytest.MonkeyPatch) -> Deciding:
-    return Deciding(monkeypatch)
-
-
-@dataclass
-class Browser:
-    """A client whose connection stays open."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    async def request(self, method: str, target: str = VIEW, headers: Headers = ()) -> Reply:
-        fields = {"Host": "site.test"} | dict(headers)
-        lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
-        self.writer.write("\r\n".join((*lines, "", "")).encode())
-        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)
-        length = re.search(rb"(?i)content-length: (\d+)", head)
-        has_none = method == "HEAD" or b" 304 " in head[:16]
-        body = b"" if has_none or length is None else await self.reader.readexactly(int(length[1]))
-        return wire.parse(head + body, method)
-
-    async def get(self, target: str = VIEW, headers: Headers = ()) -> Reply:
-        return await self.request("GET", target, headers)
-
-
-@asynccontextmanager
-async def browsing(edge: RunningEdge) -> AsyncIterator[Browser]:
-    async with connection(edge.address) as (reader, writer):
-        yield Browser(reader, writer)
-
-
 @pytest.fixture
 async def edge(deciding: Deciding, make_edge: EdgeFactory) -> RunningEdge:
     return await make_edge()
@@ -96,23 +44,6 @@ async def edge(deciding: Deciding, make_edge: EdgeFactory) -> RunningEdge:
 async def browser(edge: RunningEdge) -> AsyncIterator[Browser]:
     async with browsing(edge) as browser:
         yield browser
-
-
-async def ready(
-    browser: Browser, deciding: Deciding, target: str = VIEW, headers: Headers = (), method: str = "GET"
-) -> Reply:
-    """Asks until the answer is one that was ready, and gives that."""
-    async with asyncio.timeout(10):
-        while True:
-            before = deciding.count
-            reply = await browser.request(method, target, headers)
-            if deciding.count == before:
-                return reply
-
-
-def but_for_age(reply: Reply) -> tuple[int, list[tuple[str, str]], bytes]:
-    fields = [(name, value) for name, value in reply.fields if name.lower() not in ("age", "cache-status")]
-    return reply.status, fields, reply.body
 
 
 async def test_a_request_like_one_before_is_not_decided_again(

@@ -1,12 +1,16 @@
 """An edge in front of a scripted origin: its manifest and secrets, and how a test speaks to it."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mizan_edge.config import load_settings
+from mizan_edge.edge import running
 from tests.support import wire
+from tests.support.redis_server import established
 from tests.support.wire import Headers, Reply
 
 SECRET = "cache-secret-cache-secret-cache-secret"
@@ -79,3 +83,39 @@ class RunningEdge:
 
 
 EdgeFactory = Callable[..., Awaitable[RunningEdge]]
+
+
+@asynccontextmanager
+async def edges(origin_url: str, redis_url: str, namespace: str, home: Path) -> AsyncIterator[EdgeFactory]:
+    """Starts edges of one namespace in front of an origin, which end with the block."""
+    async with AsyncExitStack() as stack:
+        count = 0
+        established(redis_url, namespace)
+
+        async def start(manifest: dict[str, Any] = MANIFEST, **settings: Any) -> RunningEdge:
+            nonlocal count
+            count += 1
+            path = home / f"manifest-{count}.json"
+            path.write_text(json.dumps(manifest))
+            defaults = {
+                "origin": origin_url,
+                "manifest": path,
+                "listen": "127.0.0.1:0",
+                "admin": "127.0.0.1:0",
+                "redis": redis_url,
+                "namespace": namespace,
+                "state_dir": home / f"state-{count}",
+                "cache_secret": SECRET,
+                "mwt_secret": MWT_SECRET,
+                "admin_token": TOKEN,
+                "read_token": "read-token",
+                # Machines that run tests stall; what the timeouts are for has tests of its own.
+                "redis_timeout": 5,
+                # In this process; what processes of their own change has tests of its own.
+                "workers": 0,
+                "purge_timeout": 5,
+            }
+            edge = await stack.enter_async_context(running(load_settings(defaults | settings, None)))
+            return RunningEdge(edge.listen, edge.admin, path)
+
+        yield start
