@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from mizan_core.store import EntryError, Fence, Namespace, StoreError
 from mizan_core.store.fills import Turn
@@ -43,6 +44,15 @@ class Reading:
     @property
     def context(self) -> str:
         return self.lookup.resource.context
+
+
+class Recalled(NamedTuple):
+    """A response in memory, and the key under which it lies."""
+
+    key: str
+    stored: StoredResponse
+    through: tuple[str, VaryRecord] | None
+    """The record that led to it, where it is a variant, with that one's key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +97,15 @@ class Cache:
         self._adopt = adopt
         self._counters = counters
 
-    def recall(self, reading: Reading, mark: Mark) -> tuple[str, StoredResponse] | None:
-        """The response to a request, if it is in memory, and the key under which it lies."""
+    def recall(self, reading: Reading, mark: Mark) -> Recalled | None:
+        """The response to a request, if it is in memory."""
         key = _key(reading, None)
-        payload = self._memory.get(key, mark)
+        payload, through = self._memory.get(key, mark), None
         if isinstance(payload, VaryRecord):
+            through = key, payload
             key = _key(reading, variants.variant_of(reading.request, payload.names))
             payload = self._memory.get(key, mark)
-        return (key, payload) if isinstance(payload, StoredResponse) else None
+        return Recalled(key, payload, through) if isinstance(payload, StoredResponse) else None
 
     async def look_up(self, reading: Reading, mark: Mark) -> Found:
         """Reads what Redis has for a request, through the record of what its responses vary by. Raises StoreError.

@@ -88,6 +88,13 @@ class Memory(Generic[V]):
             return None
         return kept.value, redis_ms, at[2]
 
+    def holds(self, key: str, value: V) -> bool:
+        """Whether what lies in memory under `key` equals `value`, as of the last look at the board."""
+        kept = self._near.get(key)
+        if kept is None or (kept.number != self._log.last and not self._still_holds(key, kept, self._log.last)):
+            return False
+        return kept.value is value or kept.value == value
+
     def put(self, key: str, value: V, names: tuple[str, ...], size: int, mark: Mark) -> None:
         """Keeps what depends on `names`, and was read or fetched after `mark`; unless a purge has overtaken it."""
         now = self.mark()

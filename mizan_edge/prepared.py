@@ -16,7 +16,7 @@ from weakref import ReferenceType, ref
 
 from mizan_edge.cache_status import Hit, hit
 from mizan_edge.counters import Counters
-from mizan_edge.entry import Payload, StoredResponse
+from mizan_edge.entry import Payload, StoredResponse, VaryRecord
 from mizan_edge.memory import Memory
 from mizan_edge.selecting import Selecting
 from mizan_edge.site import InUse, Site
@@ -38,13 +38,14 @@ class Repeatable:
     key: str
     """Under which the response lies in memory."""
     stored: StoredResponse
+    through: tuple[str, VaryRecord] | None
+    """The record that led to it, where it is a variant, and under which key that lies."""
     now_ms: int
     """Redis' clock at the answer."""
     until_ms: int
     """Until when, by that clock, it may be repeated."""
     until_s: float
     """Until when the client is who he is, in seconds since the epoch."""
-    vary: tuple[str, ...]
     context: str
 
 
@@ -52,6 +53,7 @@ class Repeatable:
 class _Ready:
     key: str
     stored: "ReferenceType[StoredResponse]"
+    through: tuple[str, VaryRecord] | None
     until_ms: int
     until_s: float
     coding: str
@@ -104,6 +106,8 @@ class Prepared:
             or redis_ms >= ready.until_ms
             or now_s >= ready.until_s
             or self._in_use.site is not self._site
+            # With another record, another variant would be looked for.
+            or (ready.through is not None and not self._memory.holds(*ready.through))
         ):
             self._forget(name)
             return None
@@ -118,7 +122,10 @@ class Prepared:
         lines = self._selecting.lines(head[at:])
         stored = answer.stored
         coding = _coding(stored, body)
-        if lines is None or coding is None or self._selecting.differs(answer.vary):
+        if lines is None or coding is None:
+            return
+        # What it varies by itself may be less: what the others of its resource vary by has selected it as well.
+        if answer.through is not None and self._selecting.differs(answer.through[1].names):
             return
         if answer.site is not self._in_use.site:
             return  # the manifest was reloaded meanwhile
@@ -133,6 +140,7 @@ class Prepared:
         ready = _Ready(
             answer.key,
             ref(stored),
+            answer.through,
             answer.until_ms,
             answer.until_s,
             coding,

@@ -18,14 +18,14 @@ from mizan_core.store.operations import StoreReply
 from mizan_edge import compression, policy, variants
 from mizan_edge.answer import Answer, from_stored, refusal
 from mizan_edge.body import collect
-from mizan_edge.cache import Cache, Found, Reading, key_of
+from mizan_edge.cache import Cache, Found, Reading, Recalled, key_of
 from mizan_edge.cache_status import Forwarded, Hit, forwarded, hit
 from mizan_edge.compressing import Compressor
 from mizan_edge.counters import Counters
 from mizan_edge.entry import Payload, StoredResponse
 from mizan_edge.errors import OriginError
 from mizan_edge.flight import Flight, Flights, Landed
-from mizan_edge.http import Response, members
+from mizan_edge.http import Response
 from mizan_edge.memory import Memory
 from mizan_edge.origin import Exchange
 from mizan_edge.policy import Lookup, Storable
@@ -92,11 +92,10 @@ class Reader:
         if mark is None:
             return await self._pass_by(reading)
         if recalled := self._cache.recall(reading, mark):
-            key, stored = recalled
             now_ms = self._memory.redis_ms()
-            answer = self._at_once(reading, stored, now_ms)
+            answer = self._at_once(reading, recalled.stored, now_ms)
             if answer is not None:
-                return replace(answer, repeatable=self._repeatable(reading, key, stored, now_ms))
+                return replace(answer, repeatable=self._repeatable(reading, recalled, now_ms))
         try:
             found = await self._cache.look_up(reading, mark)
         except StoreError as error:
@@ -119,15 +118,16 @@ class Reader:
             return None
         return self._hit(reading, stored, now_ms)
 
-    def _repeatable(self, reading: Reading, key: str, stored: StoredResponse, now_ms: int) -> Repeatable | None:
+    def _repeatable(self, reading: Reading, recalled: Recalled, now_ms: int) -> Repeatable | None:
         """On what an answer from memory depends, where it can be given again without a decision."""
+        key, stored, through = recalled
         until_ms = policy.repeatable_until(stored, reading.lookup, _EARLY)
         # What has no copies yet is offered to the compressor by each hit.
         may_change = stored.uncompressed and compression.applies(self._rules.compress, reading.lookup.partition)
         if reading.body is not None or may_change or until_ms is None or until_ms <= now_ms:
             return None
-        partition, vary = reading.lookup.partition, tuple(members(stored.response.get("vary")))
-        return Repeatable(reading.site, key, stored, now_ms, until_ms, partition.until_s, vary, reading.context)
+        until_s = reading.lookup.partition.until_s
+        return Repeatable(reading.site, key, stored, through, now_ms, until_ms, until_s, reading.context)
 
     def _refresh_early(self, reading: Reading, stored: StoredResponse, now_ms: int) -> None:
         # No dice for what has long to live, which is nearly all.
