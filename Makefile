@@ -5,13 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
-SOURCES := mizan_core mizan_edge mizan demo tests
+SOURCES := mizan_core mizan_edge mizan demo bench tests
 
 # The line that a target prints is its own help text.
 SAY = @sed -n 's/^$@:.*\#\# /$@: /p' $(firstword $(MAKEFILE_LIST))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test exact prove check fix clean
+.PHONY: help demo test exact prove bench check fix clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -31,6 +31,10 @@ exact: $(STAMP) ## run the exactness checker against faults (SECONDS=60 SEED=n),
 prove: $(STAMP) ## run the proofs that take minutes: crowds, traffic, how long purges take, and that the checker finds what it should
 	$(SAY)
 	@$(BIN)/python -m pytest -n0 -s tests/proofs/crowds.py tests/proofs/traffic.py tests/proofs/purges.py tests/exact/proofs.py
+
+bench: $(STAMP) ## measure against nginx and Varnish on one processor (ARGS="--help" lists what; see bench/README.md)
+	$(SAY)
+	@$(BIN)/python -m bench $(ARGS)
 
 check: $(STAMP) ## check the format, lint, types and import rules
 	$(SAY)
