@@ -9,6 +9,7 @@ from typing import Self
 from mizan_edge.errors import RefusedError
 from mizan_edge.http import (
     HOP_BY_HOP,
+    FieldLines,
     Fields,
     Request,
     Response,
@@ -20,6 +21,7 @@ from mizan_edge.http import (
     members,
     normal_host,
     normal_name,
+    of_lines,
     values,
 )
 from mizan_edge.names import Names, of_names
@@ -107,11 +109,15 @@ def to_origin(request: Request, peer: Peer) -> Request:
     Decide by this one: what the origin does not get must select nothing in the cache.
     """
     lines = lines_of(request.fields)
-    passing = _passing(lines.names, connection_options(lines), peer.trusted)
+    return request.with_lines(_leaving(lines, request.host, request.scheme, request.version, peer))
+
+
+@of_lines
+def _leaving(lines: FieldLines, host: str, scheme: str, version: str, peer: Peer) -> FieldLines:
     told = end_to_end(lines) if peer.trusted else ()
     # RFC 9110 section 7.6.3: the version in which it was received.
-    via = ("Via", f"{request.version} {_NAME}")
-    return request.with_lines(lines.at(passing, *_forwarding(request, told, peer), *_upgrade(request), via))
+    added = (*_forwarding(host, scheme, told, peer), *_upgrade(lines), ("Via", f"{version} {_NAME}"))
+    return lines.at(_passing(lines.names, connection_options(lines), peer.trusted), *added)
 
 
 @of_names
@@ -131,8 +137,10 @@ def _passing(names: Names, options: frozenset[str], trusted: bool) -> tuple[int,
 
 def one_hop_less(request: Request) -> Request | None:
     """The request with its Max-Forwards counted down; None where it must not be forwarded. RFC 9110 section 7.6.2."""
+    if request.method not in ("OPTIONS", "TRACE"):
+        return request
     left = request.get("max-forwards")
-    if request.method not in ("OPTIONS", "TRACE") or left is None or not re.fullmatch("[0-9]{1,9}", left):
+    if left is None or not re.fullmatch("[0-9]{1,9}", left):
         return request
     if int(left) == 0:
         return None
@@ -198,9 +206,9 @@ def _is_ours(name: str) -> bool:
     return name.startswith(_OURS) or name == "mizan-cache-control"
 
 
-def _upgrade(request: Request) -> Fields:
-    protocols = ", ".join(values(request.fields, "upgrade"))
-    if "upgrade" not in members(request.get("connection")) or not _can_pass(protocols):
+def _upgrade(fields: Fields) -> Fields:
+    protocols = ", ".join(values(fields, "upgrade"))
+    if "upgrade" not in connection_options(fields) or not _can_pass(protocols):
         return ()
     return ("Connection", "upgrade"), ("Upgrade", protocols)
 
@@ -210,12 +218,12 @@ def _can_pass(protocols: str) -> bool:
     return bool(protocols) and not any(protocol.startswith(_OTHER_HTTP) for protocol in members(protocols))
 
 
-def _forwarding(request: Request, told: Fields, peer: Peer) -> Fields:
+def _forwarding(host: str, scheme: str, told: Fields, peer: Peer) -> Fields:
     """What the origin is told of the client; `told`: the fields of a trusted proxy that pass."""
     chain = [*values(told, "x-forwarded-for"), *([peer.address] if peer.address else [])]
     added = [("X-Forwarded-For", ", ".join(chain))] if chain else []
     # As `seen` has read them, since nobody may read them otherwise.
-    added.append(("X-Forwarded-Proto", request.scheme))
-    if request.host:
-        added.append(("X-Forwarded-Host", request.host))
+    added.append(("X-Forwarded-Proto", scheme))
+    if host:
+        added.append(("X-Forwarded-Host", host))
     return tuple(added)

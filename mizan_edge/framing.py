@@ -23,10 +23,10 @@ from mizan_edge.http import (
     dropped,
     has_body,
     lines_of,
+    of_lines,
     reason_phrase,
     values,
 )
-from mizan_edge.names import Names, of_names
 
 _METHOD = re.compile(TOKEN.decode())
 _TARGET = re.compile("[!-~]+")
@@ -92,33 +92,30 @@ def request_head(request: Request, length: int | None, *, host: str) -> bytes:
 
     Raises ValueError where the result would be another message than `request`, or none.
     """
-    names = lines_of(request.fields).names
-    if not _are_tokens(names) or not "".join([name for name, _ in request.fields]).isascii():
-        raise ValueError("no name of a field")
-    sent = [request.fields[i] for i in _sent(names)]
-    if "host" not in names.at:
-        sent.insert(0, ("Host", host))
-    if length is None:
-        sent.append(("Transfer-Encoding", "chunked"))
-    elif length or request.method not in SAFE_METHODS or "content-length" in names.at:
-        sent.append(("Content-Length", str(length)))
     if not _METHOD.fullmatch(request.method) or not _TARGET.fullmatch(request.target):
         raise ValueError("no request line")
-    head = b"%b %b HTTP/1.1\r\n%b\r\n" % (request.method.encode(), request.target.encode(), field_bytes(tuple(sent)))
+    lines = lines_of(request.fields)
+    start = b"%b %b HTTP/1.1\r\n" % (request.method.encode(), request.target.encode())
+    if length is None:
+        return b"%b%bTransfer-Encoding: chunked\r\n\r\n" % (start, _sent(lines, host))
+    if length or request.method not in SAFE_METHODS or "content-length" in lines.names.at:
+        return b"%b%bContent-Length: %d\r\n\r\n" % (start, _sent(lines, host), length)
+    return b"%b%b\r\n" % (start, _sent(lines, host))
+
+
+@of_lines
+def _sent(lines: FieldLines, host: str) -> bytes:
+    """The lines as they are sent, but for those that say how long the body is. Raises ValueError."""
+    if not all(_METHOD.fullmatch(name) for name, _ in lines):
+        raise ValueError("no name of a field")
+    sent = dropped(lines, _OURS)
+    if "host" not in lines.names.at:
+        sent = (("Host", host), *sent)
+    data = field_bytes(sent)
     # Nothing but the ends of these lines may be what a reader takes for an end.
-    if head.translate(None, _TEXT) != b"\r\n" * (len(sent) + 2):
+    if data.translate(None, _TEXT) != b"\r\n" * len(sent):
         raise ValueError("a control character in a field")
-    return head
-
-
-@of_names
-def _sent(names: Names) -> tuple[int, ...]:
-    return tuple(i for i, name in enumerate(names.lower) if name not in _OURS)
-
-
-@of_names
-def _are_tokens(names: Names) -> bool:
-    return all(_METHOD.fullmatch(name) for name in names.lower)
+    return data
 
 
 class UnreadableError(ValueError):

@@ -1,13 +1,16 @@
 """HTTP messages as values: ordered fields, and the tables of RFC 9110 that a proxy needs."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Self
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from mizan_edge.names import Names, names_of, of_names
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Fields = tuple[tuple[str, str], ...]
 """Field lines in the order in which they came, names as they were spelled."""
@@ -32,6 +35,7 @@ HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
+_MAX_FACTS = 4
 _NO_OPTIONS: frozenset[str] = frozenset()
 _USUAL_OPTIONS = {"keep-alive": frozenset({"keep-alive"}), "close": frozenset({"close"})}
 # RFC 9110 section 13.1, and Range, which depends on them.
@@ -43,14 +47,19 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class FieldLines(tuple[tuple[str, str], ...]):
-    """Field lines with their `names`, so that looking one up takes no search."""
+    """Field lines with their `names`, so that looking one up takes no search.
+
+    # mutable state: `facts`, what was worked out of them: the blocks of lines that come often are remembered.
+    """
 
     names: Names
+    facts: dict[Hashable, object]
 
     @classmethod
     def of(cls, fields: Iterable[tuple[str, str]], lower: tuple[str, ...] | None = None) -> Self:
         """These lines; `lower` are their names in lower case, where they are known."""
         lines = cls(fields)
+        lines.facts = {}
         lines.names = names_of(tuple([name.lower() for name, _ in lines]) if lower is None else lower)
         return lines
 
@@ -63,8 +72,26 @@ class FieldLines(tuple[tuple[str, str], ...]):
     def with_value(self, place: int, value: str) -> Self:
         """The lines with another value in one place."""
         lines = type(self)([*self[:place], (self[place][0], value), *self[place + 1 :]])
-        lines.names = self.names
+        lines.names, lines.facts = self.names, {}
         return lines
+
+
+def of_lines(work_out: Callable[Concatenate[FieldLines, P], T]) -> Callable[Concatenate[FieldLines, P], T]:
+    """Has what a pure function of field lines works out remembered with them. Its other arguments must be hashable."""
+
+    def fact(lines: FieldLines, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        facts = lines.facts
+        key = (work_out, args)
+        try:
+            return facts[key]  # type: ignore[return-value]
+        except KeyError:
+            value = work_out(lines, *args, **kwargs)
+            if len(facts) >= _MAX_FACTS:
+                facts.clear()
+            facts[key] = value
+            return value
+
+    return fact
 
 
 @dataclass(frozen=True, slots=True)
