@@ -6,6 +6,7 @@ here: other transfer codings, other versions, a status below 100, control charac
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -201,7 +202,7 @@ class ResponseFraming:
 
 
 def response_head(
-    method: str, version: str, status: int, reason: bytes, lines: list[tuple[bytes, bytes]]
+    method: str, version: str, status: int, reason: bytes, lines: tuple[tuple[bytes, bytes], ...]
 ) -> tuple[Response, ResponseFraming]:
     """The head of a response to `method` as it was parsed, without a Content-Length that does not count; its framing.
 
@@ -236,7 +237,7 @@ def response_head(
     return Response(status, fields, text(reason.strip())), framing
 
 
-def field_lines(lines: list[tuple[bytes, bytes]]) -> FieldLines:
+def field_lines(lines: Iterable[tuple[bytes, bytes]]) -> FieldLines:
     """Field lines as they were parsed, as text."""
     return FieldLines.of([(name.decode("ascii"), text(value.rstrip(b" \t"))) for name, value in lines])
 

@@ -58,22 +58,23 @@ class FieldLines(tuple[tuple[str, str], ...]):
     @classmethod
     def of(cls, fields: Iterable[tuple[str, str]], lower: tuple[str, ...] | None = None) -> Self:
         """These lines; `lower` are their names in lower case, where they are known."""
+        fields = tuple(fields)
+        return cls._named(fields, names_of(tuple([name.lower() for name, _ in fields]) if lower is None else lower))
+
+    @classmethod
+    def _named(cls, fields: Iterable[tuple[str, str]], names: Names) -> Self:
         lines = cls(fields)
-        lines.facts = {}
-        lines.names = names_of(tuple([name.lower() for name, _ in lines]) if lower is None else lower)
+        lines.names, lines.facts = names, {}
         return lines
 
     def at(self, places: Sequence[int], *added: tuple[str, str]) -> Self:
         """The lines in these places, and others behind."""
-        lower = self.names.lower
-        names = [lower[i] for i in places] + [name.lower() for name, _ in added]
-        return self.of([*[self[i] for i in places], *added], tuple(names))
+        names = _names_at(self.names, tuple(places), tuple([name for name, _ in added]))
+        return self._named([*[self[i] for i in places], *added], names)
 
     def with_value(self, place: int, value: str) -> Self:
         """The lines with another value in one place."""
-        lines = type(self)([*self[:place], (self[place][0], value), *self[place + 1 :]])
-        lines.names, lines.facts = self.names, {}
-        return lines
+        return self._named([*self[:place], (self[place][0], value), *self[place + 1 :]], self.names)
 
 
 def of_lines(work_out: Callable[Concatenate[FieldLines, P], T]) -> Callable[Concatenate[FieldLines, P], T]:
@@ -92,6 +93,11 @@ def of_lines(work_out: Callable[Concatenate[FieldLines, P], T]) -> Callable[Conc
             return value
 
     return fact
+
+
+@of_names
+def _names_at(names: Names, places: tuple[int, ...], added: tuple[str, ...]) -> Names:
+    return names_of((*[names.lower[i] for i in places], *[name.lower() for name in added]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +195,8 @@ def _others(names: Names, gone: frozenset[str]) -> tuple[int, ...]:
 
 def connection_options(fields: Fields) -> frozenset[str]:
     """The options of Connection, in lower case: the names of fields that concern this connection, and other words."""
-    lines = values(fields, "connection")
-    return _NO_OPTIONS if not lines else _options(lines[0]) if len(lines) == 1 else _options(", ".join(lines))
-
-
-def _options(value: str) -> frozenset[str]:
-    return _USUAL_OPTIONS.get(value) or frozenset(members(value))
+    value = combined(fields, "connection")
+    return _NO_OPTIONS if value is None else _USUAL_OPTIONS.get(value) or frozenset(members(value))
 
 
 def end_to_end(fields: Fields) -> Fields:

@@ -4,6 +4,7 @@ Interim responses (1xx) come before a response, and are handed over as they come
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import httptools
 
@@ -12,6 +13,9 @@ from mizan_edge.http import Fields, Response
 
 # Far more than any field that is read (64 KiB): what is longer must be seen to be too long.
 MAX_HEAD_BYTES = 1 << 20
+# An origin that is busy says most heads again: within a second, those of bodies with the same length are often the same.
+_MAX_KNOWN_BYTES = 16 << 10
+_known_head = lru_cache(maxsize=512)(response_head)
 _TOO_LONG = f"more than {MAX_HEAD_BYTES} bytes of field lines"
 
 
@@ -120,7 +124,8 @@ class ResponseParser:
             raise UnreadableError(_TOO_LONG)
         parser = self._parser
         version, status = parser.get_http_version(), parser.get_status_code()
-        head, framing = response_head(self._method, version, status, self._reason, self._lines)
+        read = _known_head if self._bytes <= _MAX_KNOWN_BYTES else response_head
+        head, framing = read(self._method, version, status, self._reason, tuple(self._lines))
         if status == 101:
             if not (self._may_switch and parser.should_upgrade()):
                 raise UnreadableError("an upgrade that was not asked for")
