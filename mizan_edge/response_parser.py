@@ -13,7 +13,7 @@ from mizan_edge.http import Fields, Response
 
 # Far more than any field that is read (64 KiB): what is longer must be seen to be too long.
 MAX_HEAD_BYTES = 1 << 20
-# An origin that is busy says most heads again: within a second, those of bodies with the same length are often the same.
+# An origin that is busy says most heads again: within a second, those of bodies of one length are often the same.
 _MAX_KNOWN_BYTES = 16 << 10
 _known_head = lru_cache(maxsize=512)(response_head)
 _TOO_LONG = f"more than {MAX_HEAD_BYTES} bytes of field lines"
