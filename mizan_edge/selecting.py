@@ -45,6 +45,9 @@ _INDIFFERENT = frozenset(
 _MAX_BYTES = 8192
 _MAX_LINES = 64
 _MAX_COOKIES = 100
+# In all lines: beyond a thousand, `identity` does not look.
+_ALL_COOKIES = 1000 - _MAX_LINES
+_REST_OF_REQUEST_LINE = len(b"HEAD  HTTP/1.1")
 # What is remembered; when there is more, all is forgotten, and what is in use read again.
 _BLOCKS_BYTES = 8 << 20
 _BLOCK_OVERHEAD_BYTES = 400
@@ -65,7 +68,7 @@ class Selecting:
 
     def __init__(self, rules: IdentityRules, limits: Limits) -> None:
         self._max_lines = min(_MAX_LINES, limits.fields + 3)
-        self._max_bytes = min(_MAX_BYTES, limits.head_bytes - limits.target_bytes)
+        self._max_bytes = min(_MAX_BYTES, limits.head_bytes - limits.target_bytes - _REST_OF_REQUEST_LINE)
         # What may say who is asking is never indifferent.
         self._indifferent = {
             name for name in _INDIFFERENT if not any(fnmatchcase(name, pattern) for pattern in rules.identity_headers)
@@ -91,6 +94,8 @@ class Selecting:
     def _read(self, block: bytes) -> tuple[bytes, ...] | None:
         lines = block.split(b"\r\n")
         if len(block) > self._max_bytes or not 4 <= len(lines) <= self._max_lines:
+            return None
+        if len(block) > _ALL_COOKIES and block.count(b";") > _ALL_COOKIES:
             return None
         found = []
         known, is_known = self._lines, True
@@ -152,5 +157,5 @@ class Selecting:
             if counts:
                 # The value of a session says nothing that is known here.
                 kept.append(name + b"=" + content if name.decode() in COOKIES else name)
-        # No line begins like this.
-        return b"\nCookie:" + b";".join(kept) if kept else b""
+        # No line has a CRLF in it.
+        return b"\r\nCookie:" + b";".join(kept) if kept else b""

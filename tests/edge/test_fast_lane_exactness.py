@@ -1,23 +1,20 @@
 """What is ready is no answer to a request that would be decided otherwise: ways to get one all the same."""
 
-from collections.abc import Callable
+from dataclasses import replace
 
+import pytest
+
+from mizan_core.credentials import IDENTITY_COOKIES, IGNORED_COOKIES
+from mizan_edge.errors import RefusedError
+from mizan_edge.identity import IdentityRules, partition
+from mizan_edge.request_parser import RequestParser
+from mizan_edge.selecting import Selecting
 from tests.support.browser import VIEW, Deciding, browsing, ready
 from tests.support.edge import EdgeFactory
 from tests.support.origin import Asked, Origin, Says
+from tests.support.requests import LIMITS
 
-PROFILE = "/profile/5/"
-
-
-def saying(shown: Callable[[Asked], tuple[str, str]]) -> Callable[[Asked], Says]:
-    """An origin whose answers show something of the request, and say by what they vary."""
-
-    def script(asked: Asked) -> Says:
-        text, vary = shown(asked)
-        return Says(text, headers=[("Vary", vary)] if vary else [])
-
-    return script
-
+RULES = IdentityRules(IDENTITY_COOKIES, IGNORED_COOKIES, ())
 
 # Variants.
 
@@ -26,9 +23,12 @@ async def test_who_gets_a_variant_gets_it_though_others_do_not_vary(
     make_edge: EdgeFactory, deciding: Deciding, origin: Origin
 ):
     """An application that says what it varies by only where it did: nothing that it says of others is for phones."""
-    origin.script = saying(
-        lambda asked: ("small", "User-Agent") if asked.get("User-Agent") == "phone" else ("large", "")
-    )
+
+    def script(asked: Asked) -> Says:
+        is_phone = asked.get("User-Agent") == "phone"
+        return Says("small", headers=[("Vary", "User-Agent")]) if is_phone else Says("large")
+
+    origin.script = script
     phone, desktop = {"User-Agent": "phone"}, {"User-Agent": "desktop"}
     async with browsing(await make_edge()) as browser:
         for _ in range(3):
@@ -56,3 +56,43 @@ async def test_section_4_of_responses_that_suit_the_latest_is_repeated(
         assert (await browser.get(VIEW, headers | {"X-Any": "1"})).body == b"#3"
         assert (await browser.get(VIEW, headers)).body == b"#3"
         assert (await ready(browser, deciding, VIEW, headers)).body == b"#3"
+
+
+# What the parser refuses.
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+@pytest.mark.parametrize("beyond", [-1, 0, 1, 9, 14])
+def test_a_head_that_is_too_long_with_its_request_line_is_left_to_the_parser(method: bytes, beyond: int):
+    limits = replace(LIMITS, head_bytes=1100, target_bytes=1000)
+    start = method + b" /%b HTTP/1.1" % (b"a" * 999)
+    block = b"\r\nHost: site.test\r\nUser-Agent: %b\r\n\r\n"
+    block %= b"b" * (limits.head_bytes + beyond - len(start + block) + len(b"%b"))
+    parser = RequestParser("http", limits)
+    parser.feed(start + block)
+    selecting = Selecting(IdentityRules((), (), ()), limits)
+    if beyond > 0:
+        with pytest.raises(RefusedError):
+            parser.head()
+        assert selecting.lines(block) is None
+    else:
+        assert parser.head() is not None
+
+
+def test_no_line_can_be_spelled_like_what_cookies_come_down_to():
+    """A bare LF, which the parser refuses, and at which others might see the end of the head."""
+    selecting = Selecting(RULES, LIMITS)
+    kept = selecting.lines(b"\r\nHost: a\r\nCookie: mizan_mwt=t\r\n\r\n")
+    assert kept != selecting.lines(b"\r\nHost: a\r\n\nCookie:mizan_mwt=t\r\n\r\n")
+
+
+@pytest.mark.parametrize("cookies", [990, 1001, 1100])
+def test_more_cookies_than_anybody_looks_at_are_left_to_who_says_so(cookies: int):
+    values = [";".join(["_ga="] * count) for count in [100] * (cookies // 100) + [cookies % 100]]
+    lines = b"".join(b"Cookie:%b\r\n" % value.encode() for value in values if value)
+    fields = tuple(("Cookie", value) for value in values if value)
+    limits = replace(LIMITS, head_bytes=16384)
+    if partition(fields, RULES, lambda token: None) is None:
+        assert Selecting(RULES, limits).lines(b"\r\nHost: a\r\n" + lines + b"\r\n") is None
+    else:
+        assert cookies < 1000

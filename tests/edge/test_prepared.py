@@ -332,8 +332,8 @@ def block(*lines: str) -> bytes:
         (["Host: a", "USER-AGENT:b"], [b"Host: a"]),
         (["Host: a", "User_Agent: b"], [b"Host: a", b"User_Agent: b"]),
         (["Host: a", "Cookie: _ga=1; csrftoken=2"], [b"Host: a"]),
-        (["Host: a", "Cookie: _ga=1; sessionid=2"], [b"Host: a", b"\nCookie:sessionid"]),
-        (["Host: a", "Cookie: mizan_mwt=t; sessionid=2"], [b"Host: a", b"\nCookie:mizan_mwt=t;sessionid"]),
+        (["Host: a", "Cookie: _ga=1; sessionid=2"], [b"Host: a", b"\r\nCookie:sessionid"]),
+        (["Host: a", "Cookie: mizan_mwt=t; sessionid=2"], [b"Host: a", b"\r\nCookie:mizan_mwt=t;sessionid"]),
         (["Host: a", "Cookie: _ga"], [b"Host: a", b"Cookie: _ga"]),
         (
             ["Host: a", "X-Forwarded-For: 1.2.3.4", "X-Forwarded-Proto: https"],
