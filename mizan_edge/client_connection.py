@@ -199,11 +199,9 @@ class ClientConnection(asyncio.Protocol):
             head, body = answer
             if len(body) <= ONE_WRITE_BYTES:
                 transport.write(head + body)
-            elif self._scheme == "http":
+            else:
                 transport.write(head)
                 transport.write(body)
-            else:
-                break  # it goes out in pieces, and each waits for the client: see `writing`
             self._since = self._loop.time()
             start = end
         return data[start:]
@@ -393,7 +391,10 @@ class ClientConnection(asyncio.Protocol):
             writing.put(start)
             await writing.write(body)
         if answer.repeatable is not None and head.version == "1.1" and self._may_follow(head):
-            self._prepared.learn(head.raw, answer.repeatable, start, cast(bytes, body), trusted=self.peer.trusted)
+            whole = cast(bytes, body)
+            # Over TLS, what is larger goes out in pieces, and each waits for the client: see `writing`.
+            if self._scheme == "http" or len(whole) <= ONE_WRITE_BYTES:
+                self._prepared.learn(head.raw, answer.repeatable, start, whole, trusted=self.peer.trusted)
         await writing.drain()
         return ends != "close" and self._may_follow(head)
 

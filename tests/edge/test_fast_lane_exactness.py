@@ -1,6 +1,7 @@
 """What is ready is no answer to a request that would be decided otherwise: ways to get one all the same."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +10,10 @@ from mizan_edge.errors import RefusedError
 from mizan_edge.identity import IdentityRules, partition
 from mizan_edge.request_parser import RequestParser
 from mizan_edge.selecting import Selecting
-from tests.support.browser import VIEW, Deciding, browsing, ready
+from tests.support.browser import VIEW, Browser, Deciding, browsing, ready
+from tests.support.certificates import Authority
 from tests.support.edge import EdgeFactory
+from tests.support.listening import connection
 from tests.support.origin import Asked, Origin, Says
 from tests.support.requests import LIMITS
 
@@ -96,3 +99,24 @@ def test_more_cookies_than_anybody_looks_at_are_left_to_who_says_so(cookies: int
         assert Selecting(RULES, limits).lines(b"\r\nHost: a\r\n" + lines + b"\r\n") is None
     else:
         assert cookies < 1000
+
+
+# What is counted.
+
+
+async def test_over_tls_a_large_answer_is_counted_once(
+    make_edge: EdgeFactory, deciding: Deciding, origin: Origin, tmp_path: Path
+):
+    """It goes out in pieces, which is not for what is ready."""
+    certificate, key, authority = tmp_path / "site.pem", tmp_path / "site.key", Authority()
+    authority.issue(certificate, key, "site.test")
+    edge = await make_edge(tls_cert=certificate, tls_key=key)
+    origin.script = lambda asked: Says("x" * 100_000 if asked.target == VIEW else "x")
+    async with connection(edge.address, ssl=authority.client(), server_hostname="site.test") as (reader, writer):
+        browser = Browser(reader, writer)
+        for _ in range(4):
+            assert len((await browser.get(VIEW)).body) == 100_000
+        assert deciding.count == 4
+        await ready(browser, deciding, "/catalog/caps/")
+    counters = await edge.counters()
+    assert counters["requests.catalog.hit"] == 3 + 2
