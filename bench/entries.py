@@ -33,9 +33,10 @@ def measure(processors: Processors, *, entries: int = ENTRIES) -> Costs:
         rig.start_origin()
         url = rig.start_redis()
         edge = rig.start_edge()
-        _, worker = family(edge.pid)
         with redis.Redis.from_url(url) as client:
             _fill(edge, range(_BEFORE))
+            # Known now, since it has answered.
+            _, worker = family(edge.pid)
             in_redis, in_worker = _used(client), memory_bytes(worker)
             _fill(edge, range(_BEFORE, _BEFORE + entries))
             in_redis, in_worker = _used(client) - in_redis, memory_bytes(worker) - in_worker

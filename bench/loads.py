@@ -52,6 +52,10 @@ def _heads(folder: str, urls: int, facts: Facts) -> list[bytes]:
     return reads(folder, uniform(urls, max(facts.heads, urls)))
 
 
+def _known(_: Facts) -> list[bytes]:
+    return reads("1k", uniform(_PAGES, _PAGES))
+
+
 def _zipf(urls: int, facts: Facts) -> list[bytes]:
     return reads("1k", zipf(urls, max(facts.heads, urls)))
 
@@ -87,6 +91,7 @@ LOADS = (
     Load("zipf-20k", "20,000 URLs, Zipf", partial(_zipf, 20_000)),
     Load("zipf-200k", "200,000 URLs, Zipf", partial(_zipf, 200_000)),
     Load("signed-in", "1,000 URLs of 100 users with tokens", _signed_in, {"nginx": 1.0, "varnish": 1.5}),
+    Load("known", "1,000 URLs, each with one head", _known),
     Load("hot", "one URL, one head", _hot, {"nginx": 1.25, "varnish": 1.8}),
     Load("not-modified", "304 Not Modified", _not_modified),
     Load("10k", "bodies of 10 KiB", partial(_heads, "10k", _PAGES)),

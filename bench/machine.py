@@ -21,7 +21,7 @@ def machine() -> dict[str, str]:
     programs = {program: (path_of(program), flag) for program, flag in _ASKED.items()}
     programs["redis-server"] = (find_server(), "--version")
     return {
-        "processor": f"{_model()}, {len(os.sched_getaffinity(0))} of them",
+        "processor": f"{os.cpu_count()} x {_model()}",
         "Linux": platform.release(),
         "Python": platform.python_version(),
         "mizan-edge": f"{mizan_core.__version__} ({_commit()})",

@@ -67,5 +67,7 @@ def test_tokens_are_valid_and_each_url_is_always_asked_for_by_the_same_user():
 def test_the_edge_accepts_the_requests_of_every_load():
     facts = Facts(SECRET, int(time.time()), '"a-tag"', heads=200)
     for load in LOADS:
+        if load.name.endswith("-200k"):
+            continue  # takes seconds, and is made as those of 20,000 are
         for request in load.make(facts)[:200]:
             assert parsed(request)[1].startswith("/"), load.name
