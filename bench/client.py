@@ -19,7 +19,7 @@ from bench.processes import HOST, BenchError
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _END = b"\r\n\r\n"
 _SILENCE_S = 10.0
-# A turn that takes longer than this was not the client's own work: something else had the processor.
+# A longer turn was not spent on a few requests: something else had the processor, or there are too many for it.
 _LATE_NS = 1_000_000
 
 
@@ -126,7 +126,7 @@ class Paced:
     latencies_ns: list[int]
     """From when a request was due until its answer was there; sorted."""
     late: int
-    """How many requests were due while the client itself did not get to look, for more than a millisecond."""
+    """How many requests were due while the client itself did not look at the clock, for more than a millisecond."""
 
     def percentile_ms(self, percent: float) -> float:
         """The latency that so many percent do not exceed."""
@@ -154,12 +154,12 @@ def at_rate(port: int, requests: Sequence[bytes], *, rate: float, seconds: float
         interval_ns, total, made = 1e9 / rate, int(rate * seconds), 0
         while len(latencies) < total:
             now_ns = time.perf_counter_ns()
-            has_run = now_ns - looked_ns < _LATE_NS
+            looked = now_ns - looked_ns < _LATE_NS
             looked_ns = now_ns
             while made < total and (due_ns := begin_ns + int(made * interval_ns)) <= now_ns:
                 due.append(due_ns)
                 made += 1
-                late += not has_run
+                late += not looked
             while due and idle:
                 idle.popleft().send(next(following), due.popleft())
             for fd, _ in poll.poll(0):

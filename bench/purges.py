@@ -130,12 +130,13 @@ class _Filled:
 
     def sweep(self) -> Iterator[tuple[float, int]]:
         """Deletes what purges have left; how long each step took, and how many entries went."""
-        for ban in self._store.run(self._store.namespace.bans()):
-            done = None
-            while done is None or done.cursor != "0":
-                began_s = time.perf_counter()
-                done = self._store.run(self._store.namespace.sweep(ban, done or Slice()))
-                yield time.perf_counter() - began_s, done.deleted
+        while bans := self._store.run(self._store.namespace.bans()):
+            for ban in bans:
+                done = None
+                while done is None or done.cursor != "0":
+                    began_s = time.perf_counter()
+                    done = self._store.run(self._store.namespace.sweep(ban, done or Slice()))
+                    yield time.perf_counter() - began_s, done.deleted
 
     def close(self) -> None:
         """Leaves."""
@@ -154,6 +155,10 @@ def _purged(stores: dict[int, _Filled], rounds: int) -> InStore:
         largest.purge([_group(group) for group in range(first, first + _SCOPES)])[0]
         for first in range(0, _LARGE_ROUNDS * _SCOPES, _SCOPES)
     ]
+    # What is banned must be gone before it is stored again, or it would be swept with the rest.
+    for _ in largest.sweep():
+        pass
+    largest.fill(range(min(size, _LARGE_ROUNDS * _SCOPES * GROUP)))
     # Nothing is swept meanwhile, so each of these has all of them before it.
     whole = [largest.purge([Scope(_CONTEXT)])[0] for _ in range(_LARGE_ROUNDS)]
     steps = list(largest.sweep())

@@ -75,7 +75,7 @@ def half_load(half: HalfLoad) -> str:
         late = sum(r.late for r in rounds) / sum(len(r.latencies_ns) for r in rounds)
         rows.append([name, *(f"{value:.3f}" for value in values), f"{late:.1%}"])
     title = f"{half.rate:,.0f} requests/s"
-    return table([title, "p50 ms", "p99 ms", "p99.9 ms", "due while the client did not run"], rows)
+    return table([title, "p50 ms", "p99 ms", "p99.9 ms", "the client was late"], rows)
 
 
 def rounds_json(measured: Iterable[Measured]) -> dict[str, Mapping[str, list[dict[str, float]]]]:
