@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace) -> None:
     processors = Processors()
     # The client, and what is measured in this process, are not where the server is.
     os.sched_setaffinity(0, processors.others)
-    for line in missing([{"nginx": "nginx", "varnish": "varnishd"}[peer] for peer in options.peers]):
+    for line in missing([PEERS[peer] for peer in options.peers]):
         _say(f"{line} (left out)")
     how = Options(
         rounds=options.rounds,

@@ -17,7 +17,8 @@ from pathlib import Path
 from bench.processes import HOST, BenchError, Children, Processors, free_port, listens
 from mizan_edge.embedded import find_server, launch_command, launch_environment
 
-PEERS = ("nginx", "varnish")
+PEERS = {"nginx": "nginx", "varnish": "varnishd"}
+"""The program of each."""
 NEAR_BYTES = 2 << 30
 _HERE = Path(__file__).parent
 BODIES = {"1k": 1 << 10, "10k": 10 << 10, "100k": 100 << 10}
@@ -26,8 +27,8 @@ _VARNISH_STORAGE = "malloc,4g"
 # Among its open files nginx needs some for connections.
 _CONNECTION_FILES = 8192
 _MAX_OPEN_FILES = 1_000_000
-_PROGRAMS = {"wrk": "wrk", "nginx": "nginx-light", "varnishd": "varnish"}
-_NEVER_EXPIRES_S = 1_700_000_000
+_PACKAGES = {"wrk": "wrk", "nginx": "nginx-light", "varnishd": "varnish"}
+_WRITTEN_S = 1_700_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Server:
 def missing(programs: Sequence[str]) -> list[str]:
     """A line for each of these programs that is not installed: how to install it."""
     return [
-        f"{program} is not installed: apt-get install {_PROGRAMS[program]}"
+        f"{program} is not installed: apt-get install {_PACKAGES[program]}"
         for program in programs
         if path_of(program) is None
     ]
@@ -52,7 +53,7 @@ def missing(programs: Sequence[str]) -> list[str]:
 
 def has(peer: str) -> bool:
     """Whether a peer is installed."""
-    return path_of(_program(peer)) is not None
+    return path_of(PEERS[peer]) is not None
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ class Rig:
         for name, size in BODIES.items():
             (bodies / f"{name}.txt").write_text(text(size))
             # nginx makes entity tags of the time.
-            os.utime(bodies / f"{name}.txt", (_NEVER_EXPIRES_S, _NEVER_EXPIRES_S))
+            os.utime(bodies / f"{name}.txt", (_WRITTEN_S, _WRITTEN_S))
         self.origin_port = free_port()
         values = {"LISTEN": self.origin_port, "BODY": text(BODIES["1k"])}
         self._nginx("origin", self.home / "origin", self.processors.others, self.origin_port, values)
@@ -99,8 +100,8 @@ class Rig:
         )
         return self.redis_url
 
-    def start_edge(self, name: str = "edge", *, near: int | None = None, compress: str = "nothing") -> Server:
-        """Starts an edge of one worker, in a namespace of its own.
+    def start_edge(self, *, near: int | None = None, compress: str = "nothing") -> Server:
+        """Starts an edge of one worker.
 
         Everything is as it is by default but for what the loads need: memory for all that they ask for, as the peers
         have it, and no compression, unless the load is about that, since the peers do not compress either.
@@ -112,14 +113,13 @@ class Rig:
             "--listen": f"{HOST}:{port}",
             "--admin": f"{HOST}:{admin}",
             "--redis": self.redis_url,
-            "--namespace": name,
-            "--state-dir": str(self.home / name),
+            "--state-dir": str(self.home / "edge"),
             "--workers": "1",
             "--near": str(NEAR_BYTES if near is None else near),
             "--compress": compress,
         }
         pid = self.children.start(
-            name,
+            "edge",
             [sys.executable, "-m", "mizan_edge", "serve", *(part for pair in flags.items() for part in pair)],
             processors=self.processors.server,
             ready=lambda: listens(port),
@@ -129,9 +129,9 @@ class Rig:
 
     def start_peer(self, name: str) -> Server:
         """Starts nginx or Varnish. Raises BenchError where it is not installed."""
-        for line in missing([_program(name)]):
+        for line in missing([PEERS[name]]):
             raise BenchError(line)
-        return {"nginx": self._start_nginx, "varnish": self._start_varnish}[name]()
+        return self._start_nginx() if name == "nginx" else self._start_varnish()
 
     def _start_nginx(self) -> Server:
         _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -200,10 +200,6 @@ def fill_in(template: Path, target: Path, values: Mapping[str, object]) -> Path:
 def text(size: int) -> str:
     """So many characters of text that hardly compresses; the same at each call."""
     return "".join(random.Random(size).choices(string.ascii_letters + string.digits + "-_", k=size))
-
-
-def _program(peer: str) -> str:
-    return {"nginx": "nginx", "varnish": "varnishd"}[peer]
 
 
 def path_of(program: str) -> str | None:
