@@ -9,7 +9,7 @@ from itertools import chain
 from bench.policies import Lru, Policy, Sieve, TinyLfu
 from bench.report import table
 from bench.requests import zipf
-from mizan_edge.near import OVERHEAD_BYTES, Near
+from mizan_edge.near import OVERHEAD_BYTES, Item, Near
 
 PAGES = 20_000
 REQUESTS = 200_000
@@ -18,16 +18,26 @@ _VALUE_BYTES = 1024
 _CRAWLED = "crawled "
 
 
+class Value(Item):
+    """A value of the one size."""
+
+    __slots__ = ()
+
+    @property
+    def size(self) -> int:
+        return _VALUE_BYTES
+
+
 class NearPolicy:
     """The edge's memory; all values have one size."""
 
     def __init__(self, size: int) -> None:
-        self._near: Near[bool] = Near(size * (_VALUE_BYTES + OVERHEAD_BYTES))
+        self._near: Near[Value] = Near(size * (_VALUE_BYTES + OVERHEAD_BYTES))
 
     def asked(self, key: str) -> bool:
-        if self._near.get(key):
+        if self._near.get(hash(key)):
             return True
-        self._near.put(key, True, _VALUE_BYTES)
+        self._near.put(Value(hash(key)))
         return False
 
 

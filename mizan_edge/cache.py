@@ -9,22 +9,22 @@ from mizan_core.store import EntryError, Fence, Namespace, StoreError
 from mizan_core.store.fills import Turn
 from mizan_core.store.layout import index_names
 from mizan_core.store.operations import Operation, StoreReply
-from mizan_edge import policy, variants
+from mizan_edge import compression, policy, variants
 from mizan_edge.body import Body
 from mizan_edge.counters import Counters
 from mizan_edge.entry import Payload, StoredResponse, VaryRecord, decode_payload
 from mizan_edge.http import Request
 from mizan_edge.memory import Mark, Memory
 from mizan_edge.origin import Informational
+from mizan_edge.packed import PackedRecord, PackedResponse, Templates
 from mizan_edge.policy import Lookup, Storable
 from mizan_edge.reads import Reads
-from mizan_edge.site import Site
+from mizan_edge.site import Rules, Site
 
 log = logging.getLogger(__name__)
 
-# What takes the place in memory of a variant that had to make room in Redis: whoever recalls it asks Redis. Another
-# process may have that variant in its memory for longer, where purges find it as long as it lasts.
-_GONE = VaryRecord(())
+# Fields by which the origin speaks to the edge about one response. What is recalled was judged by them before.
+_UNSEEN = ("x-mizan-partition", "x-mizan-scope")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,11 @@ class Reading:
 
 
 class Recalled(NamedTuple):
-    """A response in memory, and the key under which it lies."""
+    """A response in memory."""
 
-    key: str
-    stored: StoredResponse
-    through: tuple[str, VaryRecord] | None
-    """The record that led to it, where it is a variant, with that one's key."""
+    kept: PackedResponse
+    through: PackedRecord | None
+    """The record that led to it, where it is a variant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +83,9 @@ class Cache:
     def __init__(
         self,
         reads: Reads,
-        memory: Memory[Payload],
+        memory: Memory,
         namespace: Namespace,
+        rules: Rules,
         counters: Counters,
         *,
         adopt: Callable[[], Awaitable[None]],
@@ -94,18 +94,18 @@ class Cache:
         self._reads = reads
         self._memory = memory
         self._namespace = namespace
+        self._rules = rules
+        self._templates = Templates()
         self._adopt = adopt
         self._counters = counters
 
     def recall(self, reading: Reading, mark: Mark) -> Recalled | None:
         """The response to a request, if it is in memory."""
-        key = _key(reading, None)
-        payload, through = self._memory.get(key, mark), None
-        if isinstance(payload, VaryRecord):
-            through = key, payload
-            key = _key(reading, variants.variant_of(reading.request, payload.names))
-            payload = self._memory.get(key, mark)
-        return Recalled(key, payload, through) if isinstance(payload, StoredResponse) else None
+        found, through = self._memory.get(_key(reading, None), mark), None
+        if isinstance(found, PackedRecord):
+            through = found
+            found = self._memory.get(_key(reading, variants.variant_of(reading.request, through.vary)), mark)
+        return Recalled(found, through) if isinstance(found, PackedResponse) else None
 
     async def look_up(self, reading: Reading, mark: Mark) -> Found:
         """Reads what Redis has for a request, through the record of what its responses vary by. Raises StoreError.
@@ -122,7 +122,7 @@ class Cache:
             payload = decode_payload(look.entry.payload) if look.entry else None
             names = look.entry.names if look.entry else ()
             if payload is not None:
-                self._memory.put(key, payload, names, payload.size, mark)
+                self._remember(reading, key, names, payload, mark)
             if isinstance(payload, VaryRecord) and not vary:
                 vary = payload.names
                 continue
@@ -167,14 +167,27 @@ class Cache:
                 if reply != "stored":
                     self._refused(reading, reply)
                     return reply
-                self._memory.put(at, payload, indexes, payload.size, found.mark)
+                self._remember(reading, at, indexes, payload, found.mark)
                 for oldest in gone:
-                    self._memory.put(oldest, _GONE, (), _GONE.size, found.mark)
+                    # Whoever recalls it asks Redis. Another process may have that variant in its memory for longer,
+                    # where purges find it as long as it lasts.
+                    self._memory.put(PackedRecord(oldest, (), ()), found.mark)
         except (StoreError, EntryError) as error:
             self._counters.count("store_errors", "store")
             log.warning("a response is not stored: %s", error)
             return None
         return "stored"
+
+    def _remember(self, reading: Reading, key: str, names: Sequence[str], payload: Payload, mark: Mark) -> None:
+        """Keeps in memory what was read from Redis or stored there, as far as answers are made of it."""
+        if isinstance(payload, VaryRecord):
+            self._memory.put(PackedRecord(key, names, payload.names), mark)
+            return
+        if not self._rules.forward_mizan_headers:
+            payload = replace(payload, response=payload.response.with_fields(without=_UNSEEN))
+        if not compression.applies(self._rules.compress, reading.lookup.partition):
+            payload = replace(payload, encoded=None)
+        self._memory.put(PackedResponse(key, names, payload, reading.context, self._templates), mark)
 
     async def _store(self, storing: Operation[StoreReply], key: str, resource: str) -> tuple[StoreReply, Sequence[str]]:
         """Stores under `key`; and the keys of the variants of the resource that had to make room. Raises StoreError."""

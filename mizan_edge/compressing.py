@@ -20,7 +20,7 @@ from mizan_edge import policy, variants
 from mizan_edge.cache import Cache, Reading, key_of
 from mizan_edge.compression import encode
 from mizan_edge.counters import Counters
-from mizan_edge.entry import Payload, StoredResponse
+from mizan_edge.entry import StoredResponse
 from mizan_edge.memory import Memory
 from mizan_edge.policy import Storable
 from mizan_edge.site import InUse
@@ -41,9 +41,7 @@ class Compressor:
     # mutable state: `_offered`, the keys of what waits, is being compressed, or could not be stored lately.
     """
 
-    def __init__(
-        self, in_use: InUse, *, memory: Memory[Payload], cache: Cache, counters: Counters, tasks: Tasks
-    ) -> None:
+    def __init__(self, in_use: InUse, *, memory: Memory, cache: Cache, counters: Counters, tasks: Tasks) -> None:
         self._in_use = in_use
         self._memory = memory
         self._cache = cache

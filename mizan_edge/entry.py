@@ -13,14 +13,9 @@ from mizan_edge.freshness import Lifetime, initial_age_s
 from mizan_edge.http import Fields, Response, dropped, end_to_end
 
 _LENGTH_BYTES = 4
-# Of Python's objects: two texts and a pair for each field; a few records and the bytes object.
-_FIELD_OVERHEAD_BYTES = 160
-_OVERHEAD_BYTES = 400
-# The bytes object, its place in a mapping.
-_COPY_OVERHEAD_BYTES = 150
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
+@dataclass(frozen=True, slots=True)
 class StoredResponse:
     """A complete response, when it was made and how long it lives. Times are of Redis' clock, in ms."""
 
@@ -102,13 +97,6 @@ class StoredResponse:
         """The same to the millisecond."""
         return (self.lifetime.ttl_s - self.initial_age_s) * 1000 - max(0, now_ms - self.stored_ms)
 
-    @property
-    def size(self) -> int:
-        """Bytes that it takes in memory, about."""
-        fields = sum(len(name) + len(value) + _FIELD_OVERHEAD_BYTES for name, value in self.response.fields)
-        copies = sum(len(copy) + _COPY_OVERHEAD_BYTES for copy in (self.encoded or {}).values())
-        return len(self.body) + fields + copies + _OVERHEAD_BYTES
-
     def to_bytes(self) -> bytes:
         copies = self.encoded or {}
         head = orjson.dumps(
@@ -170,11 +158,6 @@ class VaryRecord:
     """What lies under a resource's own key where its responses vary: the names of the fields that select one."""
 
     names: tuple[str, ...]
-
-    @property
-    def size(self) -> int:
-        """Bytes that it takes in memory, about."""
-        return sum(map(len, self.names)) + _OVERHEAD_BYTES
 
     def to_bytes(self) -> bytes:
         # No stored response begins like this: its head would be four gigabytes long.

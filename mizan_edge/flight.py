@@ -28,7 +28,7 @@ from mizan_core.scopes import Scope
 from mizan_core.store import Namespace, StoreError
 from mizan_core.store.fills import Turn, end, lead, renew
 from mizan_core.store.layout import index_names
-from mizan_edge.entry import Payload, StoredResponse
+from mizan_edge.entry import StoredResponse
 from mizan_edge.errors import OriginError
 from mizan_edge.memory import Mark, Memory
 from mizan_edge.reads import Reads
@@ -82,7 +82,7 @@ class Flights:
         self,
         reads: Reads,
         namespace: Namespace,
-        memory: Memory[Payload],
+        memory: Memory,
         tasks: Tasks,
         *,
         told: Callable[[str, str, bool], None],

@@ -14,14 +14,11 @@ has overtaken since that mark, or what was begun in another session, is not kept
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from mizan_edge.board import Board, Clocks, clocks
-from mizan_edge.near import Near
+from mizan_edge.near import Item, Near
 from mizan_edge.purge_log import PurgeLog
-
-V = TypeVar("V")
 
 
 class Mark(NamedTuple):
@@ -31,23 +28,32 @@ class Mark(NamedTuple):
     number: int
 
 
-@dataclass(slots=True)
-class _Kept(Generic[V]):
-    value: V
-    names: tuple[str, ...]
-    """The indexes that it stands in."""
-    number: int
-    """The last purge by which it was judged, and not purged."""
+class Kept(Item):
+    """What lies, or may come to lie, in a worker's memory; a subclass adds what that is."""
+
+    __slots__ = ("number", "packed_names")
+
+    def __init__(self, key: str, names: Sequence[str]) -> None:
+        """`key` is that of the entry, `names` those of the indexes that it stands in."""
+        super().__init__(_number(key))
+        self.packed_names = _packed(names)
+        self.number = 0
+        """The last purge by which it was judged, and not purged."""
+
+    @property
+    def names(self) -> list[str]:
+        """Those of the indexes that it stands in."""
+        return _unpacked(self.packed_names)
 
 
-class Memory(Generic[V]):
-    """Values of one worker, under the keys of their entries."""
+class Memory:
+    """What one worker keeps, under the keys of the entries."""
 
     def __init__(self, board: Board, *, max_bytes: int, now: Callable[[], Clocks] = clocks) -> None:
         """`max_bytes`: 0 keeps nothing."""
         self._board = board
         self._now = now
-        self._near: Near[_Kept[V]] = Near(max_bytes)
+        self._near: Near[Kept] = Near(max_bytes)
         self._log = PurgeLog()
         self._session = 0
 
@@ -62,44 +68,40 @@ class Memory(Generic[V]):
         current = self._board.current(self._now())
         return current is not None and current[0] == mark.session
 
-    def get(self, key: str, mark: Mark) -> V | None:
+    def get(self, key: str, mark: Mark) -> Kept | None:
         """What lies in memory under `key`, as of `mark`, which was taken for this request."""
-        kept = self._near.get(key)
-        if kept is None:
+        kept = self._near.get(_number(key))
+        if kept is None or (kept.number != mark.number and not self._is_left(kept)):
             return None
-        if kept.number != mark.number and not self._still_holds(key, kept, mark.number):
-            return None
-        return kept.value
+        return kept
 
-    def find(self, key: str) -> tuple[V, float, float] | None:
-        """What lies in memory under `key` now, Redis' clock and this host's (ms; s). None: nothing, or no cache may be
-        used now."""
+    def holds(self, kept: Kept) -> tuple[float, float] | None:
+        """Redis' clock and this host's (ms; s), if something lies in memory now as it did when it was got. None: it
+        does not, or no cache may be used now."""
         at = self._now()
-        seen = self._board.current(at)
-        if seen is None:
+        current = self._board.current(at)
+        if current is None:
             return None
-        session, number, redis_ms = seen
+        session, number, redis_ms = current
         if session != self._session or number != self._log.last:
             self._come_up_to(session, number)
-        kept = self._near.get(key)
-        if kept is None:
+        if not kept.use() or (kept.number != number and not self._is_left(kept)):
             return None
-        if kept.number != number and not self._still_holds(key, kept, number):
+        return redis_ms, at[2]
+
+    def under(self, kept: Kept) -> Kept | None:
+        """What lies in memory where `kept` does, or did, as of the last look at the board."""
+        found = self._near.get(kept.key)
+        if found is None or (found.number != self._log.last and not self._is_left(found)):
             return None
-        return kept.value, redis_ms, at[2]
+        return found
 
-    def holds(self, key: str, value: V) -> bool:
-        """Whether what lies in memory under `key` equals `value`, as of the last look at the board."""
-        kept = self._near.get(key)
-        if kept is None or (kept.number != self._log.last and not self._still_holds(key, kept, self._log.last)):
-            return False
-        return kept.value is value or kept.value == value
-
-    def put(self, key: str, value: V, names: tuple[str, ...], size: int, mark: Mark) -> None:
-        """Keeps what depends on `names`, and was read or fetched after `mark`; unless a purge has overtaken it."""
+    def put(self, kept: Kept, mark: Mark) -> None:
+        """Keeps what was read or fetched after `mark`; unless a purge has overtaken it."""
         now = self.mark()
-        if now is not None and now.session == mark.session and not self._log.overtaken(names, mark.number):
-            self._near.put(key, _Kept(value, names, now.number), size)
+        if now is not None and now.session == mark.session and not self._is_overtaken(kept, mark.number):
+            kept.number = self._log.last
+            self._near.put(kept)
 
     def overtaken(self, names: Sequence[str], mark: Mark) -> bool:
         """Whether what depends on `names` may have been purged since `mark`."""
@@ -110,13 +112,17 @@ class Memory(Generic[V]):
         """Redis' clock, or a little later."""
         return self._board.redis_ms(self._now())
 
-    def _still_holds(self, key: str, kept: _Kept[V], number: int) -> bool:
-        """Whether no purge up to `number` has overtaken what lies under `key`; else it does not any more."""
-        if self._log.overtaken(kept.names, kept.number):
-            self._near.drop(key)
+    def _is_left(self, kept: Kept) -> bool:
+        """Whether no purge has overtaken what lies in memory; else it does not any more."""
+        if self._is_overtaken(kept, kept.number):
+            self._near.drop(kept.key)
             return False
-        kept.number = number
+        # The log's own number, which takes no place of its own.
+        kept.number = self._log.last
         return True
+
+    def _is_overtaken(self, kept: Kept, number: int) -> bool:
+        return number < self._log.last and self._log.overtaken(kept.names, number)
 
     def _come_up_to(self, session: int, number: int) -> Mark:
         if session != self._session:
@@ -137,3 +143,27 @@ class Memory(Generic[V]):
     def _drop(self, number: int) -> None:
         self._near.clear()
         self._log.forget(number)
+
+
+def _number(key: str) -> int:
+    # Half of an HMAC-SHA256 tells entries apart: that two of a billion share it has a chance of 1 in 10**20.
+    return int(key[:32], 16)
+
+
+def _packed(names: Sequence[str]) -> bytes:
+    """Index names, a line each; without its context where that is the one of the line before."""
+    lines, last = [], None
+    for name in names:
+        context, mark, rest = name.partition(";")
+        lines.append(mark + rest if mark and context == last else name)
+        last = context
+    return "\n".join(lines).encode()
+
+
+def _unpacked(packed: bytes) -> list[str]:
+    names, context = [], ""
+    for line in packed.decode().split("\n"):
+        name = context + line if line.startswith(";") else line
+        context = name.partition(";")[0]
+        names.append(name)
+    return names

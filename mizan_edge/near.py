@@ -1,125 +1,194 @@
-"""What a worker keeps in its own memory: values under keys, bounded in bytes.
+"""What a worker keeps in its own memory: items under keys, bounded in bytes.
 
-Eviction is S3-FIFO (Yang et al., SOSP 2023). A new value is on trial in a small queue, a tenth of the bound; only one
-that was used there moves on to the main queue, which gives a value another round for each use, up to three. So a
+Eviction is S3-FIFO (Yang et al., SOSP 2023). A new item is on trial in a small queue, a tenth of the bound; only one
+that was used there moves on to the main queue, which gives an item another round for each use, up to three. So a
 crawler that asks for everything once passes through the trial and leaves the main queue alone, where LRU would throw
 out what is in use; and a hit only counts up, where LRU moves a node. SIEVE is smaller still, but not made to resist
 scans. Keys that failed the trial are remembered for a while, as ghosts: what is asked for again was wanted, and skips
 it.
+
+There are many items, so each is one object with its place here, and whoever holds it sees whether it is kept yet.
 """
 
-from collections import OrderedDict
+from collections import deque
 from typing import Generic, TypeVar
 
-OVERHEAD_BYTES = 512
-"""What a value costs beyond its own size: a key of 64 characters, its places here, half a ghost. A test measures it."""
+OVERHEAD_BYTES = 320
+"""What an item costs beyond its own size: an `Item`, its key, its places here, a share of those that were. A test
+measures it."""
 # Both are a share of the bound, so that what is on trial never has to make room for itself.
 _TRIAL_SHARE = 10
 _LARGEST_SHARE = 10
 _ROUNDS = 3
-# How many values one eviction may spare. Where everything is in use it would go around all of them, and requests wait.
+# How many items one eviction may spare. Where everything is in use it would go around all of them, and requests wait.
 _PATIENCE = 32
-
-V = TypeVar("V")
-
-
-class _Item(Generic[V]):
-    __slots__ = ("cost", "uses", "value")
-
-    def __init__(self, value: V, cost: int) -> None:
-        self.value = value
-        self.cost = cost
-        self.uses = 0
+# Of the items: ghosts in each of two generations, and what was dropped and stands in a queue yet.
+_GHOST_SHARE = 4
+_GONE_SHARE = 4
+_GONE = -1
 
 
-class Near(Generic[V]):
-    """A map from keys to values that cost at most `max_bytes` together; 0 keeps nothing.
+class Item:
+    """Something to keep, which a subclass adds. It is put once."""
 
-    # mutable state: a key is in `_trial` or in `_main`, in order of arrival, or in neither; `_trial_bytes` and `bytes`
-    # are the costs of `_trial` and of both; `_ghosts`, in order too, are never more than half as many.
+    __slots__ = ("key", "uses")
+
+    def __init__(self, key: int) -> None:
+        self.key = key
+        self.uses = _GONE
+
+    @property
+    def size(self) -> int:
+        """The bytes of what a subclass adds; the same each time."""
+        raise NotImplementedError
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is in memory: it has been put, and neither dropped nor evicted since."""
+        return self.uses >= 0
+
+    def let_go(self) -> None:
+        """It is not kept any more, and whoever holds it yet must not hold what it stood for."""
+        self.uses = _GONE
+
+    def use(self) -> bool:
+        """Counts a use of it, if it is kept."""
+        uses = self.uses
+        if 0 <= uses < _ROUNDS:
+            self.uses = uses + 1
+        return uses >= 0
+
+
+T = TypeVar("T", bound=Item)
+
+
+class Near(Generic[T]):
+    """Items that cost at most `max_bytes` together, by their keys; 0 keeps nothing.
+
+    # mutable state: an item is in `_trial` or in `_main`, and once in the queue of the same name, in order of arrival;
+    # `_trial_bytes` and `bytes` are the costs of `_trial` and of both. `_gone` counts what stands in a queue and is not
+    # kept. `_ghosts` are hashes of keys, and `_older_ghosts` those of the generation before.
     """
 
-    __slots__ = ("_ghosts", "_main", "_max_bytes", "_trial", "_trial_bytes", "bytes", "evictions")
+    __slots__ = (
+        "_ghosts",
+        "_gone",
+        "_main",
+        "_main_queue",
+        "_max_bytes",
+        "_older_ghosts",
+        "_trial",
+        "_trial_bytes",
+        "_trial_queue",
+        "bytes",
+        "evictions",
+    )
 
     def __init__(self, max_bytes: int) -> None:
         self.bytes = 0
-        """What the values cost, `OVERHEAD_BYTES` each included."""
+        """What the items cost, `OVERHEAD_BYTES` each included."""
         self.evictions = 0
-        """How many values had to make room."""
+        """How many items had to make room."""
         self._max_bytes = max_bytes
-        # OrderedDict, since the first key of a dict is O(n) away after many deletions at its front.
-        self._main: OrderedDict[str, _Item[V]] = OrderedDict()
-        self._trial: OrderedDict[str, _Item[V]] = OrderedDict()
+        # Beside a dict a queue, since the first key of a dict is O(n) away after many deletions at its front.
+        self._main: dict[int, T] = {}
+        self._main_queue: deque[T] = deque()
+        self._trial: dict[int, T] = {}
+        self._trial_queue: deque[T] = deque()
         self._trial_bytes = 0
-        self._ghosts: OrderedDict[str, None] = OrderedDict()
+        self._gone = 0
+        self._ghosts: set[int] = set()
+        self._older_ghosts: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._main) + len(self._trial)
 
-    def get(self, key: str) -> V | None:
-        """The value under a key; None where there is none."""
+    def get(self, key: int) -> T | None:
+        """The item under a key; None where there is none."""
         item = self._main.get(key) or self._trial.get(key)
-        if item is None:
-            return None
-        item.uses += 1
-        return item.value
+        if item is not None:
+            item.use()
+        return item
 
-    def put(self, key: str, value: V, size: int) -> None:
-        """Puts a value of `size` bytes in place of what was there; nothing where it costs over a tenth of the bound."""
+    def put(self, item: T) -> None:
+        """Keeps an item in place of what was there; nothing where it costs over a tenth of the bound."""
+        key, cost = item.key, _cost(item)
         self.drop(key)
-        cost = size + OVERHEAD_BYTES
         if cost > self._max_bytes // _LARGEST_SHARE:
             return
         while self.bytes + cost > self._max_bytes:
             self._evict()
         self.bytes += cost
-        if key in self._ghosts:
-            del self._ghosts[key]
-            self._main[key] = _Item(value, cost)
+        item.uses = 0
+        ghost = hash(key)
+        if ghost in self._ghosts or ghost in self._older_ghosts:
+            self._ghosts.discard(ghost)
+            self._older_ghosts.discard(ghost)
+            self._main[key] = item
+            self._main_queue.append(item)
         else:
-            self._trial[key] = _Item(value, cost)
+            self._trial[key] = item
+            self._trial_queue.append(item)
             self._trial_bytes += cost
 
-    def drop(self, key: str) -> None:
-        """Forgets the value under a key, if there is one. If it was used, its successor skips the trial."""
+    def drop(self, key: int) -> None:
+        """Forgets the item under a key, if there is one. If it was used, its successor skips the trial."""
         if item := self._main.pop(key, None):
             wanted = True
         elif item := self._trial.pop(key, None):
-            self._trial_bytes -= item.cost
+            self._trial_bytes -= _cost(item)
             wanted = item.uses > 0
         else:
             return
-        self.bytes -= item.cost
-        if wanted:
-            self._ghosts[key] = None
-        self._trim_ghosts()
+        self._gone += 1
+        self._forget(item, wanted=wanted)
+        if self._gone > len(self) // _GONE_SHARE:
+            self._main_queue = deque(item for item in self._main_queue if item.is_kept)
+            self._trial_queue = deque(item for item in self._trial_queue if item.is_kept)
+            self._gone = 0
 
     def clear(self) -> None:
         """Forgets everything."""
-        self._main.clear()
-        self._trial.clear()
+        for items in self._main, self._trial:
+            for item in items.values():
+                item.let_go()
+            items.clear()
+        self._main_queue, self._trial_queue = deque(), deque()
         self._ghosts.clear()
-        self.bytes = self._trial_bytes = 0
+        self._older_ghosts.clear()
+        self.bytes = self._trial_bytes = self._gone = 0
 
     def _evict(self) -> None:
-        """Takes one value out; there must be one."""
+        """Takes one item out; there must be one."""
         patience = _PATIENCE
         while True:
             on_trial = not self._main or self._trial_bytes > self._max_bytes // _TRIAL_SHARE
-            key, item = (self._trial if on_trial else self._main).popitem(last=False)
+            item = (self._trial_queue if on_trial else self._main_queue).popleft()
+            if not item.is_kept:
+                self._gone -= 1
+                continue
             if on_trial:
-                self._trial_bytes -= item.cost
+                del self._trial[item.key]
+                self._trial_bytes -= _cost(item)
             if not item.uses or not patience:
                 break
             patience -= 1
-            item.uses = 0 if on_trial else min(item.uses, _ROUNDS) - 1
-            self._main[key] = item
-        self.bytes -= item.cost
+            item.uses = 0 if on_trial else item.uses - 1
+            self._main[item.key] = item
+            self._main_queue.append(item)
+        self._main.pop(item.key, None)
         self.evictions += 1
-        if on_trial:
-            self._ghosts[key] = None
-        self._trim_ghosts()
+        self._forget(item, wanted=on_trial)
 
-    def _trim_ghosts(self) -> None:
-        while len(self._ghosts) > len(self) // 2:
-            self._ghosts.popitem(last=False)
+    def _forget(self, item: T, *, wanted: bool) -> None:
+        """`wanted`: it leaves a ghost."""
+        self.bytes -= _cost(item)
+        item.let_go()
+        if wanted:
+            self._ghosts.add(hash(item.key))
+        if len(self._ghosts) > len(self) // _GHOST_SHARE:
+            self._older_ghosts, self._ghosts = self._ghosts, set()
+
+
+def _cost(item: Item) -> int:
+    return item.size + OVERHEAD_BYTES

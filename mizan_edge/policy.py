@@ -36,6 +36,10 @@ from mizan_edge.names import Names, of_names
 from mizan_edge.routes import Kind, Resource
 from mizan_edge.variants import vary_names
 
+EARLY = 14
+"""Within how many times its fetch of its end a response is looked at for an early refresh: beyond, the chance of one is
+below one in a million."""
+
 # Fields with which a browser-side library asks a view for something other than the page.
 _PARTIAL_PAGE = ("hx-", "x-requested-with", "turbo-frame")
 # Some frameworks and servers take these for the request's own method or path, which the key holds.
@@ -272,13 +276,12 @@ def in_background(request: Request, lookup: Lookup) -> tuple[Request, Lookup] | 
     return replace(request, method=method), replace(lookup, store=True)
 
 
-def repeatable_until(stored: StoredResponse, lookup: Lookup, early: int) -> int | None:
-    """Until when the answer that `stored` has just given to a request may be given again without a decision, by Redis'
-    clock in ms; None where it may not. `early`: within how many times its fetch of its end it might be refreshed."""
+def repeatable(stored: StoredResponse, lookup: Lookup, now_ms: int) -> bool:
+    """Whether the answer that `stored` has just given to a request may be given again without a decision, as long as
+    it is not yet to be refreshed."""
     # What a client wants is judged by the clock, and without a date the answer has that of now.
-    if lookup.wanted or stored.response.get("date") is None:
-        return None
-    return stored.stored_ms + (stored.lifetime.ttl_s - stored.initial_age_s) * 1000 - early * stored.took_ms
+    has_no_clock = not lookup.wanted and stored.response.get("date") is not None
+    return has_no_clock and stored.left_ms(now_ms) > EARLY * stored.took_ms
 
 
 def only_if_cached(lookup: Lookup) -> bool:

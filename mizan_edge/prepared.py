@@ -1,33 +1,46 @@
 """Answers from memory that are ready to be written, for requests like ones that were answered before.
 
-    learn    a request was answered from memory, by way of everything: what that depended on is noted, and its bytes
+    learn    a request was answered from memory, by way of everything: what that depended on is noted
     answer   a request with the same request line and the same selecting lines: the same bytes, but for `Age` and `ttl`
 
 Nothing is decided here. What `learn` is given was decided by the modules that decide everything; `answer` repeats it
 while all that it depended on is as it was: the manifest, the very response in memory, which no purge since has matched
 and whose freshness has not come near its end, and the token. Whatever else happens is theirs again.
 
-    # mutable state: the answers, the oldest first, and what they cost; the site for which they hold.
+Nearly every answer is the usual one: the response itself, or its copy in the coding that such clients want. Then what
+is noted is the response in memory (`packed`), and nothing more; its head is its template's, which was learned as well.
+Of any other answer, such as a 304, its own head is kept; of a variant, the record that leads to it.
+
+    # mutable state: the profiles, of which what was noted or used since the last turn costs `_bytes`; the site for
+    which they hold; the starts of heads, and their `_start_bytes`; the numbers that count hits.
 """
 
 import math
 from dataclasses import dataclass
-from weakref import ReferenceType, ref
 
+from mizan_edge import policy
 from mizan_edge.cache_status import Hit, hit
+from mizan_edge.compression import CODINGS
 from mizan_edge.counters import Counters
-from mizan_edge.entry import Payload, StoredResponse, VaryRecord
+from mizan_edge.entry import StoredResponse
 from mizan_edge.memory import Memory
+from mizan_edge.packed import IDENTITY, Head, PackedRecord, PackedResponse
 from mizan_edge.selecting import Selecting
 from mizan_edge.site import InUse, Site
 
-# Of Python's objects: the answer and its six values, the pair and the tuple it lies under, its place in a mapping.
-_OVERHEAD_BYTES = 700
+# Of Python's objects: a request line and its place in a mapping, and what is left of a response that is not in memory
+# any more; a profile with its name and its mappings; a special
+# answer with its two byte strings; a start and the pair that it lies under.
+_LINE_BYTES = 320
+_PROFILE_BYTES = 1024
+_SPECIAL_BYTES = 192
+_START_BYTES = 256
 # Of the bound of the responses themselves.
 _SHARE = 4
-_IDENTITY = "identity"
+# For the starts of heads, which are made anew when all were forgotten.
+_STARTS_BYTES = 4 << 20
 
-_Name = tuple[bool, bytes, tuple[bytes, ...]]
+_Lines = tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,156 +48,224 @@ class Repeatable:
     """What an answer from memory depends on, beside the request."""
 
     site: Site
-    key: str
-    """Under which the response lies in memory."""
+    kept: PackedResponse
+    through: PackedRecord | None
+    """The record that led to it, where it is a variant."""
     stored: StoredResponse
-    through: tuple[str, VaryRecord] | None
-    """The record that led to it, where it is a variant, and under which key that lies."""
+    """What was unpacked of it for this answer."""
     now_ms: int
     """Redis' clock at the answer."""
-    until_ms: int
-    """Until when, by that clock, it may be repeated."""
     until_s: float
     """Until when the client is who he is, in seconds since the epoch."""
-    context: str
 
 
-@dataclass(slots=True)
-class _Ready:
-    key: str
-    stored: "ReferenceType[StoredResponse]"
-    through: tuple[str, VaryRecord] | None
-    until_ms: int
-    until_s: float
-    coding: str
-    """That of the body: `identity`, or one of the copies; none for no body."""
-    before: bytes
-    after: bytes
-    count: list[int]
-    ages_ms: int
-    """Until when, by Redis' clock, `head` is as old as it says."""
-    head: bytes
-    cost: int
+@dataclass(frozen=True, slots=True, eq=False)
+class _Special:
+    """An answer of which more is to be noted than the response in memory."""
+
+    kept: PackedResponse
+    through: PackedRecord | None
+    number: int | None
+    """That of the representation whose body it has; None for no body."""
+    head: Head | None
+    """All of its lines but those of its age; None where it is the usual answer otherwise."""
+
+
+class _Profile:
+    """The requests that have the same selecting lines, from clients that are trusted or are not."""
+
+    __slots__ = ("cost", "lines", "number", "older", "ready", "until_s")
+
+    def __init__(self, lines: _Lines) -> None:
+        self.lines = lines
+        self.cost = sum(map(len, lines)) + _PROFILE_BYTES
+        self.number = IDENTITY
+        """The representation that they get where there is one of this number, else the identity."""
+        self.until_s = math.inf
+        """Until when the client is who he is, in seconds since the epoch."""
+        self.ready: dict[bytes, PackedResponse | _Special] = {}
+        """By the request line: what was asked for since the last turn."""
+        self.older: dict[bytes, PackedResponse | _Special] = {}
+        """What was asked for in the turn before."""
+
+    def usual(self, kept: PackedResponse) -> int:
+        """The number of the representation that they usually get of a response."""
+        return self.number if kept.representation(self.number) is not None else IDENTITY
+
+    def forget(self, line: bytes) -> None:
+        """Forgets what was noted for a request line."""
+        self.ready.pop(line, None)
+        self.older.pop(line, None)
+
+    def turn(self) -> bool:
+        """Forgets what was not asked for since the last turn. Whether anything is left."""
+        self.older, self.ready = self.ready, {}
+        return bool(self.older)
 
 
 class Prepared:
     """The answers of one process."""
 
     def __init__(
-        self, selecting: Selecting, memory: Memory[Payload], in_use: InUse, counters: Counters, *, max_bytes: int
+        self, selecting: Selecting, memory: Memory, in_use: InUse, counters: Counters, *, max_bytes: int
     ) -> None:
         """`max_bytes`: the bound of `memory`, of which these take a share more."""
         self._selecting = selecting
         self._memory = memory
         self._in_use = in_use
         self._counters = counters
-        self._max_bytes = max_bytes // _SHARE
+        self._turn_bytes = max_bytes // _SHARE // 2
         self._site = in_use.site
-        self._ready: dict[_Name, _Ready] = {}
+        # By whether a trusted proxy asks: some lines mean something else then.
+        self._profiles: tuple[dict[_Lines, _Profile], dict[_Lines, _Profile]] = {}, {}
         self._bytes = 0
+        self._starts: dict[tuple[Head, int], bytes] = {}
+        self._start_bytes = 0
+        self._hits: dict[str, list[int]] = {}
 
     def answer(self, head: bytes, *, trusted: bool) -> tuple[bytes, bytes] | None:
-        """The head and the body that answer a request; None where that has to be decided.
+        """What answers a request, in two parts to be written one after the other; None where that has to be decided.
 
-        `head`: a request's bytes up to the first empty line, and no more. `trusted`: it came from a trusted proxy, so
-        some lines mean something else.
+        `head`: a request's bytes up to the first empty line, and no more. `trusted`: it came from a trusted proxy.
         """
         at = head.find(b"\r\n")
         lines = self._selecting.lines(head[at:])
-        if lines is None:
+        profile = self._profiles[trusted].get(lines) if lines is not None else None
+        if profile is None:
             return None
-        name = (trusted, head[:at], lines)
-        ready = self._ready.get(name)
+        line = head[:at]
+        ready = profile.ready.get(line) or self._recent(profile, line)
         if ready is None:
             return None
-        found = self._memory.find(ready.key)
-        if found is None:
+        kept = ready if isinstance(ready, PackedResponse) else ready.kept
+        now = self._memory.holds(kept)
+        if now is None:
+            if not kept.is_kept:
+                profile.forget(line)
             return None
-        stored, redis_ms, now_s = found
-        if (
-            stored is not ready.stored()
-            or redis_ms >= ready.until_ms
-            or now_s >= ready.until_s
-            or self._in_use.site is not self._site
-            # With another record, another variant would be looked for.
-            or (ready.through is not None and not self._memory.holds(*ready.through))
-        ):
-            self._forget(name)
+        redis_ms, now_s = now
+        left_ms = kept.expires_ms - redis_ms
+        template = kept.template
+        # As `StoredResponse.age_s`, since seconds are counted from when it was stored.
+        age_s = template.lifetime.ttl_s + int(-left_ms // 1000)
+        if left_ms <= policy.EARLY * kept.took_ms or age_s < kept.initial_age_s:
             return None
-        if redis_ms >= ready.ages_ms:
-            self._age(ready, stored, redis_ms)
-        ready.count[0] += 1
-        return ready.head, _body(stored, ready.coding)
+        if now_s >= profile.until_s:
+            self._profiles[trusted].pop(profile.lines)
+            return None
+        if self._in_use.site is not self._site:
+            return None
+        if not isinstance(ready, PackedResponse) and not self._leads(ready.through):
+            profile.forget(line)
+            return None
+        if isinstance(ready, PackedResponse) or ready.head is None:
+            number, body = profile.number, kept.representation(profile.number)
+            if body is None:
+                number, body = IDENTITY, kept.own
+            start = template.heads[number]
+        else:
+            start, body = ready.head, b"" if ready.number is None else kept.body(ready.number)
+        self._hits[template.context][0] += 1
+        return self._starts.get((start, age_s)) or self._start(start, age_s), body
 
     def learn(self, head: bytes, answer: Repeatable, start: bytes, body: bytes, *, trusted: bool) -> None:
         """Notes that the request with this `head`, which had no body, was answered by `start` and `body`."""
         at = head.find(b"\r\n")
         lines = self._selecting.lines(head[at:])
-        stored = answer.stored
-        coding = _coding(stored, body)
-        if lines is None or coding is None:
+        if lines is None or not answer.kept.is_kept:
             return
         # What it varies by itself may be less: what the others of its resource vary by has selected it as well.
-        if answer.through is not None and self._selecting.differs(answer.through[1].names):
+        if answer.through is not None and self._selecting.differs(answer.through.vary):
             return
         if answer.site is not self._in_use.site:
             return  # the manifest was reloaded meanwhile
-        age_s = stored.age_s(answer.now_ms)
-        before, aged, after = start.partition(_aged(stored, age_s))
-        if not aged:
+        kept, template = answer.kept, answer.kept.template
+        ttl_s = template.lifetime.ttl_s
+        before, aged, after = start.partition(_aged(ttl_s, answer.stored.age_s(answer.now_ms)))
+        number = _number(answer.stored, body)
+        if not aged or (body and number is None):
             return
         if answer.site is not self._site:
             self._site = answer.site
-            self._ready.clear()
+            self._profiles = {}, {}
             self._bytes = 0
-        ready = _Ready(
-            answer.key,
-            ref(stored),
-            answer.through,
-            answer.until_ms,
-            answer.until_s,
-            coding,
-            before,
-            after,
-            self._counters.cell("requests", answer.context, "hit"),
-            0,
-            start,
-            len(before) + len(after) + len(start) + at + 8 * len(lines) + _OVERHEAD_BYTES,
-        )
-        name = (trusted, head[:at], lines)
-        self._forget(name)
-        self._ready[name] = ready
-        self._bytes += ready.cost
-        while self._bytes > self._max_bytes:
-            self._forget(next(iter(self._ready)))
+        profile = self._profiles[trusted].get(lines)
+        if profile is None:
+            profile = self._profiles[trusted][lines] = _Profile(lines)
+        profile.until_s = min(profile.until_s, answer.until_s)
+        # The CRLF before the age ends the line before it.
+        first, _, rest = (before + b"\r\n").partition(b"\r\n")
+        whole = Head(first, rest + after, ttl_s)
+        usual = number is not None and self._is_usual(profile, kept, number, whole)
+        self._hits[template.context] = self._counters.cell("requests", template.context, "hit")
+        ready = _Special(kept, answer.through, number, None if usual else whole)
+        self._note(profile, head[:at], kept if usual and answer.through is None else ready)
 
-    def _age(self, ready: _Ready, stored: StoredResponse, redis_ms: float) -> None:
-        now_ms = math.ceil(redis_ms)
-        ready.head = b"%b%b%b" % (ready.before, _aged(stored, stored.age_s(now_ms)), ready.after)
-        ready.ages_ms = now_ms + 1000 - max(0, now_ms - stored.stored_ms) % 1000
+    def _leads(self, through: PackedRecord | None) -> bool:
+        """Whether a variant would be looked for in the same way; with another record, it would be another one."""
+        if through is None:
+            return True
+        found = self._memory.under(through)
+        return isinstance(found, PackedRecord) and found.vary == through.vary
 
-    def _forget(self, name: _Name) -> None:
-        ready = self._ready.pop(name, None)
+    def _is_usual(self, profile: _Profile, kept: PackedResponse, number: int, whole: Head) -> bool:
+        """Whether `answer` would say the same as `whole`, if nothing but the response were noted."""
+        template, own = kept.template, kept.representation(number)
+        if own is None or not whole.first.startswith(b"HTTP/1.1 %d " % template.status):
+            return False
+        lines = whole.rest.split(b"\r\n")
+        for line in own.partition(b"\r\n\r\n")[0].split(b"\r\n"):
+            if line not in lines:
+                return False
+            lines.remove(line)
+        head = Head(whole.first, b"".join(line + b"\r\n" for line in lines if line), whole.ttl_s)
+        if template.heads.setdefault(number, head) != head:
+            return False
+        if number != profile.usual(kept) and profile.number == IDENTITY:
+            # The first copy that they get. What was noted before they get was noted without one.
+            profile.number = number
+            profile.ready, profile.older = {}, {}
+        return number == profile.usual(kept)
+
+    def _note(self, profile: _Profile, line: bytes, ready: PackedResponse | _Special) -> None:
+        cost = len(line) + _LINE_BYTES
+        if not profile.ready:
+            cost += profile.cost
+        if isinstance(ready, _Special):
+            cost += _SPECIAL_BYTES + (len(ready.head.first) + len(ready.head.rest) if ready.head is not None else 0)
+        profile.ready[line] = ready
+        self._bytes += cost
+        if self._bytes > self._turn_bytes:
+            for profiles in self._profiles:
+                for lines in [lines for lines, profile in profiles.items() if not profile.turn()]:
+                    del profiles[lines]
+            self._bytes = 0
+
+    def _recent(self, profile: _Profile, line: bytes) -> PackedResponse | _Special | None:
+        """What was asked for in the turn before, and counts for this one."""
+        ready = profile.older.pop(line, None)
         if ready is not None:
-            self._bytes -= ready.cost
+            self._note(profile, line, ready)
+        return ready
+
+    def _start(self, head: Head, age_s: int) -> bytes:
+        start = b"%b%b%b" % (head.first, _aged(head.ttl_s, age_s), head.rest)
+        self._start_bytes += len(start) + _START_BYTES
+        if self._start_bytes > _STARTS_BYTES:
+            self._starts.clear()
+            self._start_bytes = 0
+        self._starts[head, age_s] = start
+        return start
 
 
-def _aged(stored: StoredResponse, age_s: int) -> bytes:
+def _aged(ttl_s: int, age_s: int) -> bytes:
     """The two lines in which answers from one response differ."""
-    status = hit(Hit(stored.lifetime.ttl_s - age_s))
-    return f"\r\nAge: {age_s}\r\nCache-Status: {status}\r\n".encode()
+    return f"\r\nAge: {age_s}\r\nCache-Status: {hit(Hit(ttl_s - age_s))}\r\n".encode()
 
 
-def _coding(stored: StoredResponse, body: bytes) -> str | None:
-    """What `_body` takes for this body of an answer; None: it is a part."""
+def _number(stored: StoredResponse, body: bytes) -> int | None:
+    """The number of the representation whose body this is; None for a part or nothing."""
     if body is stored.body:
-        return _IDENTITY
-    if not body:
-        return ""
-    return next((coding for coding, copy in (stored.encoded or {}).items() if copy is body), None)
-
-
-def _body(stored: StoredResponse, coding: str) -> bytes:
-    if coding == _IDENTITY:
-        return stored.body
-    return stored.encoded[coding] if coding and stored.encoded else b""
+        return IDENTITY
+    copies = stored.encoded or {}
+    return next((number for number, coding in enumerate(CODINGS, 1) if copies.get(coding) is body), None)

@@ -22,7 +22,7 @@ from mizan_edge.cache import Cache, Found, Reading, Recalled, key_of
 from mizan_edge.cache_status import Forwarded, Hit, forwarded, hit
 from mizan_edge.compressing import Compressor
 from mizan_edge.counters import Counters
-from mizan_edge.entry import Payload, StoredResponse
+from mizan_edge.entry import StoredResponse
 from mizan_edge.errors import OriginError
 from mizan_edge.flight import Flight, Flights, Landed
 from mizan_edge.http import Response
@@ -49,9 +49,6 @@ _NOT_SHARED = ("held", "shape")
 _NO_STORE = Forwarded("bypass", "store")
 # A body that takes longer to arrive, or stands still, is passed on as it comes, and not stored.
 COLLECT_S = 5.0
-# Within how many times its fetch of its end a response is looked at for an early refresh: beyond, the chance of one is
-# below one in a million.
-_EARLY = 14
 # How many flights a request joins before it fetches for itself.
 _JOINS = 3
 
@@ -67,7 +64,7 @@ class Reader:
         in_use: InUse,
         rules: Rules,
         *,
-        memory: Memory[Payload],
+        memory: Memory,
         cache: Cache,
         compressor: Compressor,
         upstream: Upstream,
@@ -92,10 +89,11 @@ class Reader:
         if mark is None:
             return await self._pass_by(reading)
         if recalled := self._cache.recall(reading, mark):
+            stored = recalled.kept.unpacked()
             now_ms = self._memory.redis_ms()
-            answer = self._at_once(reading, recalled.stored, now_ms)
+            answer = self._at_once(reading, stored, now_ms)
             if answer is not None:
-                return replace(answer, repeatable=self._repeatable(reading, recalled, now_ms))
+                return replace(answer, repeatable=self._repeatable(reading, recalled, stored, now_ms))
         try:
             found = await self._cache.look_up(reading, mark)
         except StoreError as error:
@@ -118,20 +116,17 @@ class Reader:
             return None
         return self._hit(reading, stored, now_ms)
 
-    def _repeatable(self, reading: Reading, recalled: Recalled, now_ms: int) -> Repeatable | None:
+    def _repeatable(
+        self, reading: Reading, recalled: Recalled, stored: StoredResponse, now_ms: int
+    ) -> Repeatable | None:
         """On what an answer from memory depends, where it can be given again without a decision."""
-        key, stored, through = recalled
-        until_ms = policy.repeatable_until(stored, reading.lookup, _EARLY)
-        # What has no copies yet is offered to the compressor by each hit.
-        may_change = stored.uncompressed and compression.applies(self._rules.compress, reading.lookup.partition)
-        if reading.body is not None or may_change or until_ms is None or until_ms <= now_ms:
+        if reading.body is not None or stored.uncompressed or not policy.repeatable(stored, reading.lookup, now_ms):
             return None
-        until_s = reading.lookup.partition.until_s
-        return Repeatable(reading.site, key, stored, through, now_ms, until_ms, until_s, reading.context)
+        return Repeatable(reading.site, *recalled, stored, now_ms, reading.lookup.partition.until_s)
 
     def _refresh_early(self, reading: Reading, stored: StoredResponse, now_ms: int) -> None:
         # No dice for what has long to live, which is nearly all.
-        if stored.left_ms(now_ms) < _EARLY * stored.took_ms and not policy.only_if_cached(reading.lookup):
+        if stored.left_ms(now_ms) < policy.EARLY * stored.took_ms and not policy.only_if_cached(reading.lookup):
             chance = 1 - random.random()  # noqa: S311 - nothing depends on its being unknown
             if policy.refresh_early(stored, now_ms, chance):
                 self._refresh(reading, stored)

@@ -28,7 +28,6 @@ from mizan_edge.channel import Channel
 from mizan_edge.compressing import Compressor
 from mizan_edge.config import Settings, limits_of, rules_of, set_up_logging
 from mizan_edge.counters import Counters
-from mizan_edge.entry import Payload
 from mizan_edge.flight import Flights
 from mizan_edge.invalidation import Invalidation, Purges
 from mizan_edge.limits import Limits
@@ -86,11 +85,11 @@ async def serving(
     tasks = Tasks()
     try:
         reads = Reads(store, tasks, timeout_s=settings.redis_timeout)
-        memory: Memory[Payload] = Memory(board, max_bytes=settings.near)
+        memory = Memory(board, max_bytes=settings.near)
         flights = Flights(reads, namespace, memory, tasks, told=lead)
         async with origin_of(settings) as origin:
             upstream = Upstream(in_use, rules, origin, Invalidation(purges, counters), counters)
-            cache = Cache(reads, memory, namespace, counters, adopt=adopt)
+            cache = Cache(reads, memory, namespace, rules, counters, adopt=adopt)
             reader = Reader(
                 in_use,
                 rules,

@@ -20,7 +20,7 @@ from mizan_edge.cache import Cache, Found, Reading
 from mizan_edge.compressing import Compressor
 from mizan_edge.config import load_settings, rules_of
 from mizan_edge.counters import Counters
-from mizan_edge.entry import Payload, StoredResponse
+from mizan_edge.entry import StoredResponse
 from mizan_edge.http import Request, Response
 from mizan_edge.identity import PUBLIC, Partition
 from mizan_edge.memory import Memory
@@ -46,7 +46,7 @@ class Process:
     """What a worker has to do with the cache, without its listener and its origin."""
 
     in_use: InUse
-    memory: Memory[Payload]
+    memory: Memory
     cache: Cache
     compressor: Compressor
     counters: Counters
@@ -88,7 +88,7 @@ class Process:
         mark = self.memory.mark()
         assert mark is not None
         recalled = self.cache.recall(reading, mark)
-        return recalled and recalled[1]
+        return recalled.kept.unpacked() if recalled is not None else None
 
     async def compressed(self, times: int = 1) -> None:
         """Returns when as many responses have been stored with their copies."""
@@ -108,7 +108,7 @@ def rules(manifest: Path) -> Rules:
 
 
 @asynccontextmanager
-async def running(url: str, namespace: Namespace, site: Site) -> AsyncIterator[Process]:
+async def running(url: str, namespace: Namespace, site: Site, rules: Rules) -> AsyncIterator[Process]:
     store, tasks, counters, board = (
         AsyncStore(url, namespace, timeout_s=TIMEOUT_S),
         Tasks(),
@@ -124,8 +124,8 @@ async def running(url: str, namespace: Namespace, site: Site) -> AsyncIterator[P
         asked, now = clocks(), await store.run(namespace.read([]))
         board.begin_session()
         board.grant(asked, 60, now.now_ms)
-        memory: Memory[Payload] = Memory(board, max_bytes=1 << 20)
-        cache = Cache(Reads(store, tasks, timeout_s=TIMEOUT_S), memory, namespace, counters, adopt=adopt)
+        memory = Memory(board, max_bytes=1 << 20)
+        cache = Cache(Reads(store, tasks, timeout_s=TIMEOUT_S), memory, namespace, rules, counters, adopt=adopt)
         in_use = InUse(site)
         compressor = Compressor(in_use, memory=memory, cache=cache, counters=counters, tasks=tasks)
         yield Process(in_use, memory, cache, compressor, counters, store)
@@ -145,7 +145,7 @@ async def start(redis_url: str, namespace: str, rules: Rules) -> AsyncIterator[S
 
         async def one(url: str = redis_url) -> Process:
             names = Namespace(namespace, sealing_key(SECRET.encode()))
-            return await stack.enter_async_context(running(url, names, site))
+            return await stack.enter_async_context(running(url, names, site, rules))
 
         yield one
 

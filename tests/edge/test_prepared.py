@@ -131,7 +131,8 @@ async def test_it_ages_and_expires(browser: Browser, deciding: Deciding, origin:
     origin.headers = [("Cache-Control", "max-age=3"), ("Age", "1")]
     await ready(browser, deciding)
     ages, before = [], deciding.count
-    while (reply := await browser.get()).hit:
+    # By chance it is refreshed a little early.
+    while (reply := await browser.get()).hit and origin.hits == 1:
         ages.append(int(reply["Age"] or -1))
         assert int(reply["Age"] or 0) + int(reply.cache.partition("ttl=")[2]) == 3
         assert reply.cache == f"hit; ttl={3 - ages[-1]}"

@@ -72,5 +72,6 @@ async def ready(
 
 
 def but_for_age(reply: Reply) -> tuple[int, list[tuple[str, str]], bytes]:
+    """What a reply says, its fields by name: RFC 9110 section 5.3 gives no other order a meaning."""
     fields = [(name, value) for name, value in reply.fields if name.lower() not in ("age", "cache-status")]
-    return reply.status, fields, reply.body
+    return reply.status, sorted(fields, key=lambda line: line[0].lower()), reply.body

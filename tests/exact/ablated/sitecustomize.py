@@ -45,10 +45,11 @@ def _without_text(name: str, text: str, instead: str) -> Change:
 
 
 def _put_what_was_overtaken(memory: Any) -> None:
-    def put(self: Any, key: str, value: Any, names: tuple[str, ...], size: int, mark: Any) -> None:
+    def put(self: Any, kept: Any, mark: Any) -> None:
         now = self.mark()
         if now is not None and now.session == mark.session:
-            self._near.put(key, memory._Kept(value, names, now.number), size)
+            kept.number = now.number
+            self._near.put(kept)
 
     memory.Memory.put = put
 
@@ -58,7 +59,8 @@ def _answer_at_the_reply(members: Any) -> None:
 
 
 def _lease_for_ever(board: Any) -> None:
-    board.Board.valid = lambda self, at: True
+    grant = board.Board.grant
+    board.Board.grant = lambda self, asked, lasts_s, redis_ms: grant(self, asked, 24 * 3600.0, redis_ms)
 
 
 def _write_nothing_down(journal: Any) -> None:

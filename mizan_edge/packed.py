@@ -1,0 +1,220 @@
+"""What a worker's memory is made of: stored responses, packed so that each costs little more than its bytes.
+
+A `StoredResponse` is a tree of some forty objects. Packed it is one, with two byte strings and what it shares:
+
+    template   what many responses have in common: the status, most lines of the head, the lifetime
+    own        the lines that differ for each response, an empty line, and the body
+    copies     the same for each copy with a content coding
+
+So a message that goes out is a head of the template, which differs by its age only, and `own` behind it. The order of
+lines is another than the origin's: those of one name stay in theirs, and RFC 9110 section 5.3 gives others no meaning.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from weakref import WeakValueDictionary
+
+from mizan_edge.compression import CODINGS
+from mizan_edge.entry import StoredResponse
+from mizan_edge.framing import octets, text
+from mizan_edge.freshness import Lifetime
+from mizan_edge.http import Fields, Response
+from mizan_edge.memory import Kept
+
+IDENTITY = 0
+"""The number of the representation without a content coding; those of the copies follow, as in `CODINGS`."""
+
+# Fields whose values mostly belong to one response.
+_OWN = frozenset(
+    {
+        "cf-ray",
+        "content-location",
+        "date",
+        "etag",
+        "expires",
+        "last-modified",
+        "server-timing",
+        "x-mizan-partition",
+        "x-mizan-scope",
+        "x-request-id",
+        "x-runtime",
+    }
+)
+# The one follows from the body, the other from `initial_age_s`.
+_IMPLIED = frozenset({"age", "content-length"})
+# A site has a handful for each context. With more, something in each head is another one each time.
+_TEMPLATES = 256
+# Of Python's objects, in bytes: the attributes of a packed response with the number of its expiry and that of its
+# fetch, the header of a byte string, the tuple of copies, a template with its tuples.
+_ATTRIBUTES_BYTES = 128
+_STRING_BYTES = 48
+_COPIES_BYTES = 80
+_TEMPLATE_BYTES = 384
+_FIELD_BYTES = 168
+
+
+class Head(NamedTuple):
+    """The lines with which answers go out, but for those of their age, which follow the first, and their own."""
+
+    first: bytes
+    """Without its CRLF."""
+    rest: bytes
+    """Each with its CRLF."""
+    ttl_s: int
+    """For how long what they answer with is fresh."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Template:
+    """What many stored responses have in common."""
+
+    context: str
+    status: int
+    reason: str
+    fields: Fields
+    lifetime: Lifetime
+    own_tag: bool
+    has_copies: bool
+    """Or will have, once they are made."""
+    is_shared: bool
+    heads: dict[int, Head] = field(default_factory=dict)
+    """By the representation's number: how they were answered with, as far as is known."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in memory, about."""
+        return _TEMPLATE_BYTES + sum(2 * (len(name) + len(value)) + _FIELD_BYTES for name, value in self.fields)
+
+
+class Templates:
+    """The templates of what is in memory, each once.
+
+    # mutable state: `_known`, by all that they say.
+    """
+
+    def __init__(self) -> None:
+        self._known: WeakValueDictionary[tuple[object, ...], Template] = WeakValueDictionary()
+
+    def of(self, context: str, stored: StoredResponse) -> Template:
+        """The template of a response; one of its own, where there are too many."""
+        head = stored.response
+        fields = tuple(line for line in head.fields if line[0].lower() not in _OWN and line[0].lower() not in _IMPLIED)
+        has_copies = stored.encoded is not None
+        # By its bytes: the same text may stand for others. See `framing.Octets`.
+        name = context, head.status, octets(head.reason), _lines(fields), stored.lifetime, stored.own_tag, has_copies
+        if (template := self._known.get(name)) is None:
+            is_shared = len(self._known) < _TEMPLATES
+            template = Template(
+                context, head.status, head.reason, fields, stored.lifetime, stored.own_tag, has_copies, is_shared
+            )
+            if is_shared:
+                self._known[name] = template
+        return template
+
+
+class PackedResponse(Kept):
+    """A stored response. It does not change while it is kept, and is empty when it is not any more."""
+
+    __slots__ = ("copies", "expires_ms", "initial_age_s", "own", "template", "took_ms")
+
+    def __init__(
+        self, key: str, names: Sequence[str], stored: StoredResponse, context: str, templates: Templates
+    ) -> None:
+        """`context` is that of what it answers."""
+        super().__init__(key, names)
+        status = stored.response.status
+        own = tuple(line for line in stored.response.fields if line[0].lower() in _OWN)
+        self.template = templates.of(context, stored)
+        self.own = _message(status, own, stored.body)
+        self.copies: tuple[bytes | None, ...] | None = None
+        """In the order of `CODINGS`, None for what was not worth it; empty: yet to be made. None: none are to be."""
+        if stored.encoded is not None:
+            encoded, own = stored.encoded, tuple(map(_weakly_tagged, own))
+            copies = (encoded.get(coding) for coding in CODINGS if encoded)
+            self.copies = tuple(None if copy is None else _message(status, own, copy) for copy in copies)
+        self.expires_ms = float(stored.stored_ms + (stored.lifetime.ttl_s - stored.initial_age_s) * 1000)
+        """Until when it is fresh, by Redis' clock. A whole number, which as a float takes less."""
+        self.initial_age_s = stored.initial_age_s
+        self.took_ms = stored.took_ms
+
+    @property
+    def size(self) -> int:
+        size = len(self.own) + len(self.packed_names) + 2 * _STRING_BYTES + _ATTRIBUTES_BYTES
+        if self.copies:
+            size += _COPIES_BYTES + sum(len(copy) + _STRING_BYTES for copy in self.copies if copy is not None)
+        return size if self.template.is_shared else size + self.template.size
+
+    def let_go(self) -> None:
+        super().let_go()
+        self.own, self.copies, self.packed_names = b"", None, b""
+
+    def representation(self, number: int) -> bytes | None:
+        """The own lines, an empty line and the body of a representation by its number; None where there is none."""
+        if number == IDENTITY:
+            return self.own
+        return self.copies[number - 1] if self.copies else None
+
+    def body(self, number: int) -> bytes:
+        """The body of a representation; nothing where there is none."""
+        return _parts(self.representation(number) or b"\r\n")[1]
+
+    def unpacked(self) -> StoredResponse:
+        """What was packed, but for the order of its lines and the fields that follow from the rest."""
+        template, lifetime = self.template, self.template.lifetime
+        lines, body = _parts(self.own)
+        encoded = None
+        if self.copies is not None:
+            copies = zip(CODINGS, self.copies, strict=False)
+            encoded = {coding: _parts(copy)[1] for coding, copy in copies if copy is not None}
+        return StoredResponse(
+            Response(template.status, template.fields + lines, template.reason),
+            body,
+            int(self.expires_ms) - (lifetime.ttl_s - self.initial_age_s) * 1000,
+            self.initial_age_s,
+            lifetime,
+            template.own_tag,
+            self.took_ms,
+            encoded,
+        )
+
+
+class PackedRecord(Kept):
+    """The names of the fields by which the responses of a resource vary."""
+
+    __slots__ = ("vary",)
+
+    def __init__(self, key: str, names: Sequence[str], vary: tuple[str, ...]) -> None:
+        super().__init__(key, names)
+        self.vary = vary
+
+    @property
+    def size(self) -> int:
+        vary = sum(len(name) + _STRING_BYTES for name in self.vary)
+        return len(self.packed_names) + vary + 2 * _STRING_BYTES
+
+
+def _lines(fields: Fields) -> bytes:
+    return b"".join([b"%b: %b\r\n" % (name.encode(), octets(value)) for name, value in fields])
+
+
+def _message(status: int, own: Fields, body: bytes) -> bytes:
+    # As `conditional.select` says the length.
+    length = b"" if status in (204, 304) else b"Content-Length: %d\r\n" % len(body)
+    # Joined, which leaves nothing unused behind the bytes.
+    return b"".join((_lines(own), length, b"\r\n", body))
+
+
+def _parts(message: bytes) -> tuple[Fields, bytes]:
+    """The own lines and the body that a message was made of."""
+    if message.startswith(b"\r\n"):
+        return (), message[2:]
+    lines, _, body = message.partition(b"\r\n\r\n")
+    pairs = (line.partition(b": ") for line in lines.split(b"\r\n"))
+    return tuple((name.decode(), text(value)) for name, _, value in pairs if name != b"Content-Length"), body
+
+
+def _weakly_tagged(line: tuple[str, str]) -> tuple[str, str]:
+    # As `compression.select` tags copies.
+    name, value = line
+    return (name, f"W/{value}") if name.lower() == "etag" and not value.startswith("W/") else line
