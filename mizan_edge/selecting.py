@@ -10,9 +10,11 @@ read as strictly as the parser would: its name is one of a list, and its value h
 """
 
 import re
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from mizan_core.mwt import COOKIES
+from mizan_edge.http import TOKEN
 from mizan_edge.identity import IdentityRules
 from mizan_edge.limits import Limits
 
@@ -48,9 +50,11 @@ _MAX_COOKIES = 100
 # In all lines: beyond a thousand, `identity` does not look.
 _ALL_COOKIES = 1000 - _MAX_LINES
 _REST_OF_REQUEST_LINE = len(b"HEAD  HTTP/1.1")
-# What is remembered; when there is more, all is forgotten, and what is in use read again.
+# What is remembered; when there is more, all is forgotten, and what is in use read again. A block is remembered when it
+# comes again, since many never do.
 _BLOCKS_BYTES = 8 << 20
 _BLOCK_OVERHEAD_BYTES = 400
+_ONCE = 8192
 _LINES = 8192
 _LINE_BYTES = 512
 _NAMES = 1024
@@ -58,16 +62,20 @@ _NAME_BYTES = 64
 
 _VALUE = re.compile(rb"[\t -~\x80-\xff]*")
 _COOKIES = re.compile(rb"[\t -~]*")
+_CONTENT = "[ -:<-~]*+"
+_NAME = "[!#$%&'*+.^_`|~0-9A-Za-z-]*"
 
 
 class Selecting:
     """Reads selecting lines.
 
-    # mutable state: what was read lately: blocks of lines, and their `_bytes`; lines; which names of cookies count.
+    # mutable state: what was read lately: blocks of lines, and their `_bytes`; hashes of blocks that came `_once`;
+    lines; which names of cookies count.
     """
 
     def __init__(self, rules: IdentityRules, limits: Limits) -> None:
-        self._max_lines = min(_MAX_LINES, limits.fields + 3)
+        # Those that `_look` leaves out have to fit as well.
+        self._max_lines = min(_MAX_LINES, limits.fields + 3) - 2
         self._max_bytes = min(_MAX_BYTES, limits.head_bytes - limits.target_bytes - _REST_OF_REQUEST_LINE)
         # What may say who is asking is never indifferent.
         self._indifferent = {
@@ -75,8 +83,13 @@ class Selecting:
         }
         self._names = {name.encode() for name in self._indifferent}
         self._ignored = rules.ignored_cookies
+        # Lines that select nothing and differ most, as they mostly begin: what is left is mostly known.
+        self._varying = [(b"\r\nCookie: ", _nobodys(rules.ignored_cookies))]
+        if "referer" in self._indifferent:
+            self._varying.append((b"\r\nReferer: ", _VALUE))
         self._blocks: dict[bytes, tuple[bytes, ...]] = {}
         self._bytes = 0
+        self._once: set[int] = set()
         self._lines: dict[bytes, bytes] = {}
         self._counts: dict[bytes, bool] = {}
 
@@ -89,20 +102,37 @@ class Selecting:
 
         `block` begins with the CRLF that ends the request line, and ends with the first empty line.
         """
-        return self._blocks.get(block) or self._read(block)
+        return self._blocks.get(block) or self._look(block)
+
+    def _look(self, block: bytes) -> tuple[bytes, ...] | None:
+        if len(block) > self._max_bytes or (len(block) > _ALL_COOKIES and block.count(b";") > _ALL_COOKIES):
+            return None
+        rest, met = block, [block]
+        for begin, selects_nothing in self._varying:
+            at = rest.find(begin)
+            if at >= 0:
+                end = rest.find(b"\r\n", at + 2)
+                if selects_nothing.fullmatch(rest, at + len(begin), end):
+                    rest = rest[:at] + rest[end:]
+                    if lines := self._blocks.get(rest):
+                        break
+                    met.append(rest)
+        else:
+            if (lines := self._read(rest)) is None:
+                return None
+        for each in met:
+            self._remember(each, lines)
+        return lines
 
     def _read(self, block: bytes) -> tuple[bytes, ...] | None:
         lines = block.split(b"\r\n")
-        if len(block) > self._max_bytes or not 4 <= len(lines) <= self._max_lines:
-            return None
-        if len(block) > _ALL_COOKIES and block.count(b";") > _ALL_COOKIES:
+        if not 4 <= len(lines) <= self._max_lines:
             return None
         found = []
-        known, is_known = self._lines, True
+        known = self._lines
         for line in lines[1:-2]:
             kept = known.get(line)
             if kept is None:
-                is_known = False
                 if (kept := self._line(line)) is None:
                     return None
                 if len(known) >= _LINES:
@@ -111,18 +141,20 @@ class Selecting:
                     known[line] = kept
             if kept:
                 found.append(kept)
-        selecting = tuple(found)
-        if is_known:
-            # Where some line is another one each time, so is the block.
-            self._remember(block, selecting)
-        return selecting
+        return tuple(found)
 
-    def _remember(self, block: bytes, selecting: tuple[bytes, ...]) -> None:
+    def _remember(self, block: bytes, lines: tuple[bytes, ...]) -> None:
+        mark = hash(block)
+        if mark not in self._once:
+            if len(self._once) >= _ONCE:
+                self._once.clear()
+            self._once.add(mark)
+            return
         self._bytes += len(block) + _BLOCK_OVERHEAD_BYTES
         if self._bytes > _BLOCKS_BYTES:
             self._blocks.clear()
             self._bytes = 0
-        self._blocks[block] = selecting
+        self._blocks[block] = lines
 
     def _line(self, line: bytes) -> bytes | None:
         """What selects in a line, which may be nothing; None for what the parser might refuse."""
@@ -159,3 +191,12 @@ class Selecting:
                 kept.append(name + b"=" + content if name.decode() in COOKIES else name)
         # No line has a CRLF in it.
         return b"\r\nCookie:" + b";".join(kept) if kept else b""
+
+
+def _nobodys(ignored: Iterable[str]) -> re.Pattern[bytes]:
+    """Matches the value of a Cookie line in which, as far as `Selecting` can tell at once, every cookie is ignored."""
+    simple = (pattern for pattern in ignored if re.fullmatch(TOKEN.decode(), pattern))
+    names = "|".join(_NAME.join(map(re.escape, pattern.split("*"))) for pattern in simple)
+    # A token is never ignored. Nothing matches `(?!)`.
+    cookie = f"(?!(?:{'|'.join(COOKIES)})=)(?:{names or '(?!)'})={_CONTENT}"
+    return re.compile(f"{cookie}(?:; {cookie}){{0,{_MAX_COOKIES - 1}}}".encode())

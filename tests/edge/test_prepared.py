@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -378,3 +379,33 @@ def test_clients_whose_lines_select_the_same_are_the_same(one: list[str], other:
     selecting = Selecting(RULES, LIMITS)
     if lines(one) == lines(other):
         assert who(one) == who(other)
+
+
+LINES = st.lists(
+    st.one_of(
+        COOKIES.map("Cookie: {}".format),
+        st.sampled_from(["a=1", "_ga=", "_gab=b; csrftoken=c", "_ga=1;csrftoken=2"]).map("Cookie: {}".format),
+        st.sampled_from(["/a", "b\x01", "\xff", ""]).map("Referer: {}".format),
+        st.sampled_from(["cookie: _ga=1", "referer: /", "Accept: c", "Accept-Language: d", "User-Agent: e"]),
+    ),
+    max_size=5,
+)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.lists(LINES, min_size=1, max_size=4))
+def test_what_was_read_before_makes_no_difference(blocks: list[list[str]]):
+    rules = IdentityRules(IDENTITY_COOKIES, ("_ga*", "mizan*", "csrftoken", "[x]", "*b"), IDENTITY_HEADERS)
+    selecting = Selecting(rules, replace(LIMITS, fields=6))
+    for lines in blocks * 3:
+        asked = block("Host: a", *lines)
+        assert selecting.lines(asked) == Selecting(rules, replace(LIMITS, fields=6)).lines(asked)
+
+
+def test_a_cookie_that_is_another_one_each_time_is_read_as_one_that_is_known():
+    selecting = Selecting(RULES, LIMITS)
+    for number in range(1000):
+        lines = ("Host: a", f"Referer: /{number}", "Accept: c", f"Cookie: _ga={number}; csrftoken={number}")
+        assert selecting.lines(block(*lines)) == (b"Host: a", b"Accept: c")
+    lines = ("Host: a", "Referer: /1", "Accept: c", "Cookie: _ga=1; mizan_mwt=t")
+    assert selecting.lines(block(*lines)) == (b"Host: a", b"Accept: c", b"\r\nCookie:mizan_mwt=t")
