@@ -216,8 +216,13 @@ class Board:
                 self._ends = doubles[i], doubles[i + 1], doubles[i + 2]
                 self._ends_ms = doubles[i + 3]
                 self._turn = turn if words[_LEASE] == turn else 0
-            ends = self._ends
-            past_s = max(at[0] - ends[0], at[1] - ends[1], at[2] - ends[2])
+            (monotonic, boottime, realtime), (ends, ends_boottime, ends_realtime) = at, self._ends
+            # `max`, which every hit would wait for twice as long.
+            past_s = monotonic - ends
+            if boottime - ends_boottime > past_s:
+                past_s = boottime - ends_boottime
+            if realtime - ends_realtime > past_s:
+                past_s = realtime - ends_realtime
             flags = words[_FLAGS]
             session, number = words[_SESSION], words[_NUMBER]
             # Else the session may be one that has just begun, and has no lease yet.
