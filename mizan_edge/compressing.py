@@ -12,6 +12,7 @@ been faster.
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 
 from mizan_core.store import StoreError
@@ -32,11 +33,17 @@ log = logging.getLogger(__name__)
 _MAX_OFFERED = 256
 # So that a Redis that takes nothing (its memory is full, say) costs no work at each hit.
 _REST_S = 10.0
+_TRIES = 3
+# How many are under way, mostly to Redis and back.
+_AT_A_TIME = 8
+# To hand as much over to a thread takes longer than to compress it: the thread waits for the interpreter's lock, which
+# a busy process yields every five milliseconds, before and after each coding.
+_AT_ONCE_BYTES = 8 << 10
 
 
 class Compressor:
-    """One process's way to compressed copies: one body at a time, in a thread, which leaves the other processors to
-    requests.
+    """One process's way to compressed copies: small bodies between requests, and others one at a time in a thread,
+    which leaves the other processors to requests.
 
     # mutable state: `_offered`, the keys of what waits, is being compressed, or could not be stored lately.
     """
@@ -47,30 +54,39 @@ class Compressor:
         self._cache = cache
         self._counters = counters
         self._tasks = tasks
-        self._turn = asyncio.Lock()
+        self._turns = asyncio.Semaphore(_AT_A_TIME)
+        self._thread = asyncio.Lock()
         self._offered: set[str] = set()
 
-    def offer(self, reading: Reading, stored: StoredResponse) -> None:
-        """Has the response to a request compressed, which was just found or stored; unless it has been, or will be."""
-        if not stored.uncompressed or len(self._offered) >= _MAX_OFFERED:
-            return
+    def offer(self, reading: Reading, stored: StoredResponse) -> bool:
+        """Has the response to a request compressed, which was just found or stored; unless it has been, or will be.
+        Whether it will be: then it need not be offered again."""
+        if not stored.uncompressed:
+            return False
         key = key_of(reading, stored)
         if key not in self._offered:
+            if len(self._offered) >= _MAX_OFFERED:
+                return False
             self._offered.add(key)
             self._tasks.start(self._compress(reading, key), "compress")
+        return True
 
     async def _compress(self, reading: Reading, key: str) -> None:
         try:
-            try:
-                async with self._turn:
-                    done = await self._compress_now(reading)
-            except StoreError as error:
-                log.debug("a response is not compressed: %s", error)
-                done = False
-            if not done:
+            for _ in range(_TRIES):
+                if await self._is_done(reading):
+                    break
                 await asyncio.sleep(_REST_S)
         finally:
             self._offered.discard(key)
+
+    async def _is_done(self, reading: Reading) -> bool:
+        async with self._turns:
+            try:
+                return await self._compress_now(reading)
+            except StoreError as error:
+                log.debug("a response is not compressed: %s", error)
+                return False
 
     async def _compress_now(self, reading: Reading) -> bool:
         """False where it should not be tried again soon. Raises StoreError."""
@@ -90,7 +106,7 @@ class Compressor:
             or index_names(verdict.scopes) != found.names
         ):
             return False
-        compressed = found.stored.compressed(await asyncio.to_thread(encode, found.stored.body))
+        compressed = found.stored.compressed(await self._encoded(found.stored.body))
         # What was read under another manifest was judged by it.
         if not self._memory.still(mark) or reading.site is not self._in_use.site:
             return True
@@ -99,3 +115,9 @@ class Compressor:
         if reply == "stored":
             self._counters.count("compressed", reading.context)
         return reply == "stored"
+
+    async def _encoded(self, body: bytes) -> Mapping[str, bytes]:
+        if len(body) <= _AT_ONCE_BYTES:
+            return encode(body)
+        async with self._thread:
+            return await asyncio.to_thread(encode, body)

@@ -98,7 +98,8 @@ def compressible(response: Response, body: bytes) -> bool:
 def encode(body: bytes) -> dict[str, bytes]:
     """The copies of a body that are usefully smaller, by their codings.
 
-    To be run in a thread, so that no request waits for it: the libraries do not hold the interpreter's lock meanwhile.
+    For a large body to be run in a thread, so that no request waits for it: the libraries do not hold the interpreter's
+    lock meanwhile.
     """
     copies = {coding: encoder(body) for coding, encoder in _ENCODERS.items()}
     return {coding: copy for coding, copy in copies.items() if len(copy) <= len(body) * _USEFUL_SHARE}

@@ -120,8 +120,10 @@ class Reader:
         self, reading: Reading, recalled: Recalled, stored: StoredResponse, now_ms: int
     ) -> Repeatable | None:
         """On what an answer from memory depends, where it can be given again without a decision."""
-        if reading.body is not None or stored.uncompressed or not policy.repeatable(stored, reading.lookup, now_ms):
+        if reading.body is not None or not policy.repeatable(stored, reading.lookup, now_ms):
             return None
+        if stored.uncompressed and not self._compressor.offer(reading, stored):
+            return None  # it is offered again by the next hit
         return Repeatable(reading.site, *recalled, stored, now_ms, reading.lookup.partition.until_s)
 
     def _refresh_early(self, reading: Reading, stored: StoredResponse, now_ms: int) -> None:

@@ -166,10 +166,11 @@ async def valve(redis_url: str) -> AsyncIterator[tuple[Valve, str]]:
         valve.go.set()
 
 
-async def test_copies_are_stored_with_the_response(start: Start):
+@pytest.mark.parametrize("times", [1, 10], ids=["small", "large"])
+async def test_copies_are_stored_with_the_response(start: Start, times: int):
     process = await start()
     reading = process.reading()
-    stored = await process.keep(reading)
+    stored = await process.keep(reading, BODY * times)
     process.compressor.offer(reading, stored)
     await process.compressed()
     found = await process.stored(reading)
@@ -234,6 +235,17 @@ async def test_what_was_in_vain_is_not_tried_again(start: Start, watch: Watch):
     # It would have to look it up before this.
     await process.stored(reading)
     assert watch.asked("read") == 1
+
+
+async def test_an_offer_says_whether_it_need_not_be_made_again(start: Start):
+    process = await start()
+    reading = process.reading()
+    stored = await process.keep(reading)
+    assert process.compressor.offer(reading, stored)
+    assert process.compressor.offer(reading, stored)
+    await process.compressed()
+    found = process.recalled(reading)
+    assert found is not None and not process.compressor.offer(reading, found)
 
 
 async def test_a_purge_is_not_undone(start: Start, valve: tuple[Valve, str]):

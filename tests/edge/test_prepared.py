@@ -21,9 +21,11 @@ from mizan_edge.identity import IdentityRules, partition
 from mizan_edge.selecting import Selecting
 from tests.support.browser import VIEW, Browser, Deciding, browsing, but_for_age, ready
 from tests.support.edge import MANIFEST, MWT_SECRET, EdgeFactory, RunningEdge
+from tests.support.edges import Valve
 from tests.support.listening import connection
 from tests.support.memory import resident
 from tests.support.origin import Asked, Origin, Says, until
+from tests.support.proxy import talking
 
 PROFILE = "/profile/5/"
 LIMITS = limits_of(load_settings({"origin": "http://a", "manifest": Path("none")}, None))
@@ -184,6 +186,30 @@ async def test_it_is_what_would_have_been_decided(
         reply = await ready(browser, deciding, VIEW, headers, method)
     assert but_for_age(reply) == but_for_age(decided)
     assert reply.hit
+
+
+async def test_what_waits_for_its_copies_is_ready_without_them(
+    deciding: Deciding, make_edge: EdgeFactory, origin: Origin, redis_url: str, namespace: str
+):
+    origin.script = lambda asked: Says("page " * 1000, headers=[("Content-Type", "text/plain")])
+    valve = Valve(redis_url.removeprefix("unix://"))
+    async with talking(valve.talk) as address:
+        one = await make_edge(compress="nothing")
+        two = await make_edge(redis=f"redis://{address}", redis_timeout=5, compress="all")
+        headers = {"Accept-Encoding": "br"}
+        await one.get(VIEW)
+        valve.next = "store"
+        async with browsing(two) as browser:
+            waiting = await ready(browser, deciding, VIEW, headers)
+            assert waiting["Content-Encoding"] is None and waiting["Vary"] == "Accept-Encoding"
+            await asyncio.wait_for(valve.held.wait(), 5)
+            valve.go.set()
+            async with asyncio.timeout(10):
+                while (await browser.get(VIEW, headers))["Content-Encoding"] is None:
+                    pass
+            compressed = await ready(browser, deciding, VIEW, headers)
+            assert compressed["Content-Encoding"] == "br"
+    assert origin.hits == 1
 
 
 async def test_what_varies_by_a_line_that_selects_nothing_is_always_decided(
