@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope, format_scopes
 from mizan_core.store import AsyncStore, Purged, StoreError
+from mizan_core.store.operations import parts
 from mizan_edge.counters import Counters
 from mizan_edge.fleet import LEASE_S, Fleet
 from mizan_edge.hold import Hold
@@ -29,8 +30,6 @@ from mizan_edge.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-# Scopes in one script call: a thousand stay well under its time limit.
-_SCOPES_AT_ONCE = 1000
 _RETRY_S = 0.2
 # How long a purge that Redis does not confirm keeps its response waiting: until every lease that was granted before has
 # run out.
@@ -195,8 +194,8 @@ class Purger:
         if purge.everything:
             return await self._purge_part((), purge, shapes)
         entries = banned = seq = 0
-        for start in range(0, len(purge.scopes), _SCOPES_AT_ONCE):
-            done = await self._purge_part(purge.scopes[start : start + _SCOPES_AT_ONCE], purge, shapes)
+        for part in parts(purge.scopes):
+            done = await self._purge_part(part, purge, shapes)
             seq, entries, banned = done.seq, entries + done.entries, banned + done.banned
         return Purged(seq, entries, banned)
 

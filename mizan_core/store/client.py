@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import redis
@@ -12,7 +13,7 @@ from redis.retry import Retry
 from mizan_core.scopes import Scope
 from mizan_core.store.connection import check_server, from_url, options, translate
 from mizan_core.store.members import Ack, Awaited, acks_channel
-from mizan_core.store.operations import Namespace, Operation, Purged, nonce
+from mizan_core.store.operations import Namespace, Operation, Purged, nonce, parts
 
 T = TypeVar("T")
 
@@ -53,17 +54,26 @@ class Store:
         Each has acknowledged by then, or its lease has run out. Raises StoreError where the purge was not confirmed.
         """
         purger = nonce()
-        operation = self.namespace.purge(scopes, everything=everything, hold_s=hold_s, shapes=shapes, purger=purger)
+        operations = [
+            self.namespace.purge(part, everything=everything, hold_s=hold_s, shapes=shapes, purger=purger)
+            for part in parts(() if everything else list(scopes)) or [()]
+        ]
         # Subscribed first: a member may be faster than the reply.
         with closing(_Acks(self._redis.connection_pool, acks_channel(self.namespace, purger))) as acks:
             awaited = Awaited()
-            purged = self.run(operation)
-            awaited.replied(purged, time.monotonic())
+            done = [self.run(operation) for operation in operations]
+            # Who acknowledges the last one has acknowledged them all.
+            awaited.replied(done[-1], time.monotonic())
             while not awaited.done and (left_s := awaited.deadline_s() - time.monotonic()) > 0:
                 ack = acks.next(left_s)
                 if ack is not None:
                     awaited.heard(ack)
-            return purged
+            return replace(
+                done[-1],
+                entries=sum(purged.entries for purged in done),
+                banned=sum(purged.banned for purged in done),
+                scopes=tuple(scope for purged in done for scope in purged.scopes),
+            )
 
     def check(self) -> None:
         """Raises StoreUnusable for a server that can never serve, StoreError for one that does not answer."""

@@ -17,6 +17,8 @@ from mizan_core.store.layout import Entry, Fence, decode_entry, encode_entry, in
 
 VISIT_LIMIT = 100
 """Entries that one purge script may visit; beyond, the scope is banned and swept later."""
+SCOPES_AT_ONCE = 100
+"""Scopes that one purge script is given, so that none keeps Redis from others for long: each takes it some 20 us."""
 LOG_LIMIT = 10_000
 """Scopes that the log of purges keeps."""
 SWEEP_SLICE = 20
@@ -104,6 +106,11 @@ class Purged:
     """The sessions that must hear of it, each with the milliseconds that remained of its lease."""
     scopes: tuple[str, ...] = ()
     """What was purged, as scripts spell it: where the store knows a context otherwise, more than was asked for."""
+
+
+def parts(scopes: Sequence[Scope]) -> list[Sequence[Scope]]:
+    """The scopes of one purge as several script calls take them."""
+    return [scopes[start : start + SCOPES_AT_ONCE] for start in range(0, len(scopes), SCOPES_AT_ONCE)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import redis
 
 from mizan_core.store import LEASE_MS, Ack, Announcement, Namespace, Purged, Store, StoreError
 from mizan_core.store.members import acks_channel, purges_channel
+from mizan_core.store.operations import SCOPES_AT_ONCE
 from tests.core.store.site import SEALING, Site, open_site, scope
 from tests.support.killable import Redis
 from tests.support.processes import wait_for
@@ -102,6 +103,19 @@ def test_it_returns_when_each_member_has_acknowledged_and_not_before(old_site: S
         slow.may_ack.set()
         assert returned.wait(5)
         purger.join()
+
+
+def test_many_scopes_are_purged_in_parts_of_which_the_last_must_be_acknowledged(old_site: Site, store: Store):
+    scopes = [scope("user", user_id=n) for n in range(2 * SCOPES_AT_ONCE + 50)]
+    old_site.fill("first", scopes[0])
+    old_site.fill("last", scopes[-1])
+    with member(old_site, "s", 60_000) as listening:
+        listening.may_ack.set()
+        purged = store.purge(scopes)
+        assert [len(part.scopes) for part in listening.heard] == [SCOPES_AT_ONCE, SCOPES_AT_ONCE, 50]
+        assert listening.heard[-1].seq == purged.seq
+    assert (purged.entries, len(purged.scopes)) == (2, len(scopes))
+    assert old_site.served("first", "last") == set()
 
 
 def test_each_purge_waits_for_its_own_acknowledgements(old_site: Site, store: Store):
