@@ -32,9 +32,21 @@ class Incoming:
     # waited for (`silent_since_s`), if it is.
     """
 
-    __slots__ = ("_body", "_connection", "_ended", "_error", "_heads", "_size", "_waiter", "silent_since_s", "trailers")
+    __slots__ = (
+        "_body",
+        "_connection",
+        "_ended",
+        "_error",
+        "_heads",
+        "_loop",
+        "_size",
+        "_waiter",
+        "silent_since_s",
+        "trailers",
+    )
 
-    def __init__(self, connection: "Connection") -> None:
+    def __init__(self, connection: "Connection", loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self.trailers: Fields = ()
         self.silent_since_s: float | None = None
         self._connection: Connection | None = connection
@@ -53,7 +65,7 @@ class Incoming:
     def news(self) -> asyncio.Future[None]:
         """Done as soon as there is something to take: a head, bytes of the body, its end, or an error."""
         if self._waiter is None or self._waiter.done():
-            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter = self._loop.create_future()
         if self._heads or self._body or self._ended:
             self._waiter.set_result(None)
         return self._waiter
@@ -112,7 +124,7 @@ class Incoming:
     async def _more(self) -> None:
         if self._error is not None:
             raise self._error
-        self.silent_since_s = asyncio.get_running_loop().time()
+        self.silent_since_s = self._loop.time()
         try:
             await self.news()
         finally:
@@ -163,7 +175,7 @@ class Connection(asyncio.Protocol):
 
     def begin(self, method: str, *, may_switch: bool) -> Incoming:
         """A request is about to be written: one response is due. `may_switch`: it asks for another protocol."""
-        self._incoming = incoming = Incoming(self)
+        self._incoming = incoming = Incoming(self, self._loop)
         self._parser.begin(method, may_switch=may_switch, on_head=incoming.add_head, on_body=incoming.add_body)
         self.is_sending, self._heard = True, False
         return incoming
