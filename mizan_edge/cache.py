@@ -71,6 +71,8 @@ class Found:
     """Under which it lies, or would."""
     seal: bytes
     """The seal of what lies there."""
+    kept: PackedResponse | None
+    """The response as it was put into memory."""
 
     def renewed(self, turn: Turn, mark: Mark) -> "Found":
         """The same, as of a later moment."""
@@ -121,13 +123,29 @@ class Cache:
                 log.error("the entry %s was altered in Redis: not used", self._namespace.entry(key))
             payload = decode_payload(look.entry.payload) if look.entry else None
             names = look.entry.names if look.entry else ()
-            if payload is not None:
-                self._remember(reading, key, names, payload, mark)
             if isinstance(payload, VaryRecord) and not vary:
+                self._memory.put(PackedRecord(key, names, payload.names), mark)
                 vary = payload.names
                 continue
             stored = payload if isinstance(payload, StoredResponse) else None
-            return Found(stored, names, look.fence, look.now_ms, mark, vary, key, look.seal)
+            kept = None if stored is None else self._remember(reading, key, names, stored, mark)
+            return Found(stored, names, look.fence, look.now_ms, mark, vary, key, look.seal, kept)
+
+    async def fetch_again(self, gone: PackedResponse, mark: Mark) -> PackedResponse | None:
+        """What is not in memory any more, from Redis, if it lies there yet; and in memory again, where there is room.
+
+        `mark` was taken before. Raises StoreError.
+        """
+        look = await self._reads.look(gone.entry)
+        payload = decode_payload(look.entry.payload) if look.entry else None
+        if look.entry is None or not isinstance(payload, StoredResponse):
+            return None
+        template = gone.template
+        kept = self._packed(gone.entry, look.entry.names, payload, template.context, copies=template.has_copies)
+        if not kept.is_again(gone):
+            return None
+        self._memory.put(kept, mark)
+        return kept
 
     async def keep(
         self, reading: Reading, found: Found, stored: StoredResponse, how: Storable, *, confirmed: bool = False
@@ -167,7 +185,10 @@ class Cache:
                 if reply != "stored":
                     self._refused(reading, reply)
                     return reply
-                self._remember(reading, at, indexes, payload, found.mark)
+                if isinstance(payload, VaryRecord):
+                    self._memory.put(PackedRecord(at, indexes, payload.names), found.mark)
+                else:
+                    self._remember(reading, at, indexes, payload, found.mark)
                 for oldest in gone:
                     # Whoever recalls it asks Redis. Another process may have that variant in its memory for longer,
                     # where purges find it as long as it lasts.
@@ -178,16 +199,24 @@ class Cache:
             return None
         return "stored"
 
-    def _remember(self, reading: Reading, key: str, names: Sequence[str], payload: Payload, mark: Mark) -> None:
-        """Keeps in memory what was read from Redis or stored there, as far as answers are made of it."""
-        if isinstance(payload, VaryRecord):
-            self._memory.put(PackedRecord(key, names, payload.names), mark)
-            return
+    def _remember(
+        self, reading: Reading, key: str, names: Sequence[str], stored: StoredResponse, mark: Mark
+    ) -> PackedResponse:
+        """Puts into memory what was read from Redis or stored there."""
+        copies = compression.applies(self._rules.compress, reading.lookup.partition)
+        kept = self._packed(key, names, stored, reading.context, copies=copies)
+        self._memory.put(kept, mark)
+        return kept
+
+    def _packed(
+        self, key: str, names: Sequence[str], stored: StoredResponse, context: str, *, copies: bool
+    ) -> PackedResponse:
+        """A response as far as answers are made of it. `copies`: of those in other codings, too."""
         if not self._rules.forward_mizan_headers:
-            payload = replace(payload, response=payload.response.with_fields(without=_UNSEEN))
-        if not compression.applies(self._rules.compress, reading.lookup.partition):
-            payload = replace(payload, encoded=None)
-        self._memory.put(PackedResponse(key, names, payload, reading.context, self._templates), mark)
+            stored = replace(stored, response=stored.response.with_fields(without=_UNSEEN))
+        if not copies and stored.encoded is not None:
+            stored = replace(stored, encoded=None)
+        return PackedResponse(key, names, stored, context, self._templates)
 
     async def _store(self, storing: Operation[StoreReply], key: str, resource: str) -> tuple[StoreReply, Sequence[str]]:
         """Stores under `key`; and the keys of the variants of the resource that had to make room. Raises StoreError."""

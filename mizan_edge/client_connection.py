@@ -25,7 +25,7 @@ from mizan_edge.framing import chunk, delimited, last_chunk, response_bytes
 from mizan_edge.http import Request, Response, dated
 from mizan_edge.limits import Limits
 from mizan_edge.origin import Informational, Tunnel
-from mizan_edge.prepared import Prepared
+from mizan_edge.prepared import Away, Prepared
 from mizan_edge.request_parser import RequestHead, RequestParser
 from mizan_edge.tasks import Tasks
 from mizan_edge.tunnel import copy_both_ways
@@ -48,7 +48,8 @@ class ClientConnection(asyncio.Protocol):
     """A connection of a client.
 
     # mutable state: the request that is being answered (`_head`), its `_body` while somebody may read it, its `_answer`
-    while that is written; whether a 100 `_is_awaited` by the client; why the bytes cannot be read on (`_broken`);
+    while that is written; whether a 100 `_is_awaited` by the client; whether the response for the request that waits
+    first `_is_fetching` from Redis; why the bytes cannot be read on (`_broken`);
     whether the client has said all (`_eof`), the connection is `_closing`, or the listener `_stopping`; whether reading
     is `_paused`; since when what is due from the client has stood still (`_since`); the bytes that nobody wanted
     (`_unwanted`).
@@ -62,6 +63,7 @@ class ClientConnection(asyncio.Protocol):
         "_eof",
         "_head",
         "_is_awaited",
+        "_is_fetching",
         "_limits",
         "_loop",
         "_lost",
@@ -113,7 +115,7 @@ class ClientConnection(asyncio.Protocol):
         self._head: RequestHead | None = None
         self._body: Arriving | None = None
         self._answer: Answer | None = None
-        self._is_awaited = False
+        self._is_awaited = self._is_fetching = False
         self._broken: RefusedError | None = None
         self._eof = self._closing = self._stopping = self._paused = False
         self._since = self._loop.time()
@@ -185,26 +187,48 @@ class ClientConnection(asyncio.Protocol):
             self._next()
             if begins and parser.waiting and self._head is None:
                 self._since = self._loop.time()
-        if self._head is not None and parser.waiting > BUFFER_BYTES:
+        if (self._head is not None or self._is_fetching) and parser.waiting > BUFFER_BYTES:
             self._pause()
 
     def _answered(self, data: bytes) -> bytes:
         """Answers the requests for which an answer is ready; the bytes from the first other one on."""
-        transport, start = self._transport, 0
+        start = 0
         while self._writing.is_open and (at := data.find(_END_OF_HEAD, start)) >= 0:
             end = at + len(_END_OF_HEAD)
             answer = self._prepared.answer(data[start:end], trusted=self.peer.trusted)
             if answer is None:
                 break
-            head, body = answer
-            if len(body) <= ONE_WRITE_BYTES:
-                transport.write(head + body)
-            else:
-                transport.write(head)
-                transport.write(body)
-            self._since = self._loop.time()
+            if isinstance(answer, Away):
+                self._is_fetching = True
+                self._tasks.start(self._fetch(answer, end - start), "fetch")
+                break
+            self._repeat(*answer)
             start = end
         return data[start:]
+
+    async def _fetch(self, away: Away, size: int) -> None:
+        """Answers the request that waits in the first `size` bytes with a response from Redis, if that will do."""
+        answer = None
+        try:
+            answer = await self._prepared.fetch(away)
+        except Exception:
+            log.exception("an answer was not repeated")
+        self._is_fetching = False
+        if self._transport.is_closing() or self._broken is not None:
+            return
+        if answer is not None and self._writing.is_open and not self._stopping:
+            self._parser.skip(size)
+            self._repeat(*answer)
+        self._resume()
+        self._next()
+
+    def _repeat(self, head: bytes, body: bytes) -> None:
+        if len(body) <= ONE_WRITE_BYTES:
+            self._transport.write(head + body)
+        else:
+            self._transport.write(head)
+            self._transport.write(body)
+        self._since = self._loop.time()
 
     def eof_received(self) -> bool:
         self._eof = True
@@ -238,6 +262,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _next(self) -> None:
         """Begins with the next request, if it is there."""
+        if self._is_fetching:
+            return
         try:
             head = self._parser.head()
             if head is None:

@@ -20,6 +20,8 @@ from mizan_edge.board import Board, Clocks, clocks
 from mizan_edge.near import Item, Near
 from mizan_edge.purge_log import PurgeLog
 
+_DIGITS = 64
+
 
 class Mark(NamedTuple):
     """How far a worker had come: the keeper's session, and the last purge that it had applied."""
@@ -39,6 +41,11 @@ class Kept(Item):
         self.packed_names = _packed(names)
         self.number = 0
         """The last purge by which it was judged, and not purged."""
+
+    @property
+    def entry(self) -> str:
+        """The key of the entry."""
+        return f"{self.key:0{_DIGITS}x}"
 
     @property
     def names(self) -> list[str]:
@@ -88,6 +95,12 @@ class Memory:
         if not kept.use() or (kept.number != number and not self._is_left(kept)):
             return None
         return redis_ms, at[2]
+
+    def clocks(self, mark: Mark) -> tuple[float, float] | None:
+        """Redis' clock and this host's (ms; s), if a cache may be used yet by what took `mark`."""
+        at = self._now()
+        current = self._board.current(at)
+        return (current[2], at[2]) if current is not None and current[0] == mark.session else None
 
     def under(self, kept: Kept) -> Kept | None:
         """What lies in memory where `kept` does, or did, as of the last look at the board."""
@@ -146,8 +159,8 @@ class Memory:
 
 
 def _number(key: str) -> int:
-    # Half of an HMAC-SHA256 tells entries apart: that two of a billion share it has a chance of 1 in 10**20.
-    return int(key[:32], 16)
+    # It takes half of what the text does.
+    return int(key, 16)
 
 
 def _packed(names: Sequence[str]) -> bytes:

@@ -145,9 +145,20 @@ class PackedResponse(Kept):
             size += _COPIES_BYTES + sum(len(copy) + _STRING_BYTES for copy in self.copies if copy is not None)
         return size if self.template.is_shared else size + self.template.size
 
+    def is_again(self, gone: "PackedResponse") -> bool:
+        """Whether it is the very response that another was, of which it has been forgotten what differs for each."""
+        return (
+            self.template is gone.template
+            and self.expires_ms == gone.expires_ms
+            and self.initial_age_s == gone.initial_age_s
+            and self.took_ms == gone.took_ms
+            and (self.copies == ()) == (gone.copies == ())
+        )
+
     def let_go(self) -> None:
         super().let_go()
-        self.own, self.copies, self.packed_names = b"", None, b""
+        self.own, self.packed_names = b"", b""
+        self.copies = () if self.copies == () else None
 
     def representation(self, number: int) -> bytes | None:
         """The own lines, an empty line and the body of a representation by its number; None where there is none."""

@@ -1,7 +1,8 @@
-"""Answers from memory that are ready to be written, for requests like ones that were answered before.
+"""Answers from the cache that are ready to be written, for requests like ones that were answered before.
 
-    learn    a request was answered from memory, by way of everything: what that depended on is noted
+    learn    a request was answered from the cache, by way of everything: what that depended on is noted
     answer   a request with the same request line and the same selecting lines: the same bytes, but for `Age` and `ttl`
+    fetch    the same, where the response has left memory and lies in Redis yet
 
 Nothing is decided here. What `learn` is given was decided by the modules that decide everything; `answer` repeats it
 while all that it depended on is as it was: the manifest, the very response in memory, which no purge since has matched
@@ -16,14 +17,17 @@ Of any other answer, such as a 304, its own head is kept; of a variant, the reco
 """
 
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from mizan_core.store import StoreError
 from mizan_edge import policy
 from mizan_edge.cache_status import Hit, hit
 from mizan_edge.compression import CODINGS
 from mizan_edge.counters import Counters
 from mizan_edge.entry import StoredResponse
-from mizan_edge.memory import Memory
+from mizan_edge.memory import Mark, Memory
 from mizan_edge.packed import IDENTITY, Head, PackedRecord, PackedResponse
 from mizan_edge.selecting import Selecting
 from mizan_edge.site import InUse, Site
@@ -35,24 +39,28 @@ _LINE_BYTES = 320
 _PROFILE_BYTES = 1024
 _SPECIAL_BYTES = 192
 _START_BYTES = 256
-# Of the bound of the responses themselves.
+# Of the bound of the responses themselves; and at least so much, since what is noted also serves for Redis.
 _SHARE = 4
+_LEAST_BYTES = 16 << 20
 # For the starts of heads, which are made anew when all were forgotten.
 _STARTS_BYTES = 4 << 20
 
 _Lines = tuple[bytes, ...]
 
+Fetch = Callable[[PackedResponse, Mark], Awaitable[PackedResponse | None]]
+"""Has what is not in memory any more from Redis, if it lies there yet. Raises StoreError."""
+
 
 @dataclass(frozen=True, slots=True)
 class Repeatable:
-    """What an answer from memory depends on, beside the request."""
+    """What an answer from the cache depends on, beside the request."""
 
     site: Site
     kept: PackedResponse
     through: PackedRecord | None
     """The record that led to it, where it is a variant."""
     stored: StoredResponse
-    """What was unpacked of it for this answer."""
+    """What was unpacked of it for this answer, or packed."""
     now_ms: int
     """Redis' clock at the answer."""
     until_s: float
@@ -103,18 +111,34 @@ class _Profile:
         return bool(self.older)
 
 
+class Away(NamedTuple):
+    """The answer to a request, of which the response has left memory."""
+
+    profile: _Profile
+    line: bytes
+    gone: PackedResponse
+
+
 class Prepared:
     """The answers of one process."""
 
     def __init__(
-        self, selecting: Selecting, memory: Memory, in_use: InUse, counters: Counters, *, max_bytes: int
+        self,
+        selecting: Selecting,
+        memory: Memory,
+        in_use: InUse,
+        counters: Counters,
+        *,
+        fetch: Fetch,
+        max_bytes: int,
     ) -> None:
         """`max_bytes`: the bound of `memory`, of which these take a share more."""
         self._selecting = selecting
         self._memory = memory
+        self._fetch = fetch
         self._in_use = in_use
         self._counters = counters
-        self._turn_bytes = max_bytes // _SHARE // 2
+        self._turn_bytes = max(max_bytes // _SHARE, _LEAST_BYTES) // 2
         self._site = in_use.site
         # By whether a trusted proxy asks: some lines mean something else then.
         self._profiles: tuple[dict[_Lines, _Profile], dict[_Lines, _Profile]] = {}, {}
@@ -123,7 +147,7 @@ class Prepared:
         self._start_bytes = 0
         self._hits: dict[str, list[int]] = {}
 
-    def answer(self, head: bytes, *, trusted: bool) -> tuple[bytes, bytes] | None:
+    def answer(self, head: bytes, *, trusted: bool) -> tuple[bytes, bytes] | Away | None:
         """What answers a request, in two parts to be written one after the other; None where that has to be decided.
 
         `head`: a request's bytes up to the first empty line, and no more. `trusted`: it came from a trusted proxy.
@@ -140,10 +164,41 @@ class Prepared:
         kept = ready if isinstance(ready, PackedResponse) else ready.kept
         now = self._memory.holds(kept)
         if now is None:
-            if not kept.is_kept:
-                profile.forget(line)
+            if kept.is_kept:
+                return None
+            if ready is kept and self._memory.under(kept) is None:
+                return Away(profile, line, kept)
+            profile.forget(line)
             return None
-        redis_ms, now_s = now
+        if not isinstance(ready, PackedResponse) and not self._leads(ready.through):
+            profile.forget(line)
+            return None
+        return self._repeated(profile, ready, kept, *now)
+
+    async def fetch(self, away: Away) -> tuple[bytes, bytes] | None:
+        """What answers the request, once its response has come from Redis; None where that has to be decided."""
+        profile, line, gone = away
+        mark = self._memory.mark()
+        if mark is None:
+            return None
+        try:
+            kept = await self._fetch(gone, mark)
+        except StoreError:
+            return None  # whoever decides meets it, too, and says so
+        now = self._memory.clocks(mark)
+        if kept is None or now is None:
+            profile.forget(line)
+            return None
+        if (profile.ready.get(line) or profile.older.get(line)) is not gone:
+            return None  # something else was noted, or has to be
+        if kept.is_kept:
+            profile.ready[line] = kept
+        return self._repeated(profile, kept, kept, *now)
+
+    def _repeated(
+        self, profile: _Profile, ready: PackedResponse | _Special, kept: PackedResponse, redis_ms: float, now_s: float
+    ) -> tuple[bytes, bytes] | None:
+        """The answer that was noted, with a response that may be used at this moment."""
         left_ms = kept.expires_ms - redis_ms
         template = kept.template
         # As `StoredResponse.age_s`, since seconds are counted from when it was stored.
@@ -151,12 +206,9 @@ class Prepared:
         if left_ms <= policy.EARLY * kept.took_ms or age_s < kept.initial_age_s:
             return None
         if now_s >= profile.until_s:
-            self._profiles[trusted].pop(profile.lines)
+            profile.ready, profile.older = {}, {}
             return None
         if self._in_use.site is not self._site:
-            return None
-        if not isinstance(ready, PackedResponse) and not self._leads(ready.through):
-            profile.forget(line)
             return None
         if isinstance(ready, PackedResponse) or ready.head is None:
             number, body = profile.number, kept.representation(profile.number)
@@ -172,7 +224,7 @@ class Prepared:
         """Notes that the request with this `head`, which had no body, was answered by `start` and `body`."""
         at = head.find(b"\r\n")
         lines = self._selecting.lines(head[at:])
-        if lines is None or not answer.kept.is_kept:
+        if lines is None:
             return
         # What it varies by itself may be less: what the others of its resource vary by has selected it as well.
         if answer.through is not None and self._selecting.differs(answer.through.vary):
@@ -198,8 +250,12 @@ class Prepared:
         whole = Head(first, rest + after, ttl_s)
         usual = number is not None and self._is_usual(profile, kept, number, whole)
         self._hits[template.context] = self._counters.cell("requests", template.context, "hit")
-        ready = _Special(kept, answer.through, number, None if usual else whole)
-        self._note(profile, head[:at], kept if usual and answer.through is None else ready)
+        if usual and answer.through is None:
+            self._note(profile, head[:at], kept)
+        elif kept.is_kept:
+            self._note(profile, head[:at], _Special(kept, answer.through, number, None if usual else whole))
+        if not kept.is_kept:
+            kept.let_go()
 
     def _leads(self, through: PackedRecord | None) -> bool:
         """Whether a variant would be looked for in the same way; with another record, it would be another one."""

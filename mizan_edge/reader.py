@@ -93,7 +93,7 @@ class Reader:
             now_ms = self._memory.redis_ms()
             answer = self._at_once(reading, stored, now_ms)
             if answer is not None:
-                return replace(answer, repeatable=self._repeatable(reading, recalled, stored, now_ms))
+                return self._repeatable(reading, recalled, stored, now_ms, answer)
         try:
             found = await self._cache.look_up(reading, mark)
         except StoreError as error:
@@ -101,7 +101,10 @@ class Reader:
         if found.stored is not None and self._memory.still(mark):
             answer = self._at_once(reading, found.stored, found.now_ms)
             if answer is not None:
-                return answer
+                if found.kept is None or found.vary:
+                    return answer
+                recalled = Recalled(found.kept, None)
+                return self._repeatable(reading, recalled, found.stored, found.now_ms, answer)
         if policy.only_if_cached(reading.lookup):
             return _nothing_cached()
         return await self._fill(reading, found)
@@ -117,14 +120,15 @@ class Reader:
         return self._hit(reading, stored, now_ms)
 
     def _repeatable(
-        self, reading: Reading, recalled: Recalled, stored: StoredResponse, now_ms: int
-    ) -> Repeatable | None:
-        """On what an answer from memory depends, where it can be given again without a decision."""
+        self, reading: Reading, recalled: Recalled, stored: StoredResponse, now_ms: int, answer: Answer
+    ) -> Answer:
+        """The answer, with what it depends on where it can be given again without a decision."""
         if reading.body is not None or not policy.repeatable(stored, reading.lookup, now_ms):
-            return None
-        if stored.uncompressed and not self._compressor.offer(reading, stored):
-            return None  # it is offered again by the next hit
-        return Repeatable(reading.site, *recalled, stored, now_ms, reading.lookup.partition.until_s)
+            return answer
+        if recalled.kept.template.has_copies and stored.uncompressed and not self._compressor.offer(reading, stored):
+            return answer  # it is offered again by the next hit
+        until_s = reading.lookup.partition.until_s
+        return replace(answer, repeatable=Repeatable(reading.site, *recalled, stored, now_ms, until_s))
 
     def _refresh_early(self, reading: Reading, stored: StoredResponse, now_ms: int) -> None:
         # No dice for what has long to live, which is nearly all.

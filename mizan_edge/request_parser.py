@@ -85,6 +85,11 @@ class RequestParser:
         """Adds bytes off the wire."""
         self._waiting += data
 
+    def skip(self, size: int) -> None:
+        """Forgets the first bytes that wait: a request without a body, which has been answered."""
+        del self._waiting[:size]
+        self._searched, self._line_known = 0, False
+
     def switch(self) -> None:
         """The connection has switched to another protocol: whatever waits or comes is now read by `body`."""
         self._is_raw = True

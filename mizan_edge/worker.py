@@ -106,7 +106,14 @@ async def serving(
                 Proxy(in_use, rules, reader, upstream).answer,
                 limits,
                 trusted=rules.trusted_proxies,
-                prepared=Prepared(Selecting(rules.identity, limits), memory, in_use, counters, max_bytes=settings.near),
+                prepared=Prepared(
+                    Selecting(rules.identity, limits),
+                    memory,
+                    in_use,
+                    counters,
+                    fetch=cache.fetch_again,
+                    max_bytes=settings.near,
+                ),
                 tls=certificate.context if certificate else None,
             )
             try:

@@ -28,6 +28,7 @@ from mizan_edge.packed import PackedRecord, PackedResponse, Templates
 from mizan_edge.prepared import Prepared, Repeatable
 from mizan_edge.selecting import Selecting
 from mizan_edge.site import InUse, Site
+from tests.support.listening import nowhere
 
 DAY = "Sat, 21 Nov 2026 19:{:02}:{:02} GMT"
 NAMES = ("page", 'page;*url="/page/1/"', "page;page_id=1", "site", "site;*user=1")
@@ -203,7 +204,7 @@ def test_an_answer_that_is_ready_takes_600_bytes_beyond_its_body(traced: Callabl
         board.grant(clocks(), 3600, int(time.time() * 1000))
         memory = Memory(board, max_bytes=1 << 30)
         prepared = Prepared(
-            Selecting(rules.identity, limits_of(SETTINGS)), memory, in_use, Counters(), max_bytes=1 << 30
+            Selecting(rules.identity, limits_of(SETTINGS)), memory, in_use, Counters(), fetch=nowhere, max_bytes=1 << 30
         )
 
         def head_of(number: int) -> bytes:

@@ -16,7 +16,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 
 from mizan_core.mwt import Keyring, mint
-from mizan_edge.prepared import Prepared
+from mizan_edge.prepared import Away, Prepared
 from mizan_edge.proxy import Proxy
 from tests.support.edge import MWT_SECRET, edges
 from tests.support.listening import connection
@@ -116,22 +116,43 @@ class Read:
 
 @contextmanager
 def _reading(patch: Any) -> Iterator[list[Read]]:
-    """The requests that edges read from now on, in their order."""
+    """The requests that edges read from now on, in their order. Those without memory of their own learn nothing."""
     read: list[Read] = []
-    answer, decide = Prepared.answer, Proxy.answer
+    begin, learn, answer, fetch = Prepared.__init__, Prepared.learn, Prepared.answer, Prepared.fetch
+    decide = Proxy.answer
+    unready: set[Prepared] = set()
 
-    def ready(self: Prepared, head: bytes, *, trusted: bool) -> tuple[bytes, bytes] | None:
+    def begun(self: Prepared, *given: Any, max_bytes: int, **named: Any) -> None:
+        begin(self, *given, max_bytes=max_bytes, **named)
+        if not max_bytes:
+            unready.add(self)
+
+    def learned(self: Prepared, *given: Any, **named: Any) -> None:
+        if self not in unready:
+            learn(self, *given, **named)
+
+    def ready(self: Prepared, head: bytes, *, trusted: bool) -> tuple[bytes, bytes] | Away | None:
         found = answer(self, head, trusted=trusted)
-        if found is not None:
+        if found is not None and not isinstance(found, Away):
             method, target, _ = head.partition(b"\r\n")[0].decode().split(" ")
             read.append(Read.of(method, target, head))
+        return found
+
+    async def fetched(self: Prepared, away: Away) -> tuple[bytes, bytes] | None:
+        found = await fetch(self, away)
+        if found is not None:
+            method, target, _ = away.line.decode().split(" ")
+            read.append(Read.of(method, target))
         return found
 
     async def decided(self: Proxy, request: Any, *given: Any) -> Any:
         read.append(Read.of(request.method, request.target))
         return await decide(self, request, *given)
 
+    patch.setattr(Prepared, "__init__", begun)
+    patch.setattr(Prepared, "learn", learned)
     patch.setattr(Prepared, "answer", ready)
+    patch.setattr(Prepared, "fetch", fetched)
     patch.setattr(Proxy, "answer", decided)
     yield read
 

@@ -22,8 +22,9 @@ from mizan_edge.errors import OriginError
 from mizan_edge.forwarding import Peer, to_origin
 from mizan_edge.http import Request, Response
 from mizan_edge.listener import Listener
-from mizan_edge.memory import Memory
+from mizan_edge.memory import Mark, Memory
 from mizan_edge.origin import Origin
+from mizan_edge.packed import PackedResponse
 from mizan_edge.prepared import Prepared
 from mizan_edge.selecting import Selecting
 from mizan_edge.site import InUse, Site
@@ -80,6 +81,11 @@ class Running:
     proxy: Plain
 
 
+async def nowhere(gone: PackedResponse, mark: Mark) -> PackedResponse | None:
+    """For what no Redis has."""
+    return None
+
+
 @asynccontextmanager
 async def listening(
     origin: str, *, tls: ssl.SSLContext | None = None, send_buffer: int | None = None, **settings: Any
@@ -99,7 +105,12 @@ async def listening(
             limits,
             trusted=rules.trusted_proxies,
             prepared=Prepared(
-                Selecting(rules.identity, limits), Memory(board, max_bytes=0), site, Counters(), max_bytes=0
+                Selecting(rules.identity, limits),
+                Memory(board, max_bytes=0),
+                site,
+                Counters(),
+                fetch=nowhere,
+                max_bytes=0,
             ),
             tls=tls,
         )
