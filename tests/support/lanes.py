@@ -7,6 +7,7 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
@@ -225,12 +226,18 @@ class Lanes:
 
 def _lasting(raw: bytes) -> bytes:
     """Answers without what differs between any two of them: a 100, and the reason of a refusal, may come earlier or
-    later, as bytes arrive."""
+    later, as bytes arrive. Their fields by name: RFC 9110 section 5.3 gives no other order a meaning."""
     raw = raw.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")
     before, _, last = raw.rpartition(b"HTTP/1.1 ")
     if b"\r\nContent-Type: application/problem+json\r\n" in last and b"\r\nConnection: close\r\n" in last:
         raw = before + b"refused"
-    return re.sub(rb"\r\n(?:Age|Cache-Status|Date): [^\r\n]*", b"", raw)
+    raw = re.sub(rb"\r\n(?:Age|Cache-Status|Date): [^\r\n]*", b"", raw)
+    return re.sub(rb"(HTTP/1\.1 [^\r\n]*)((?:\r\n[^\r\n]+)+)", lambda head: head[1] + _by_name(head[2]), raw)
+
+
+def _by_name(lines: bytes) -> bytes:
+    named = [(line.partition(b":")[0].lower(), line) for line in lines.split(b"\r\n")]
+    return b"\r\n".join(line for _, line in sorted(named, key=itemgetter(0)))
 
 
 # RFC 9110 section 5.3 forbids it to senders; but for these three, nothing that happens here depends on it.
