@@ -197,6 +197,6 @@ def _nobodys(ignored: Iterable[str]) -> re.Pattern[bytes]:
     """Matches the value of a Cookie line in which, as far as `Selecting` can tell at once, every cookie is ignored."""
     simple = (pattern for pattern in ignored if re.fullmatch(TOKEN.decode(), pattern))
     names = "|".join(_NAME.join(map(re.escape, pattern.split("*"))) for pattern in simple)
-    # A token is never ignored. Nothing matches `(?!)`.
-    cookie = f"(?!(?:{'|'.join(COOKIES)})=)(?:{names or '(?!)'})={_CONTENT}"
+    # A token is never ignored, nor what has no name. Nothing matches `(?!)`.
+    cookie = f"(?!(?:{'|'.join(COOKIES)})?=)(?:{names or '(?!)'})={_CONTENT}"
     return re.compile(f"{cookie}(?:; {cookie}){{0,{_MAX_COOKIES - 1}}}".encode())
