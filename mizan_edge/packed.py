@@ -12,7 +12,6 @@ lines is another than the origin's: those of one name stay in theirs, and RFC 91
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from mizan_edge.compression import CODINGS
@@ -54,7 +53,8 @@ _TEMPLATE_BYTES = 384
 _FIELD_BYTES = 168
 
 
-class Head(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Head:
     """The lines with which answers go out, but for those of their age, which follow the first, and their own."""
 
     first: bytes
@@ -63,6 +63,8 @@ class Head(NamedTuple):
     """Each with its CRLF."""
     ttl_s: int
     """For how long what they answer with is fresh."""
+    starts: dict[int, bytes] = field(default_factory=dict, compare=False)
+    """All of it, by the age that it says: what was made lately."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

@@ -13,7 +13,7 @@ is noted is the response in memory (`packed`), and nothing more; its head is its
 Of any other answer, such as a 304, its own head is kept; of a variant, the record that leads to it.
 
     # mutable state: the profiles, of which what was noted or used since the last turn costs `_bytes`; the site for
-    which they hold; the starts of heads, and their `_start_bytes`; the numbers that count hits.
+    which they hold; the heads of which there are starts, and the `_start_bytes` of these; the numbers that count hits.
 """
 
 import math
@@ -22,22 +22,21 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mizan_core.store import StoreError
-from mizan_edge import policy
 from mizan_edge.cache_status import Hit, hit
 from mizan_edge.compression import CODINGS
 from mizan_edge.counters import Counters
 from mizan_edge.entry import StoredResponse
 from mizan_edge.memory import Mark, Memory
 from mizan_edge.packed import IDENTITY, Head, PackedRecord, PackedResponse
+from mizan_edge.policy import EARLY
 from mizan_edge.selecting import Selecting
 from mizan_edge.site import InUse, Site
 
-# Of Python's objects: a request line and its place in a mapping, and what is left of a response that is not in memory
-# any more; a profile with its name and its mappings; a special
-# answer with its two byte strings; a start and the pair that it lies under.
+# Of Python's objects: a request line and its place in a mapping, with what is left of a response that is not in memory
+# any more; a profile with its name and its mappings; a special answer with its head; a start and its place.
 _LINE_BYTES = 320
 _PROFILE_BYTES = 1024
-_SPECIAL_BYTES = 192
+_SPECIAL_BYTES = 320
 _START_BYTES = 256
 # Of the bound of the responses themselves; and at least so much, since what is noted also serves for Redis.
 _SHARE = 4
@@ -143,7 +142,7 @@ class Prepared:
         # By whether a trusted proxy asks: some lines mean something else then.
         self._profiles: tuple[dict[_Lines, _Profile], dict[_Lines, _Profile]] = {}, {}
         self._bytes = 0
-        self._starts: dict[tuple[Head, int], bytes] = {}
+        self._started: list[Head] = []
         self._start_bytes = 0
         self._hits: dict[str, list[int]] = {}
 
@@ -161,19 +160,22 @@ class Prepared:
         ready = profile.ready.get(line) or self._recent(profile, line)
         if ready is None:
             return None
-        kept = ready if isinstance(ready, PackedResponse) else ready.kept
+        if isinstance(ready, PackedResponse):
+            kept, special = ready, None
+        else:
+            kept, special = ready.kept, ready
         now = self._memory.holds(kept)
         if now is None:
             if kept.is_kept:
                 return None
-            if ready is kept and self._memory.under(kept) is None:
+            if special is None and self._memory.under(kept) is None:
                 return Away(profile, line, kept)
             profile.forget(line)
             return None
-        if not isinstance(ready, PackedResponse) and not self._leads(ready.through):
+        if special is not None and not self._leads(special.through):
             profile.forget(line)
             return None
-        return self._repeated(profile, ready, kept, *now)
+        return self._repeated(profile, kept, special, *now)
 
     async def fetch(self, away: Away) -> tuple[bytes, bytes] | None:
         """What answers the request, once its response has come from Redis; None where that has to be decided."""
@@ -193,32 +195,33 @@ class Prepared:
             return None  # something else was noted, or has to be
         if kept.is_kept:
             profile.ready[line] = kept
-        return self._repeated(profile, kept, kept, *now)
+        return self._repeated(profile, kept, None, *now)
 
     def _repeated(
-        self, profile: _Profile, ready: PackedResponse | _Special, kept: PackedResponse, redis_ms: float, now_s: float
+        self, profile: _Profile, kept: PackedResponse, special: _Special | None, redis_ms: float, now_s: float
     ) -> tuple[bytes, bytes] | None:
         """The answer that was noted, with a response that may be used at this moment."""
         left_ms = kept.expires_ms - redis_ms
         template = kept.template
         # As `StoredResponse.age_s`, since seconds are counted from when it was stored.
         age_s = template.lifetime.ttl_s + int(-left_ms // 1000)
-        if left_ms <= policy.EARLY * kept.took_ms or age_s < kept.initial_age_s:
+        if left_ms <= EARLY * kept.took_ms or age_s < kept.initial_age_s:
             return None
         if now_s >= profile.until_s:
             profile.ready, profile.older = {}, {}
             return None
         if self._in_use.site is not self._site:
             return None
-        if isinstance(ready, PackedResponse) or ready.head is None:
-            number, body = profile.number, kept.representation(profile.number)
-            if body is None:
-                number, body = IDENTITY, kept.own
+        if special is None or special.head is None:
+            number, body = profile.number, kept.own
+            if number:
+                number = profile.usual(kept)
+                body = kept.representation(number) or body
             start = template.heads[number]
         else:
-            start, body = ready.head, b"" if ready.number is None else kept.body(ready.number)
+            start, body = special.head, b"" if special.number is None else kept.body(special.number)
         self._hits[template.context][0] += 1
-        return self._starts.get((start, age_s)) or self._start(start, age_s), body
+        return start.starts.get(age_s) or self._start(start, age_s), body
 
     def learn(self, head: bytes, answer: Repeatable, start: bytes, body: bytes, *, trusted: bool) -> None:
         """Notes that the request with this `head`, which had no body, was answered by `start` and `body`."""
@@ -308,9 +311,13 @@ class Prepared:
         start = b"%b%b%b" % (head.first, _aged(head.ttl_s, age_s), head.rest)
         self._start_bytes += len(start) + _START_BYTES
         if self._start_bytes > _STARTS_BYTES:
-            self._starts.clear()
+            for other in self._started:
+                other.starts.clear()
+            self._started.clear()
             self._start_bytes = 0
-        self._starts[head, age_s] = start
+        if not head.starts:
+            self._started.append(head)
+        head.starts[age_s] = start
         return start
 
 
