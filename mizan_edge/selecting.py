@@ -52,7 +52,7 @@ _ALL_COOKIES = 1000 - _MAX_LINES
 _REST_OF_REQUEST_LINE = len(b"HEAD  HTTP/1.1")
 # What is remembered; when there is more, all is forgotten, and what is in use read again. A block is remembered when it
 # comes again, since many never do.
-_BLOCKS_BYTES = 8 << 20
+_BLOCKS_BYTES = 4 << 20
 _BLOCK_OVERHEAD_BYTES = 400
 _ONCE = 8192
 _LINES = 8192
