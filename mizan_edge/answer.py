@@ -8,7 +8,7 @@ from mizan_edge.cache_status import Forwarded, forwarded
 from mizan_edge.entry import StoredResponse
 from mizan_edge.errors import problem
 from mizan_edge.forwarding import shown, to_client
-from mizan_edge.http import Fields, Request, Response
+from mizan_edge.http import FieldLines, Fields, Request, Response, lines_of, of_lines
 from mizan_edge.origin import Exchange, Tunnel
 from mizan_edge.prepared import Repeatable
 
@@ -56,8 +56,9 @@ def relayed(
     exchange: Exchange, why: Forwarded, *, forward_mizan_headers: bool, body: AsyncIterator[bytes] | None = None
 ) -> Answer:
     """What comes from the origin, as it comes. `body`: where some of it has been read, the whole of it."""
-    cache_status = ("Cache-Status", forwarded(why, status=exchange.response.status))
-    response = to_client(exchange.response, cache_status, forward_mizan_headers=forward_mizan_headers)
+    head = exchange.response
+    cache_status = forwarded(why, status=head.status)
+    response = _relayed(lines_of(head.fields), head.status, head.reason, cache_status, forward_mizan_headers)
     if body is None and (whole := exchange.whole()) is not None:
         return Answer(response, whole)
 
@@ -65,6 +66,12 @@ def relayed(
         return shown(exchange.trailers, forward_mizan_headers=forward_mizan_headers)
 
     return Answer(response, body or exchange.body(), exchange.close, trailers, exchange.upgraded)
+
+
+@of_lines
+def _relayed(lines: FieldLines, status: int, reason: str, cache_status: str, forward_mizan_headers: bool) -> Response:
+    response = Response(status, lines, reason)
+    return to_client(response, ("Cache-Status", cache_status), forward_mizan_headers=forward_mizan_headers)
 
 
 def refusal(status: int, detail: str, cache_status: str | None = None) -> Answer:

@@ -150,7 +150,12 @@ def request_framing(version: str, fields: Fields) -> RequestFraming:
 def response_bytes(response: Response) -> bytes:
     """The head of a response as it goes to a client."""
     reason = response.reason or reason_phrase(response.status)
-    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (response.status, octets(reason), field_bytes(response.fields))
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (response.status, octets(reason), _written(lines_of(response.fields)))
+
+
+@of_lines
+def _written(lines: FieldLines) -> bytes:
+    return field_bytes(lines)
 
 
 def delimited(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mizan_edge.framing import ResponseFraming, UnreadableError, body_length, octets, request_head, text
+from mizan_edge.framing import ResponseFraming, UnreadableError, body_length, octets, request_head, response_bytes, text
 from mizan_edge.http import Fields, Request, Response
 from mizan_edge.response_parser import MAX_HEAD_BYTES, ResponseParser
 
@@ -199,6 +199,17 @@ def test_a_content_length_that_does_not_count_is_not_passed_on():
     ):
         assert read(head).heads[0].get("content-length") is None
     assert read(b"HTTP/1.1 304 X\r\nContent-Length: 2\r\n\r\n").heads[0].get("content-length") == "2"
+
+
+def test_heads_that_come_again_keep_their_own_bytes_and_meaning():
+    for _ in range(2):
+        for value in "ü".encode(), b"\xfc", b"u":
+            data = OK + b"X: " + value + b"\r\nContent-Length: 2\r\n\r\n"
+            for method, until in ("GET", "marked"), ("HEAD", "head"):
+                result = read(data, method=method)
+                assert response_bytes(result.heads[0]) == data
+                assert result.framing is not None
+                assert result.framing.until == until
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
