@@ -5,8 +5,9 @@
     fetch    the same, where the response has left memory and lies in Redis yet
 
 Nothing is decided here. What `learn` is given was decided by the modules that decide everything; `answer` repeats it
-while all that it depended on is as it was: the manifest, the very response in memory, which no purge since has matched
-and whose freshness has not come near its end, and the token. Whatever else happens is theirs again.
+while all that it depended on is as it was: the manifest, the very response in memory, to which the record of its
+variants would lead, which no purge since has matched and whose freshness has not come near its end, and the token.
+Whatever else happens is theirs again.
 
 Nearly every answer is the usual one: the response itself, or its copy in the coding that such clients want. Then what
 is noted is the response in memory (`packed`), and nothing more; its head is its template's, which was learned as well.

@@ -7,7 +7,7 @@ import pytest
 from tests.support.lanes import lanes
 from tests.support.streams import compared
 
-EXAMPLES = 5000
+EXAMPLES = 2000
 
 
 @pytest.mark.parametrize("trusted", [False, True], ids=["anybody", "trusted"])
