@@ -24,7 +24,7 @@ from mizan_edge.site import Rules, Site
 log = logging.getLogger(__name__)
 
 # Fields by which the origin speaks to the edge about one response. What is recalled was judged by them before.
-_UNSEEN = ("x-mizan-partition", "x-mizan-scope")
+_UNSEEN = frozenset({"x-mizan-partition", "x-mizan-scope"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,7 @@ class Cache:
         self._memory = memory
         self._namespace = namespace
         self._rules = rules
+        self._hidden = frozenset() if rules.forward_mizan_headers else _UNSEEN
         self._templates = Templates()
         self._adopt = adopt
         self._counters = counters
@@ -140,10 +141,9 @@ class Cache:
         payload = decode_payload(look.entry.payload) if look.entry else None
         if look.entry is None or not isinstance(payload, StoredResponse):
             return None
-        template = gone.template
-        kept = self._packed(gone.entry, look.entry.names, payload, template.context, copies=template.has_copies)
-        if not kept.is_again(gone):
+        if not gone.was(payload):
             return None
+        kept = PackedResponse(gone.entry, look.entry.names, payload, gone.template, self._hidden)
         self._memory.put(kept, mark)
         return kept
 
@@ -204,19 +204,10 @@ class Cache:
     ) -> PackedResponse:
         """Puts into memory what was read from Redis or stored there."""
         copies = compression.applies(self._rules.compress, reading.lookup.partition)
-        kept = self._packed(key, names, stored, reading.context, copies=copies)
+        template = self._templates.of(reading.context, stored, copies=copies)
+        kept = PackedResponse(key, names, stored, template, self._hidden)
         self._memory.put(kept, mark)
         return kept
-
-    def _packed(
-        self, key: str, names: Sequence[str], stored: StoredResponse, context: str, *, copies: bool
-    ) -> PackedResponse:
-        """A response as far as answers are made of it. `copies`: of those in other codings, too."""
-        if not self._rules.forward_mizan_headers:
-            stored = replace(stored, response=stored.response.with_fields(without=_UNSEEN))
-        if not copies and stored.encoded is not None:
-            stored = replace(stored, encoded=None)
-        return PackedResponse(key, names, stored, context, self._templates)
 
     async def _store(self, storing: Operation[StoreReply], key: str, resource: str) -> tuple[StoreReply, Sequence[str]]:
         """Stores under `key`; and the keys of the variants of the resource that had to make room. Raises StoreError."""

@@ -118,7 +118,7 @@ class StoredResponse:
     def from_bytes(cls, data: bytes) -> Self:
         end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES])
         head = orjson.loads(data[_LENGTH_BYTES:end])
-        fields = tuple((name, _text(value)) for name, value in head["fields"])
+        fields = tuple([(name, _text(value)) for name, value in head["fields"]])
         response = Response(head["status"], fields, _text(head["reason"]))
         lifetime = Lifetime(*head["lifetime"])
         encoded: dict[str, bytes] | None = None

@@ -18,8 +18,9 @@ from mizan_edge.compression import CODINGS
 from mizan_edge.entry import StoredResponse
 from mizan_edge.framing import octets, text
 from mizan_edge.freshness import Lifetime
-from mizan_edge.http import Fields, Response
+from mizan_edge.http import Fields, Response, lines_of
 from mizan_edge.memory import Kept
+from mizan_edge.names import Names, of_names
 
 IDENTITY = 0
 """The number of the representation without a content coding; those of the copies follow, as in `CODINGS`."""
@@ -98,11 +99,13 @@ class Templates:
     def __init__(self) -> None:
         self._known: WeakValueDictionary[tuple[object, ...], Template] = WeakValueDictionary()
 
-    def of(self, context: str, stored: StoredResponse) -> Template:
-        """The template of a response; one of its own, where there are too many."""
+    def of(self, context: str, stored: StoredResponse, *, copies: bool) -> Template:
+        """The template of a response; one of its own, where there are too many. `copies`: with those in other codings,
+        if it has any or will have."""
         head = stored.response
-        fields = tuple(line for line in head.fields if line[0].lower() not in _OWN and line[0].lower() not in _IMPLIED)
-        has_copies = stored.encoded is not None
+        lines = lines_of(head.fields)
+        fields = tuple(lines.at(_common(lines.names)))
+        has_copies = copies and stored.encoded is not None
         # By its bytes: the same text may stand for others. See `framing.Octets`.
         name = context, head.status, octets(head.reason), _lines(fields), stored.lifetime, stored.own_tag, has_copies
         if (template := self._known.get(name)) is None:
@@ -121,21 +124,21 @@ class PackedResponse(Kept):
     __slots__ = ("copies", "expires_ms", "initial_age_s", "own", "template", "took_ms")
 
     def __init__(
-        self, key: str, names: Sequence[str], stored: StoredResponse, context: str, templates: Templates
+        self, key: str, names: Sequence[str], stored: StoredResponse, template: Template, hidden: frozenset[str]
     ) -> None:
-        """`context` is that of what it answers."""
+        """`template` is that of the response; `hidden`, names of fields that no client gets (lower case)."""
         super().__init__(key, names)
-        status = stored.response.status
-        own = tuple(line for line in stored.response.fields if line[0].lower() in _OWN)
-        self.template = templates.of(context, stored)
+        status, lines = stored.response.status, lines_of(stored.response.fields)
+        own: Fields = tuple([lines[i] for i in _owned(lines.names, hidden)])
+        self.template = template
         self.own = _message(status, own, stored.body)
         self.copies: tuple[bytes | None, ...] | None = None
         """In the order of `CODINGS`, None for what was not worth it; empty: yet to be made. None: none are to be."""
-        if stored.encoded is not None:
+        if template.has_copies and stored.encoded is not None:
             encoded, own = stored.encoded, tuple(map(_weakly_tagged, own))
             copies = (encoded.get(coding) for coding in CODINGS if encoded)
             self.copies = tuple(None if copy is None else _message(status, own, copy) for copy in copies)
-        self.expires_ms = float(stored.stored_ms + (stored.lifetime.ttl_s - stored.initial_age_s) * 1000)
+        self.expires_ms = _expires_ms(stored)
         """Until when it is fresh, by Redis' clock. A whole number, which as a float takes less."""
         self.initial_age_s = stored.initial_age_s
         self.took_ms = stored.took_ms
@@ -147,14 +150,13 @@ class PackedResponse(Kept):
             size += _COPIES_BYTES + sum(len(copy) + _STRING_BYTES for copy in self.copies if copy is not None)
         return size if self.template.is_shared else size + self.template.size
 
-    def is_again(self, gone: "PackedResponse") -> bool:
-        """Whether it is the very response that another was, of which it has been forgotten what differs for each."""
+    def was(self, stored: StoredResponse) -> bool:
+        """Whether a response is the very one that this was, of which its own lines and bodies have been forgotten."""
         return (
-            self.template is gone.template
-            and self.expires_ms == gone.expires_ms
-            and self.initial_age_s == gone.initial_age_s
-            and self.took_ms == gone.took_ms
-            and (self.copies == ()) == (gone.copies == ())
+            self.expires_ms == _expires_ms(stored)
+            and self.initial_age_s == stored.initial_age_s
+            and self.took_ms == stored.took_ms
+            and (not self.template.has_copies or (self.copies == ()) == stored.uncompressed)
         )
 
     def let_go(self) -> None:
@@ -205,6 +207,20 @@ class PackedRecord(Kept):
     def size(self) -> int:
         vary = sum(len(name) + _STRING_BYTES for name in self.vary)
         return len(self.packed_names) + vary + 2 * _STRING_BYTES
+
+
+@of_names
+def _common(names: Names) -> tuple[int, ...]:
+    return tuple(i for i, name in enumerate(names.lower) if name not in _OWN and name not in _IMPLIED)
+
+
+@of_names
+def _owned(names: Names, hidden: frozenset[str]) -> tuple[int, ...]:
+    return tuple(i for i, name in enumerate(names.lower) if name in _OWN and name not in hidden)
+
+
+def _expires_ms(stored: StoredResponse) -> float:
+    return float(stored.stored_ms + (stored.lifetime.ttl_s - stored.initial_age_s) * 1000)
 
 
 def _lines(fields: Fields) -> bytes:

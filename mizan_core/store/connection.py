@@ -21,7 +21,8 @@ _UNUSABLE = (
 
 def options(timeout_s: float | None) -> dict[str, Any]:
     """Keyword arguments for redis-py, sync or asyncio; the retry policy differs in type and is the client's own."""
-    return {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "protocol": 2}
+    # Else each connection reads the client's own version off the disk, to tell it to Redis: a millisecond.
+    return {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "protocol": 2, "driver_info": None}
 
 
 def from_url(connect: Callable[..., T], url: str, **settings: Any) -> T:

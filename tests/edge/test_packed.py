@@ -61,7 +61,7 @@ def stored(head: Response = HEAD, body: bytes = BODY, **more: Any) -> StoredResp
 
 
 def packed(value: StoredResponse, number: int = 0, templates: Templates = TEMPLATES) -> PackedResponse:
-    return PackedResponse(key_of(number), NAMES, value, "page", templates)
+    return PackedResponse(key_of(number), NAMES, value, templates.of("page", value, copies=True), frozenset())
 
 
 def on_the_wire(value: StoredResponse) -> tuple[bytes, list[bytes]]:
@@ -176,7 +176,9 @@ def test_a_response_takes_no_more_than_it_is_charged(make: Make, traced: Callabl
     near: Near[PackedResponse] = Near(1 << 30)
     templates, before = Templates(), traced()
     for number in range(1_000):
-        near.put(PackedResponse(key_of(number), names_of(number), make(number), "page", templates))
+        value = make(number)
+        template = templates.of("page", value, copies=True)
+        near.put(PackedResponse(key_of(number), names_of(number), value, template, frozenset()))
     used = traced() - before
     assert near.bytes / 2 < used <= near.bytes
 
@@ -214,7 +216,8 @@ def test_an_answer_that_is_ready_takes_600_bytes_beyond_its_body(traced: Callabl
             mark = memory.mark()
             assert mark is not None
             value = page(number).compressed({})
-            kept = PackedResponse(key_of(number), names_of(number), value, "page", templates)
+            template = templates.of("page", value, copies=True)
+            kept = PackedResponse(key_of(number), names_of(number), value, template, frozenset())
             memory.put(kept, mark)
             unpacked, now_ms = kept.unpacked(), memory.redis_ms()
             said = hit(Hit(unpacked.ttl_s(now_ms)))

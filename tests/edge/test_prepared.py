@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -38,9 +39,10 @@ BROWSER = {
 }
 
 
-@pytest.fixture
-async def edge(deciding: Deciding, make_edge: EdgeFactory) -> RunningEdge:
-    return await make_edge()
+@pytest.fixture(params=[{}, {"near": 0}], ids=["memory", "Redis"])
+async def edge(request: pytest.FixtureRequest, deciding: Deciding, make_edge: EdgeFactory) -> RunningEdge:
+    """One that has responses in its memory, and one that has none and so gets them from Redis."""
+    return await make_edge(**request.param)
 
 
 @pytest.fixture
@@ -435,3 +437,20 @@ def test_a_cookie_that_is_another_one_each_time_is_read_as_one_that_is_known():
         assert selecting.lines(block(*lines)) == (b"Host: a", b"Accept: c")
     lines = ("Host: a", "Referer: /1", "Accept: c", "Cookie: _ga=1; mizan_mwt=t")
     assert selecting.lines(block(*lines)) == (b"Host: a", b"Accept: c", b"\r\nCookie:mizan_mwt=t")
+
+
+async def test_requests_that_come_together_are_answered_in_their_order(
+    edge: RunningEdge, deciding: Deciding, origin: Origin
+):
+    """Ready or not, and whatever comes while the response of one is on its way from Redis."""
+    origin.script = lambda asked: Says(asked.target)
+    targets = [VIEW, "/undeclared/1", "/catalog/caps/", VIEW, VIEW, "/undeclared/2", "/catalog/caps/"]
+    async with browsing(edge) as browser:
+        for target in set(targets):
+            await ready(browser, deciding, target) if "undeclared" not in target else await browser.get(target)
+        before = deciding.count
+        browser.writer.write(b"".join(b"GET %b HTTP/1.1\r\nHost: site.test\r\n\r\n" % t.encode() for t in targets))
+        browser.writer.write_eof()
+        said = await asyncio.wait_for(browser.reader.read(), 10)
+    assert [body.decode() for body in re.findall(rb"\r\n\r\n(/[^ H]*)", said)] == targets
+    assert deciding.count >= before + 2
