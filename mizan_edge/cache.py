@@ -1,8 +1,10 @@
 """Stored responses: found for a request in memory or in Redis, and kept in both with the records that lead to them."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 from mizan_core.store import EntryError, Fence, Namespace, StoreError
@@ -12,13 +14,13 @@ from mizan_core.store.operations import Operation, StoreReply
 from mizan_edge import compression, policy, variants
 from mizan_edge.body import Body
 from mizan_edge.counters import Counters
-from mizan_edge.entry import Payload, StoredResponse, VaryRecord, decode_payload
+from mizan_edge.entry import StoredResponse, VaryRecord, Written, decode_payload
 from mizan_edge.http import Request
 from mizan_edge.memory import Mark, Memory
 from mizan_edge.origin import Informational
 from mizan_edge.packed import PackedRecord, PackedResponse, Templates
 from mizan_edge.policy import Lookup, Storable
-from mizan_edge.reads import Reads
+from mizan_edge.reads import Look, Reads
 from mizan_edge.site import Rules, Site
 
 log = logging.getLogger(__name__)
@@ -128,24 +130,34 @@ class Cache:
                 self._memory.put(PackedRecord(key, names, payload.names), mark)
                 vary = payload.names
                 continue
-            stored = payload if isinstance(payload, StoredResponse) else None
-            kept = None if stored is None else self._remember(reading, key, names, stored, mark)
+            stored, kept = None, None
+            if isinstance(payload, Written):
+                stored = StoredResponse.of_written(payload)
+                kept = self._remember(reading, key, names, stored, payload, mark)
             return Found(stored, names, look.fence, look.now_ms, mark, vary, key, look.seal, kept)
 
-    async def fetch_again(self, gone: PackedResponse, mark: Mark) -> PackedResponse | None:
-        """What is not in memory any more, from Redis, if it lies there yet; and in memory again, where there is room.
+    def fetch_again(self, gone: PackedResponse, mark: Mark, then: Callable[[PackedResponse | None], None]) -> None:
+        """Has what is not in memory any more from Redis, and in memory again, where there is room.
 
-        `mark` was taken before. Raises StoreError.
+        `mark` was taken before. `then` gets it a little later; None where it does not lie there, or Redis fails.
         """
-        look = await self._reads.look(gone.entry)
-        payload = decode_payload(look.entry.payload) if look.entry else None
-        if look.entry is None or not isinstance(payload, StoredResponse):
-            return None
-        if not gone.was(payload):
-            return None
-        kept = PackedResponse(gone.entry, look.entry.names, payload, gone.template, self._hidden)
-        self._memory.put(kept, mark)
-        return kept
+        # Without a task, which would cost as much as the look itself.
+        self._reads.look(gone.entry).add_done_callback(partial(self._fetched, gone, mark, then))
+
+    def _fetched(
+        self,
+        gone: PackedResponse,
+        mark: Mark,
+        then: Callable[[PackedResponse | None], None],
+        look: "asyncio.Future[Look]",
+    ) -> None:
+        kept = None
+        if not look.cancelled() and look.exception() is None and (entry := look.result().entry) is not None:
+            written = decode_payload(entry.payload)
+            if isinstance(written, Written) and gone.was(written):
+                kept = PackedResponse(gone.entry, entry.names, written, gone.template, self._hidden)
+                self._memory.put(kept, mark)
+        then(kept)
 
     async def keep(
         self, reading: Reading, found: Found, stored: StoredResponse, how: Storable, *, confirmed: bool = False
@@ -157,18 +169,19 @@ class Cache:
         names = variants.selecting(found.vary, how.vary)
         resource = _key(reading, None)
         key = _key(reading, variants.variant_of(reading.request, names))
-        lying: list[tuple[str, Payload]] = [(key, stored)]
+        lying: list[tuple[str, bytes]] = [(key, stored.to_bytes())]
         # What the record says holds for as long as any response that it leads to is kept.
         if names and (how.vary == names or names != found.vary):
-            lying.append((resource, VaryRecord(names)))
+            lying.append((resource, VaryRecord(names).to_bytes()))
         contexts = reading.site.manifest.contexts
         indexes = index_names(how.scopes)
         retention_ms = (how.lifetime.retention_s - stored.age_s(found.now_ms)) * 1000
         try:
-            for at, payload in lying:
+            for at, data in lying:
+                payload = decode_payload(data)
                 storing = self._namespace.store(
                     at,
-                    payload.to_bytes(),
+                    data,
                     fence=found.fence,
                     scopes=how.scopes,
                     shapes={scope.context: contexts[scope.context].shape for scope in how.scopes},
@@ -188,7 +201,7 @@ class Cache:
                 if isinstance(payload, VaryRecord):
                     self._memory.put(PackedRecord(at, indexes, payload.names), found.mark)
                 else:
-                    self._remember(reading, at, indexes, payload, found.mark)
+                    self._remember(reading, at, indexes, stored, payload, found.mark)
                 for oldest in gone:
                     # Whoever recalls it asks Redis. Another process may have that variant in its memory for longer,
                     # where purges find it as long as it lasts.
@@ -200,12 +213,12 @@ class Cache:
         return "stored"
 
     def _remember(
-        self, reading: Reading, key: str, names: Sequence[str], stored: StoredResponse, mark: Mark
+        self, reading: Reading, key: str, names: Sequence[str], stored: StoredResponse, written: Written, mark: Mark
     ) -> PackedResponse:
-        """Puts into memory what was read from Redis or stored there."""
+        """Puts into memory what was read from Redis or stored there, which is `written` like this."""
         copies = compression.applies(self._rules.compress, reading.lookup.partition)
         template = self._templates.of(reading.context, stored, copies=copies)
-        kept = PackedResponse(key, names, stored, template, self._hidden)
+        kept = PackedResponse(key, names, written, template, self._hidden)
         self._memory.put(kept, mark)
         return kept
 

@@ -20,7 +20,8 @@ _QUOTED_ARGUMENT = re.compile(r'=\s*"(?:[^"\\]|\\.)*"')
 _BETWEEN_WORDS = re.compile(r'[\s,;="]+')
 # What keeps a response out of a shared cache.
 FORBIDDING = ("no-store", "no-cache", "private")
-_MAX_DELTA_S = 2**31 - 1
+MAX_DELTA_S = 2**31 - 1
+"""Longer times are taken for this one. RFC 9111 section 1.2.2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,4 +96,4 @@ def delta_seconds(argument: str | None) -> int | None:
     if argument is None or not re.fullmatch(r"[0-9]+", argument):
         return None
     # Python refuses to read thousands of digits; zeros before them say nothing.
-    return min(int(argument.lstrip("0")[:12] or "0"), _MAX_DELTA_S)
+    return min(int(argument.lstrip("0")[:12] or "0"), MAX_DELTA_S)

@@ -200,19 +200,14 @@ class ClientConnection(asyncio.Protocol):
                 break
             if isinstance(answer, Away):
                 self._is_fetching = True
-                self._tasks.start(self._fetch(answer, end - start), "fetch")
+                self._prepared.fetch(answer, partial(self._fetched, end - start))
                 break
             self._repeat(*answer)
             start = end
         return data[start:]
 
-    async def _fetch(self, away: Away, size: int) -> None:
-        """Answers the request that waits in the first `size` bytes with a response from Redis, if that will do."""
-        answer = None
-        try:
-            answer = await self._prepared.fetch(away)
-        except Exception:
-            log.exception("an answer was not repeated")
+    def _fetched(self, size: int, answer: tuple[bytes, bytes] | None) -> None:
+        """The request that waits in the first `size` bytes is answered with a response from Redis, if that will do."""
         self._is_fetching = False
         if self._transport.is_closing() or self._broken is not None:
             return

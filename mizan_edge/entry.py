@@ -1,18 +1,15 @@
 """Stored responses, and the bytes that stand for them in an entry."""
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple, Self
 
-import orjson
-
-from mizan_edge.compression import compressible
+from mizan_edge.compression import CODINGS, compressible
 from mizan_edge.conditional import with_validator
-from mizan_edge.framing import octets, text
+from mizan_edge.framing import field_bytes, octets, text
 from mizan_edge.freshness import Lifetime, initial_age_s
-from mizan_edge.http import Fields, Response, dropped, end_to_end
-
-_LENGTH_BYTES = 4
+from mizan_edge.http import FieldLines, Fields, Response, dropped, end_to_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,54 +95,91 @@ class StoredResponse:
         return (self.lifetime.ttl_s - self.initial_age_s) * 1000 - max(0, now_ms - self.stored_ms)
 
     def to_bytes(self) -> bytes:
-        copies = self.encoded or {}
-        head = orjson.dumps(
-            {
-                "status": self.response.status,
-                "reason": _characters(self.response.reason),
-                "fields": [(name, _characters(value)) for name, value in self.response.fields],
-                "stored_ms": self.stored_ms,
-                "initial_age_s": self.initial_age_s,
-                "lifetime": [self.lifetime.ttl_s, self.lifetime.swr_s, self.lifetime.sie_s, self.lifetime.keep_s],
-                "own_tag": self.own_tag,
-                "took_ms": self.took_ms,
-                "encoded": None if self.encoded is None else [(coding, len(copy)) for coding, copy in copies.items()],
-            }
+        copies, life = self.encoded or {}, self.lifetime
+        reason = octets(self.response.reason)
+        lines = field_bytes(self.response.fields)
+        start = _START.pack(
+            _RESPONSE,
+            self.response.status,
+            len(reason),
+            _OWN_TAG * self.own_tag + _ENCODED * (self.encoded is not None),
+            self.stored_ms,
+            self.initial_age_s,
+            self.took_ms,
+            life.ttl_s,
+            life.swr_s,
+            life.sie_s,
+            life.keep_s,
+            len(lines),
+            *(len(copies.get(coding, b"")) for coding in CODINGS),
         )
-        return b"".join((len(head).to_bytes(_LENGTH_BYTES), head, *copies.values(), self.body))
+        return b"".join((start, reason, lines, *(copies.get(coding, b"") for coding in CODINGS), self.body))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES])
-        head = orjson.loads(data[_LENGTH_BYTES:end])
-        fields = tuple([(name, _text(value)) for name, value in head["fields"]])
-        response = Response(head["status"], fields, _text(head["reason"]))
-        lifetime = Lifetime(*head["lifetime"])
-        encoded: dict[str, bytes] | None = None
-        if (lengths := head.get("encoded")) is not None:
-            encoded = {}
-            for coding, length in lengths:
-                encoded[coding] = data[end : end + length]
-                end += length
+    def of_written(cls, written: "Written") -> Self:
+        """The response that was written."""
+        fields = FieldLines.of(
+            [
+                (name.decode(), text(value))
+                for name, _, value in [line.partition(b": ") for line in written.lines.split(b"\r\n")[:-1]]
+            ]
+        )
+        response = Response(written.status, fields, text(written.reason))
+        encoded = None
+        if written.copies is not None:
+            encoded = {coding: copy for coding, copy in zip(CODINGS, written.copies, strict=True) if copy}
         return cls(
             response,
-            data[end:],
-            head["stored_ms"],
-            head["initial_age_s"],
-            lifetime,
-            head["own_tag"],
-            head.get("took_ms", 0),
+            written.body,
+            written.stored_ms,
+            written.initial_age_s,
+            Lifetime(*written.lifetime),
+            written.own_tag,
+            written.took_ms,
             encoded,
         )
 
 
-def _characters(value: str) -> str:
-    """A field's value with a character for each of its bytes: JSON cannot tell `framing.Octets` from other text."""
-    return value if value.isascii() else octets(value).decode("latin-1")
+# What lies there, and how a response begins: its status, the length of its reason phrase, flags, when it was stored
+# (ms), its age then (s), how long it took (ms), its lifetime (s), the lengths of its field lines and its copies.
+_RESPONSE, _RECORD = 1, 2
+_START = struct.Struct(f">BHBBQ7I{len(CODINGS)}I")
+_OWN_TAG, _ENCODED = 1, 2
 
 
-def _text(characters: str) -> str:
-    return characters if characters.isascii() else text(characters.encode("latin-1"))
+class Written(NamedTuple):
+    """The bytes of a stored response, taken apart and not understood yet; as `StoredResponse` says."""
+
+    status: int
+    reason: bytes
+    own_tag: bool
+    stored_ms: int
+    initial_age_s: int
+    took_ms: int
+    lifetime: tuple[int, ...]
+    lines: bytes
+    """Each with its CRLF."""
+    copies: tuple[bytes, ...] | None
+    """In the order of `CODINGS`; empty where there is none."""
+    body: bytes
+
+    @classmethod
+    def of(cls, data: bytes) -> "Written":
+        numbers = _START.unpack_from(data)
+        _, status, of_reason, flags, stored_ms, age_s, took_ms = numbers[:7]
+        lifetime, of_lines, of_copies = numbers[7:11], numbers[11], numbers[12:]
+        at = _START.size + of_reason
+        reason, lines = data[_START.size : at], data[at : at + of_lines]
+        at += of_lines
+        copies: tuple[bytes, ...] | None = None
+        if flags & _ENCODED:
+            parts = []
+            for length in of_copies:
+                parts.append(data[at : at + length])
+                at += length
+            copies = tuple(parts)
+        own_tag = bool(flags & _OWN_TAG)
+        return cls(status, reason, own_tag, stored_ms, age_s, took_ms, lifetime, lines, copies, data[at:])
 
 
 def _opaque(tag: str) -> str:
@@ -160,16 +194,11 @@ class VaryRecord:
     names: tuple[str, ...]
 
     def to_bytes(self) -> bytes:
-        # No stored response begins like this: its head would be four gigabytes long.
-        return b"\xff\xff\xff\xff" + orjson.dumps(self.names)
+        return bytes([_RECORD, *"\n".join(self.names).encode()])
 
 
-Payload = StoredResponse | VaryRecord
-"""What lies under a key."""
-
-
-def decode_payload(data: bytes) -> Payload:
-    """What `to_bytes` wrote. The seal has been verified, so nothing else can stand there."""
-    if data.startswith(b"\xff\xff\xff\xff"):
-        return VaryRecord(tuple(orjson.loads(data[4:])))
-    return StoredResponse.from_bytes(data)
+def decode_payload(data: bytes) -> Written | VaryRecord:
+    """What `to_bytes` wrote, of a response or a record. It was sealed, so nothing else can stand there."""
+    if data[0] == _RECORD:
+        return VaryRecord(tuple(data[1:].decode().split("\n")))
+    return Written.of(data)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mizan_core.manifest import Context
-from mizan_edge.cache_control import Directives, Governing, delta_seconds
+from mizan_edge.cache_control import MAX_DELTA_S, Directives, Governing, delta_seconds
 from mizan_edge.http import Response, values
 
 # Statuses that the manifest's `ttl` may be applied to.
@@ -67,9 +67,9 @@ def lifetime(response: Response, context: Context, governing: Governing) -> Life
     swr = delta_seconds(directives.get("stale-while-revalidate"))
     sie = delta_seconds(directives.get("stale-if-error"))
     return Lifetime(
-        ttl,
-        (context.swr if swr is None else swr) if stale_allowed else 0,
-        (context.sie if sie is None else sie) if stale_allowed else 0,
+        min(ttl, MAX_DELTA_S),
+        min(context.swr if swr is None else swr, MAX_DELTA_S) if stale_allowed else 0,
+        min(context.sie if sie is None else sie, MAX_DELTA_S) if stale_allowed else 0,
     )
 
 

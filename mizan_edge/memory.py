@@ -111,6 +111,8 @@ class Memory:
 
     def put(self, kept: Kept, mark: Mark) -> None:
         """Keeps what was read or fetched after `mark`; unless a purge has overtaken it."""
+        if not self._near.max_bytes:
+            return
         now = self.mark()
         if now is not None and now.session == mark.session and not self._is_overtaken(kept, mark.number):
             kept.number = self._log.last

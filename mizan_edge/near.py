@@ -75,13 +75,13 @@ class Near(Generic[T]):
         "_gone",
         "_main",
         "_main_queue",
-        "_max_bytes",
         "_older_ghosts",
         "_trial",
         "_trial_bytes",
         "_trial_queue",
         "bytes",
         "evictions",
+        "max_bytes",
     )
 
     def __init__(self, max_bytes: int) -> None:
@@ -89,7 +89,8 @@ class Near(Generic[T]):
         """What the items cost, `OVERHEAD_BYTES` each included."""
         self.evictions = 0
         """How many items had to make room."""
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
+        """The bound."""
         # Beside a dict a queue, since the first key of a dict is O(n) away after many deletions at its front.
         self._main: dict[int, T] = {}
         self._main_queue: deque[T] = deque()
@@ -114,9 +115,9 @@ class Near(Generic[T]):
         """Keeps an item in place of what was there; nothing where it costs over a tenth of the bound."""
         key, cost = item.key, _cost(item)
         self.drop(key)
-        if cost > self._max_bytes // _LARGEST_SHARE:
+        if cost > self.max_bytes // _LARGEST_SHARE:
             return
-        while self.bytes + cost > self._max_bytes:
+        while self.bytes + cost > self.max_bytes:
             self._evict()
         self.bytes += cost
         item.uses = 0
@@ -162,7 +163,7 @@ class Near(Generic[T]):
         """Takes one item out; there must be one."""
         patience = _PATIENCE
         while True:
-            on_trial = not self._main or self._trial_bytes > self._max_bytes // _TRIAL_SHARE
+            on_trial = not self._main or self._trial_bytes > self.max_bytes // _TRIAL_SHARE
             item = (self._trial_queue if on_trial else self._main_queue).popleft()
             if not item.is_kept:
                 self._gone -= 1

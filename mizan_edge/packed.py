@@ -10,18 +10,22 @@ So a message that goes out is a head of the template, which differs by its age o
 lines is another than the origin's: those of one name stay in theirs, and RFC 9110 section 5.3 gives others no meaning.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from weakref import WeakValueDictionary
 
 from mizan_edge.compression import CODINGS
-from mizan_edge.entry import StoredResponse
+from mizan_edge.entry import StoredResponse, Written
 from mizan_edge.framing import octets, text
 from mizan_edge.freshness import Lifetime
 from mizan_edge.http import Fields, Response, lines_of
 from mizan_edge.memory import Kept
 from mizan_edge.names import Names, of_names
 
+# As `compression.select` tags copies.
+_STRONG_TAG = re.compile(rb"(?m)^((?i:etag): )(?!W/)")
 IDENTITY = 0
 """The number of the representation without a content coding; those of the copies follow, as in `CODINGS`."""
 
@@ -124,24 +128,24 @@ class PackedResponse(Kept):
     __slots__ = ("copies", "expires_ms", "initial_age_s", "own", "template", "took_ms")
 
     def __init__(
-        self, key: str, names: Sequence[str], stored: StoredResponse, template: Template, hidden: frozenset[str]
+        self, key: str, names: Sequence[str], written: Written, template: Template, hidden: frozenset[str]
     ) -> None:
         """`template` is that of the response; `hidden`, names of fields that no client gets (lower case)."""
         super().__init__(key, names)
-        status, lines = stored.response.status, lines_of(stored.response.fields)
-        own: Fields = tuple([lines[i] for i in _owned(lines.names, hidden)])
+        own = b"".join([line for line in written.lines.splitlines(keepends=True) if _is_own(line, hidden)])
         self.template = template
-        self.own = _message(status, own, stored.body)
+        self.own = _message(written.status, own, written.body)
         self.copies: tuple[bytes | None, ...] | None = None
         """In the order of `CODINGS`, None for what was not worth it; empty: yet to be made. None: none are to be."""
-        if template.has_copies and stored.encoded is not None:
-            encoded, own = stored.encoded, tuple(map(_weakly_tagged, own))
-            copies = (encoded.get(coding) for coding in CODINGS if encoded)
-            self.copies = tuple(None if copy is None else _message(status, own, copy) for copy in copies)
-        self.expires_ms = _expires_ms(stored)
+        if template.has_copies and written.copies is not None:
+            self.copies = ()
+            if any(written.copies):
+                own = _STRONG_TAG.sub(rb"\1W/", own)
+                self.copies = tuple([_message(written.status, own, copy) if copy else None for copy in written.copies])
+        self.expires_ms = _expires_ms(written)
         """Until when it is fresh, by Redis' clock. A whole number, which as a float takes less."""
-        self.initial_age_s = stored.initial_age_s
-        self.took_ms = stored.took_ms
+        self.initial_age_s = written.initial_age_s
+        self.took_ms = written.took_ms
 
     @property
     def size(self) -> int:
@@ -150,13 +154,13 @@ class PackedResponse(Kept):
             size += _COPIES_BYTES + sum(len(copy) + _STRING_BYTES for copy in self.copies if copy is not None)
         return size if self.template.is_shared else size + self.template.size
 
-    def was(self, stored: StoredResponse) -> bool:
+    def was(self, written: Written) -> bool:
         """Whether a response is the very one that this was, of which its own lines and bodies have been forgotten."""
         return (
-            self.expires_ms == _expires_ms(stored)
-            and self.initial_age_s == stored.initial_age_s
-            and self.took_ms == stored.took_ms
-            and (not self.template.has_copies or (self.copies == ()) == stored.uncompressed)
+            self.expires_ms == _expires_ms(written)
+            and self.initial_age_s == written.initial_age_s
+            and self.took_ms == written.took_ms
+            and (not self.template.has_copies or (self.copies == ()) == (not any(written.copies or ())))
         )
 
     def let_go(self) -> None:
@@ -214,24 +218,31 @@ def _common(names: Names) -> tuple[int, ...]:
     return tuple(i for i, name in enumerate(names.lower) if name not in _OWN and name not in _IMPLIED)
 
 
-@of_names
-def _owned(names: Names, hidden: frozenset[str]) -> tuple[int, ...]:
-    return tuple(i for i, name in enumerate(names.lower) if name in _OWN and name not in hidden)
+@lru_cache(maxsize=256)
+def _own_name(name: bytes) -> str | None:
+    """A name in lower case, if values of that field mostly belong to one response."""
+    lower = name.decode().lower()
+    return lower if lower in _OWN else None
 
 
-def _expires_ms(stored: StoredResponse) -> float:
-    return float(stored.stored_ms + (stored.lifetime.ttl_s - stored.initial_age_s) * 1000)
+def _is_own(line: bytes, hidden: frozenset[str]) -> bool:
+    name = _own_name(line[: line.index(b":")])
+    return name is not None and name not in hidden
+
+
+def _expires_ms(written: Written) -> float:
+    return float(written.stored_ms + (written.lifetime[0] - written.initial_age_s) * 1000)
 
 
 def _lines(fields: Fields) -> bytes:
     return b"".join([b"%b: %b\r\n" % (name.encode(), octets(value)) for name, value in fields])
 
 
-def _message(status: int, own: Fields, body: bytes) -> bytes:
+def _message(status: int, own: bytes, body: bytes) -> bytes:
     # As `conditional.select` says the length.
     length = b"" if status in (204, 304) else b"Content-Length: %d\r\n" % len(body)
     # Joined, which leaves nothing unused behind the bytes.
-    return b"".join((_lines(own), length, b"\r\n", body))
+    return b"".join((own, length, b"\r\n", body))
 
 
 def _parts(message: bytes) -> tuple[Fields, bytes]:
@@ -241,9 +252,3 @@ def _parts(message: bytes) -> tuple[Fields, bytes]:
     lines, _, body = message.partition(b"\r\n\r\n")
     pairs = (line.partition(b": ") for line in lines.split(b"\r\n"))
     return tuple((name.decode(), text(value)) for name, _, value in pairs if name != b"Content-Length"), body
-
-
-def _weakly_tagged(line: tuple[str, str]) -> tuple[str, str]:
-    # As `compression.select` tags copies.
-    name, value = line
-    return (name, f"W/{value}") if name.lower() == "etag" and not value.startswith("W/") else line

@@ -17,12 +17,12 @@ Of any other answer, such as a 304, its own head is kept; of a variant, the reco
     which they hold; the heads of which there are starts, and the `_start_bytes` of these; the numbers that count hits.
 """
 
+import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mizan_core.store import StoreError
 from mizan_edge.cache_status import Hit, hit
 from mizan_edge.compression import CODINGS
 from mizan_edge.counters import Counters
@@ -47,8 +47,8 @@ _STARTS_BYTES = 4 << 20
 
 _Lines = tuple[bytes, ...]
 
-Fetch = Callable[[PackedResponse, Mark], Awaitable[PackedResponse | None]]
-"""Has what is not in memory any more from Redis, if it lies there yet. Raises StoreError."""
+Fetch = Callable[[PackedResponse, Mark, Callable[[PackedResponse | None], None]], None]
+"""Hands over, a little later, what is not in memory any more; None where it does not lie in Redis, either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,16 +178,17 @@ class Prepared:
             return None
         return self._repeated(profile, kept, special, *now)
 
-    async def fetch(self, away: Away) -> tuple[bytes, bytes] | None:
-        """What answers the request, once its response has come from Redis; None where that has to be decided."""
-        profile, line, gone = away
+    def fetch(self, away: Away, then: Callable[[tuple[bytes, bytes] | None], None]) -> None:
+        """Calls `then`, a little later, with what answers the request, once its response has come from Redis; or with
+        None where that has to be decided."""
         mark = self._memory.mark()
         if mark is None:
-            return None
-        try:
-            kept = await self._fetch(gone, mark)
-        except StoreError:
-            return None  # whoever decides meets it, too, and says so
+            asyncio.get_running_loop().call_soon(then, None)
+        else:
+            self._fetch(away.gone, mark, lambda kept: then(self._fetched(away, mark, kept)))
+
+    def _fetched(self, away: Away, mark: Mark, kept: PackedResponse | None) -> tuple[bytes, bytes] | None:
+        profile, line, gone = away
         now = self._memory.clocks(mark)
         if kept is None or now is None:
             profile.forget(line)

@@ -65,12 +65,13 @@ class Reads:
         self._batching = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    async def look(self, key: str) -> Look:
-        """What lies under a key, read after this was called. Raises StoreError."""
+    def look(self, key: str) -> "asyncio.Future[Look]":
+        """What lies under a key, read after this was called; or a StoreError."""
         now = self._clock()
-        if now < self._breaker.open_until:
-            raise _silent()
         caller: asyncio.Future[Look] = asyncio.get_running_loop().create_future()
+        if now < self._breaker.open_until:
+            caller.set_exception(_silent())
+            return caller
         if wait := self._waiting.get(key):
             wait.callers.append(caller)
         else:
@@ -78,7 +79,7 @@ class Reads:
             if len(self._waiting) == 1:
                 self._start_batching()
                 self._watch(now)
-        return await caller
+        return caller
 
     async def run(self, operation: Operation[T]) -> T:
         """The operation's result, or its failure at once while Redis does not answer. Raises StoreError."""

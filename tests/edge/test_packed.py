@@ -18,7 +18,7 @@ from mizan_edge.board import Board, clocks
 from mizan_edge.cache_status import Hit, hit
 from mizan_edge.config import limits_of, load_settings, rules_of
 from mizan_edge.counters import Counters
-from mizan_edge.entry import StoredResponse
+from mizan_edge.entry import StoredResponse, Written, decode_payload
 from mizan_edge.framing import Octets, response_bytes
 from mizan_edge.freshness import Lifetime
 from mizan_edge.http import Request, Response
@@ -52,6 +52,12 @@ SETTINGS = load_settings({"origin": "http://a", "manifest": Path("none")}, None)
 REQUEST = Request("GET", "/page/1/", "site.test", ())
 
 
+def written(value: StoredResponse) -> Written:
+    found = decode_payload(value.to_bytes())
+    assert isinstance(found, Written)
+    return found
+
+
 def key_of(number: int) -> str:
     return sha256(b"%d" % number).hexdigest()
 
@@ -61,7 +67,7 @@ def stored(head: Response = HEAD, body: bytes = BODY, **more: Any) -> StoredResp
 
 
 def packed(value: StoredResponse, number: int = 0, templates: Templates = TEMPLATES) -> PackedResponse:
-    return PackedResponse(key_of(number), NAMES, value, templates.of("page", value, copies=True), frozenset())
+    return PackedResponse(key_of(number), NAMES, written(value), templates.of("page", value, copies=True), frozenset())
 
 
 def on_the_wire(value: StoredResponse) -> tuple[bytes, list[bytes]]:
@@ -178,7 +184,7 @@ def test_a_response_takes_no_more_than_it_is_charged(make: Make, traced: Callabl
     for number in range(1_000):
         value = make(number)
         template = templates.of("page", value, copies=True)
-        near.put(PackedResponse(key_of(number), names_of(number), value, template, frozenset()))
+        near.put(PackedResponse(key_of(number), names_of(number), written(value), template, frozenset()))
     used = traced() - before
     assert near.bytes / 2 < used <= near.bytes
 
@@ -217,7 +223,7 @@ def test_an_answer_that_is_ready_takes_600_bytes_beyond_its_body(traced: Callabl
             assert mark is not None
             value = page(number).compressed({})
             template = templates.of("page", value, copies=True)
-            kept = PackedResponse(key_of(number), names_of(number), value, template, frozenset())
+            kept = PackedResponse(key_of(number), names_of(number), written(value), template, frozenset())
             memory.put(kept, mark)
             unpacked, now_ms = kept.unpacked(), memory.redis_ms()
             said = hit(Hit(unpacked.ttl_s(now_ms)))

@@ -4,7 +4,7 @@ says what it reads in these bytes."""
 import asyncio
 import re
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -139,12 +139,14 @@ def _reading(patch: Any) -> Iterator[list[Read]]:
             read.append(Read.of(method, target, head))
         return found
 
-    async def fetched(self: Prepared, away: Away) -> tuple[bytes, bytes] | None:
-        found = await fetch(self, away)
-        if found is not None:
-            method, target, _ = away.line.decode().split(" ")
-            read.append(Read.of(method, target))
-        return found
+    def fetched(self: Prepared, away: Away, then: Callable[[tuple[bytes, bytes] | None], None]) -> None:
+        def noted(found: tuple[bytes, bytes] | None) -> None:
+            if found is not None:
+                method, target, _ = away.line.decode().split(" ")
+                read.append(Read.of(method, target))
+            then(found)
+
+        fetch(self, away, noted)
 
     async def decided(self: Proxy, request: Any, *given: Any) -> Any:
         read.append(Read.of(request.method, request.target))

@@ -81,9 +81,9 @@ class Running:
     proxy: Plain
 
 
-async def nowhere(gone: PackedResponse, mark: Mark) -> PackedResponse | None:
+def nowhere(gone: PackedResponse, mark: Mark, then: Callable[[PackedResponse | None], None]) -> None:
     """For what no Redis has."""
-    return None
+    then(None)
 
 
 @asynccontextmanager
