@@ -11,6 +11,9 @@ from mizan_core.canonical import CanonicalError, canonical
 from mizan_core.errors import MizanError
 
 MIN_SECRET_BYTES = 32
+ENTRY_DIGITS = 32
+"""So many digits of its key stand for an entry in Redis, in each of its indexes, and in memory. Of a billion entries two
+have these 128 bits of an HMAC in common with a chance of 1 in 10**21, and nobody without the secret can aim at that."""
 
 
 class SecretError(MizanError, ValueError):

@@ -25,9 +25,6 @@ from mizan_edge.site import Rules, Site
 
 log = logging.getLogger(__name__)
 
-# Fields by which the origin speaks to the edge about one response. What is recalled was judged by them before.
-_UNSEEN = frozenset({"x-mizan-partition", "x-mizan-scope"})
-
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -99,7 +96,7 @@ class Cache:
         self._memory = memory
         self._namespace = namespace
         self._rules = rules
-        self._hidden = frozenset() if rules.forward_mizan_headers else _UNSEEN
+        self._hidden = not rules.forward_mizan_headers
         self._templates = Templates()
         self._adopt = adopt
         self._counters = counters
@@ -155,7 +152,7 @@ class Cache:
         if not look.cancelled() and look.exception() is None and (entry := look.result().entry) is not None:
             written = decode_payload(entry.payload)
             if isinstance(written, Written) and gone.was(written):
-                kept = PackedResponse(gone.entry, entry.names, written, gone.template, self._hidden)
+                kept = PackedResponse(gone.entry, entry.names, written, gone.template, hidden=self._hidden)
                 self._memory.put(kept, mark)
         then(kept)
 
@@ -218,7 +215,7 @@ class Cache:
         """Puts into memory what was read from Redis or stored there, which is `written` like this."""
         copies = compression.applies(self._rules.compress, reading.lookup.partition)
         template = self._templates.of(reading.context, stored, copies=copies)
-        kept = PackedResponse(key, names, written, template, self._hidden)
+        kept = PackedResponse(key, names, written, template, hidden=self._hidden)
         self._memory.put(kept, mark)
         return kept
 

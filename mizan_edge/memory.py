@@ -16,11 +16,10 @@ has overtaken since that mark, or what was begun in another session, is not kept
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from mizan_core.keys import ENTRY_DIGITS
 from mizan_edge.board import Board, Clocks, clocks
 from mizan_edge.near import Item, Near
 from mizan_edge.purge_log import PurgeLog
-
-_DIGITS = 64
 
 
 class Mark(NamedTuple):
@@ -45,7 +44,7 @@ class Kept(Item):
     @property
     def entry(self) -> str:
         """The key of the entry."""
-        return f"{self.key:0{_DIGITS}x}"
+        return f"{self.key:0{ENTRY_DIGITS}x}"
 
     @property
     def names(self) -> list[str]:

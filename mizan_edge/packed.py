@@ -13,7 +13,6 @@ lines is another than the origin's: those of one name stay in theirs, and RFC 91
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from weakref import WeakValueDictionary
 
 from mizan_edge.compression import CODINGS
@@ -24,8 +23,6 @@ from mizan_edge.http import Fields, Response, lines_of
 from mizan_edge.memory import Kept
 from mizan_edge.names import Names, of_names
 
-# As `compression.select` tags copies.
-_STRONG_TAG = re.compile(rb"(?m)^((?i:etag): )(?!W/)")
 IDENTITY = 0
 """The number of the representation without a content coding; those of the copies follow, as in `CODINGS`."""
 
@@ -39,12 +36,17 @@ _OWN = frozenset(
         "expires",
         "last-modified",
         "server-timing",
-        "x-mizan-partition",
-        "x-mizan-scope",
         "x-request-id",
         "x-runtime",
     }
 )
+# By these the origin speaks to the edge about one response. What is in memory was judged by them before.
+_UNSEEN = frozenset({"x-mizan-partition", "x-mizan-scope"})
+_LINES = rb"(?m)^(?i:%b):.*\r\n"
+_OWN_LINES = re.compile(_LINES % "|".join(sorted(_OWN | _UNSEEN)).encode())
+_OWN_LINES_SEEN = re.compile(_LINES % "|".join(sorted(_OWN)).encode())
+# As `compression.select` tags copies.
+_STRONG_TAG = re.compile(rb"(?m)^((?i:etag): )(?!W/)")
 # The one follows from the body, the other from `initial_age_s`.
 _IMPLIED = frozenset({"age", "content-length"})
 # A site has a handful for each context. With more, something in each head is another one each time.
@@ -127,12 +129,10 @@ class PackedResponse(Kept):
 
     __slots__ = ("copies", "expires_ms", "initial_age_s", "own", "template", "took_ms")
 
-    def __init__(
-        self, key: str, names: Sequence[str], written: Written, template: Template, hidden: frozenset[str]
-    ) -> None:
-        """`template` is that of the response; `hidden`, names of fields that no client gets (lower case)."""
+    def __init__(self, key: str, names: Sequence[str], written: Written, template: Template, *, hidden: bool) -> None:
+        """`template` is that of the response; `hidden`: what the origin says to the edge alone is left out."""
         super().__init__(key, names)
-        own = b"".join([line for line in written.lines.splitlines(keepends=True) if _is_own(line, hidden)])
+        own = b"".join((_OWN_LINES_SEEN if hidden else _OWN_LINES).findall(written.lines))
         self.template = template
         self.own = _message(written.status, own, written.body)
         self.copies: tuple[bytes | None, ...] | None = None
@@ -215,19 +215,7 @@ class PackedRecord(Kept):
 
 @of_names
 def _common(names: Names) -> tuple[int, ...]:
-    return tuple(i for i, name in enumerate(names.lower) if name not in _OWN and name not in _IMPLIED)
-
-
-@lru_cache(maxsize=256)
-def _own_name(name: bytes) -> str | None:
-    """A name in lower case, if values of that field mostly belong to one response."""
-    lower = name.decode().lower()
-    return lower if lower in _OWN else None
-
-
-def _is_own(line: bytes, hidden: frozenset[str]) -> bool:
-    name = _own_name(line[: line.index(b":")])
-    return name is not None and name not in hidden
+    return tuple(i for i, name in enumerate(names.lower) if name not in _OWN | _UNSEEN | _IMPLIED)
 
 
 def _expires_ms(written: Written) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from mizan_core.canonical import Canonical
-from mizan_core.keys import derive_cache_key
+from mizan_core.keys import ENTRY_DIGITS, derive_cache_key
 from mizan_core.manifest import Context, Manifest
 from mizan_core.resolve import Purge, declared
 from mizan_core.scopes import USER, Scope, parse_scopes
@@ -202,7 +202,7 @@ def _wanted(request: Request) -> Directives:
 
 
 def entry_key(inputs: KeyInputs, request: Request, lookup: Lookup, variant: str | None = None) -> str:
-    """The key under which the answer to a request lies, as the request leaves for the origin."""
+    """What stands for the key of the answer to a request, as the request leaves for the origin."""
     resource = lookup.resource
     context = inputs.manifest.contexts[resource.context]
     params: dict[str, Canonical] = dict(resource.params)
@@ -217,7 +217,7 @@ def entry_key(inputs: KeyInputs, request: Request, lookup: Lookup, variant: str 
         params["*scheme"] = request.scheme
     if resource.kind == "view" and inputs.manifest.release is not None:
         params["*release"] = inputs.manifest.release
-    return derive_cache_key(
+    key = derive_cache_key(
         inputs.secret,
         resource.context,
         params,
@@ -226,6 +226,7 @@ def entry_key(inputs: KeyInputs, request: Request, lookup: Lookup, variant: str 
         function=resource.function,
         variant=variant,
     )
+    return key[:ENTRY_DIGITS]
 
 
 def usable(stored: StoredResponse, lookup: Lookup, now_ms: int) -> bool:

@@ -15,7 +15,6 @@ the others' answers nor the connection with it.
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from mizan_core.store import AsyncStore, Entry, Fence, StoreError
@@ -43,8 +42,7 @@ class Look(NamedTuple):
     """Whether something lies there that is no entry of this site for this key."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Wait:
+class _Wait(NamedTuple):
     until: float
     callers: list[asyncio.Future[Look]]
 
@@ -60,6 +58,8 @@ class Reads:
         self._tasks = tasks
         self._timeout_s = timeout_s
         self._clock = clock
+        # To ask for the running loop each time takes a system call.
+        self._loop = asyncio.get_running_loop()
         self._breaker = Breaker()
         self._waiting: dict[str, _Wait] = {}
         self._batching = 0
@@ -68,7 +68,7 @@ class Reads:
     def look(self, key: str) -> "asyncio.Future[Look]":
         """What lies under a key, read after this was called; or a StoreError."""
         now = self._clock()
-        caller: asyncio.Future[Look] = asyncio.get_running_loop().create_future()
+        caller: asyncio.Future[Look] = self._loop.create_future()
         if now < self._breaker.open_until:
             caller.set_exception(_silent())
             return caller
@@ -148,7 +148,7 @@ class Reads:
         """Sees to it that the oldest wait ends in time."""
         if self._timer is None and self._waiting:
             oldest = next(iter(self._waiting.values()))
-            self._timer = asyncio.get_running_loop().call_later(oldest.until - now, self._expire)
+            self._timer = self._loop.call_later(oldest.until - now, self._expire)
 
     def _expire(self) -> None:
         now = self._clock()

@@ -67,7 +67,7 @@ def stored(head: Response = HEAD, body: bytes = BODY, **more: Any) -> StoredResp
 
 
 def packed(value: StoredResponse, number: int = 0, templates: Templates = TEMPLATES) -> PackedResponse:
-    return PackedResponse(key_of(number), NAMES, written(value), templates.of("page", value, copies=True), frozenset())
+    return PackedResponse(key_of(number), NAMES, written(value), templates.of("page", value, copies=True), hidden=True)
 
 
 def on_the_wire(value: StoredResponse) -> tuple[bytes, list[bytes]]:
@@ -184,7 +184,7 @@ def test_a_response_takes_no_more_than_it_is_charged(make: Make, traced: Callabl
     for number in range(1_000):
         value = make(number)
         template = templates.of("page", value, copies=True)
-        near.put(PackedResponse(key_of(number), names_of(number), written(value), template, frozenset()))
+        near.put(PackedResponse(key_of(number), names_of(number), written(value), template, hidden=True))
     used = traced() - before
     assert near.bytes / 2 < used <= near.bytes
 
@@ -223,7 +223,7 @@ def test_an_answer_that_is_ready_takes_600_bytes_beyond_its_body(traced: Callabl
             assert mark is not None
             value = page(number).compressed({})
             template = templates.of("page", value, copies=True)
-            kept = PackedResponse(key_of(number), names_of(number), written(value), template, frozenset())
+            kept = PackedResponse(key_of(number), names_of(number), written(value), template, hidden=True)
             memory.put(kept, mark)
             unpacked, now_ms = kept.unpacked(), memory.redis_ms()
             said = hit(Hit(unpacked.ttl_s(now_ms)))
