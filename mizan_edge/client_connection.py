@@ -192,18 +192,22 @@ class ClientConnection(asyncio.Protocol):
 
     def _answered(self, data: bytes) -> bytes:
         """Answers the requests for which an answer is ready; the bytes from the first other one on."""
-        start = 0
-        while self._writing.is_open and (at := data.find(_END_OF_HEAD, start)) >= 0:
-            end = at + len(_END_OF_HEAD)
+        # What has come is mostly one request, and then nothing has to be searched.
+        start, end = 0, len(data) if data.endswith(_END_OF_HEAD) else _end_of_head(data, 0)
+        while end and self._writing.is_open:
             answer = self._prepared.answer(data[start:end], trusted=self.peer.trusted)
             if answer is None:
-                break
+                first = _end_of_head(data, start)
+                if first == end:
+                    break
+                end = first
+                continue
             if isinstance(answer, Away):
                 self._is_fetching = True
                 self._prepared.fetch(answer, partial(self._fetched, end - start))
                 break
             self._repeat(*answer)
-            start = end
+            start, end = end, _end_of_head(data, end)
         return data[start:]
 
     def _fetched(self, size: int, answer: tuple[bytes, bytes] | None) -> None:
@@ -509,3 +513,9 @@ class ClientConnection(asyncio.Protocol):
         except OSError:  # the client has reset the connection, which is not known here yet
             self.abort()
         self._resume()
+
+
+def _end_of_head(data: bytes, start: int) -> int:
+    """Where the head ends that begins at `start`; 0 where it has not come."""
+    at = data.find(_END_OF_HEAD, start)
+    return 0 if at < 0 else at + len(_END_OF_HEAD)

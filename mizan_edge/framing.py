@@ -28,6 +28,7 @@ from mizan_edge.http import (
     reason_phrase,
     values,
 )
+from mizan_edge.names import Names, of_names
 
 _METHOD = re.compile(TOKEN.decode())
 _TARGET = re.compile("[!-~]+")
@@ -107,7 +108,7 @@ def request_head(request: Request, length: int | None, *, host: str) -> bytes:
 @of_lines
 def _sent(lines: FieldLines, host: str) -> bytes:
     """The lines as they are sent, but for those that say how long the body is. Raises ValueError."""
-    if not all(_METHOD.fullmatch(name) for name, _ in lines):
+    if not _are_tokens(lines.names) or not "".join([name for name, _ in lines]).isascii():
         raise ValueError("no name of a field")
     sent = dropped(lines, _OURS)
     if "host" not in lines.names.at:
@@ -117,6 +118,11 @@ def _sent(lines: FieldLines, host: str) -> bytes:
     if data.translate(None, _TEXT) != b"\r\n" * len(sent):
         raise ValueError("a control character in a field")
     return data
+
+
+@of_names
+def _are_tokens(names: Names) -> bool:
+    return all(_METHOD.fullmatch(name) for name in names.lower)
 
 
 class UnreadableError(ValueError):

@@ -30,7 +30,7 @@ from mizan_edge.entry import StoredResponse
 from mizan_edge.memory import Mark, Memory
 from mizan_edge.packed import IDENTITY, Head, PackedRecord, PackedResponse
 from mizan_edge.policy import EARLY
-from mizan_edge.selecting import Selecting
+from mizan_edge.selecting import Lines, Selecting
 from mizan_edge.site import InUse, Site
 
 # Of Python's objects: a request line and its place in a mapping, with what is left of a response that is not in memory
@@ -44,8 +44,6 @@ _SHARE = 4
 _LEAST_BYTES = 16 << 20
 # For the starts of heads, which are made anew when all were forgotten.
 _STARTS_BYTES = 4 << 20
-
-_Lines = tuple[bytes, ...]
 
 Fetch = Callable[[PackedResponse, Mark, Callable[[PackedResponse | None], None]], None]
 """Hands over, a little later, what is not in memory any more; None where it does not lie in Redis, either."""
@@ -84,9 +82,9 @@ class _Profile:
 
     __slots__ = ("cost", "lines", "number", "older", "ready", "until_s")
 
-    def __init__(self, lines: _Lines) -> None:
+    def __init__(self, lines: Lines) -> None:
         self.lines = lines
-        self.cost = sum(map(len, lines)) + _PROFILE_BYTES
+        self.cost = sum(map(len, lines.lines)) + _PROFILE_BYTES
         self.number = IDENTITY
         """The representation that they get where there is one of this number, else the identity."""
         self.until_s = math.inf
@@ -141,7 +139,7 @@ class Prepared:
         self._turn_bytes = max(max_bytes // _SHARE, _LEAST_BYTES) // 2
         self._site = in_use.site
         # By whether a trusted proxy asks: some lines mean something else then.
-        self._profiles: tuple[dict[_Lines, _Profile], dict[_Lines, _Profile]] = {}, {}
+        self._profiles: tuple[dict[Lines, _Profile], dict[Lines, _Profile]] = {}, {}
         self._bytes = 0
         self._started: list[Head] = []
         self._start_bytes = 0
@@ -150,7 +148,8 @@ class Prepared:
     def answer(self, head: bytes, *, trusted: bool) -> tuple[bytes, bytes] | Away | None:
         """What answers a request, in two parts to be written one after the other; None where that has to be decided.
 
-        `head`: a request's bytes up to the first empty line, and no more. `trusted`: it came from a trusted proxy.
+        `head`: a request's bytes up to an empty line; None where that is not the first one. `trusted`: it came from a
+        trusted proxy.
         """
         at = head.find(b"\r\n")
         lines = self._selecting.lines(head[at:])

@@ -11,6 +11,7 @@ read as strictly as the parser would: its name is one of a list, and its value h
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from mizan_core.mwt import COOKIES
@@ -64,13 +65,22 @@ _VALUE = re.compile(rb"[\t -~\x80-\xff]*")
 _COOKIES = re.compile(rb"[\t -~]*")
 _CONTENT = "[ -:<-~]*+"
 _NAME = "[!#$%&'*+.^_`|~0-9A-Za-z-]*"
+_SAME = 8192
+_END = b"\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lines:
+    """Selecting lines. Two are mostly one object where they are the same, and are taken for different otherwise."""
+
+    lines: tuple[bytes, ...]
 
 
 class Selecting:
     """Reads selecting lines.
 
-    # mutable state: what was read lately: blocks of lines, and their `_bytes`; hashes of blocks that came `_once`;
-    lines; which names of cookies count.
+    # mutable state: what was read lately: blocks of lines, and their `_bytes`; hashes of blocks that came `_once`; the
+    # selecting lines that were the `_same`; lines; which names of cookies count.
     """
 
     def __init__(self, rules: IdentityRules, limits: Limits) -> None:
@@ -87,7 +97,8 @@ class Selecting:
         self._varying = [(b"\r\nCookie: ", _nobodys(rules.ignored_cookies))]
         if "referer" in self._indifferent:
             self._varying.append((b"\r\nReferer: ", _VALUE))
-        self._blocks: dict[bytes, tuple[bytes, ...]] = {}
+        self._blocks: dict[bytes, Lines] = {}
+        self._same: dict[tuple[bytes, ...], Lines] = {}
         self._bytes = 0
         self._once: set[int] = set()
         self._lines: dict[bytes, bytes] = {}
@@ -97,31 +108,42 @@ class Selecting:
         """Whether responses that vary by these fields (lower case) may differ where selecting lines do not."""
         return not self._indifferent.isdisjoint(vary)
 
-    def lines(self, block: bytes) -> tuple[bytes, ...] | None:
+    def lines(self, block: bytes) -> "Lines | None":
         """The selecting lines of a request; None where the parser has to read it.
 
-        `block` begins with the CRLF that ends the request line, and ends with the first empty line.
+        `block` begins with the CRLF that ends the request line, and ends with an empty line. There may be no other.
         """
         return self._blocks.get(block) or self._look(block)
 
-    def _look(self, block: bytes) -> tuple[bytes, ...] | None:
-        if len(block) > self._max_bytes or (len(block) > _ALL_COOKIES and block.count(b";") > _ALL_COOKIES):
+    def _look(self, block: bytes) -> "Lines | None":
+        if len(block) > self._max_bytes or block.find(_END) != len(block) - len(_END):
             return None
-        rest, met = block, [block]
+        if len(block) > _ALL_COOKIES and block.count(b";") > _ALL_COOKIES:
+            return None
+        rest = block
         for begin, selects_nothing in self._varying:
             at = rest.find(begin)
             if at >= 0:
                 end = rest.find(b"\r\n", at + 2)
                 if selects_nothing.fullmatch(rest, at + len(begin), end):
                     rest = rest[:at] + rest[end:]
-                    if lines := self._blocks.get(rest):
-                        break
-                    met.append(rest)
-        else:
-            if (lines := self._read(rest)) is None:
+        lines = self._blocks.get(rest)
+        if lines is None:
+            found = self._read(rest)
+            if found is None:
                 return None
-        for each in met:
-            self._remember(each, lines)
+            lines = self._known_lines(found)
+            if rest is not block:
+                self._remember(rest, lines)
+        self._remember(block, lines)
+        return lines
+
+    def _known_lines(self, found: tuple[bytes, ...]) -> "Lines":
+        lines = self._same.get(found)
+        if lines is None:
+            if len(self._same) >= _SAME:
+                self._same.clear()
+            lines = self._same[found] = Lines(found)
         return lines
 
     def _read(self, block: bytes) -> tuple[bytes, ...] | None:
@@ -143,7 +165,7 @@ class Selecting:
                 found.append(kept)
         return tuple(found)
 
-    def _remember(self, block: bytes, lines: tuple[bytes, ...]) -> None:
+    def _remember(self, block: bytes, lines: "Lines") -> None:
         mark = hash(block)
         if mark not in self._once:
             if len(self._once) >= _ONCE:

@@ -10,7 +10,7 @@ from mizan_edge.errors import RefusedError
 from mizan_edge.identity import IdentityRules, partition
 from mizan_edge.request_parser import RequestParser
 from mizan_edge.selecting import Selecting
-from tests.support.browser import VIEW, Browser, Deciding, browsing, ready
+from tests.support.browser import VIEW, Browser, Deciding, browsing, ready, selected
 from tests.support.certificates import Authority
 from tests.support.edge import EdgeFactory
 from tests.support.listening import connection
@@ -77,7 +77,7 @@ def test_a_head_that_is_too_long_with_its_request_line_is_left_to_the_parser(met
     if beyond > 0:
         with pytest.raises(RefusedError):
             parser.head()
-        assert selecting.lines(block) is None
+        assert selected(selecting, block) is None
     else:
         assert parser.head() is not None
 
@@ -85,8 +85,8 @@ def test_a_head_that_is_too_long_with_its_request_line_is_left_to_the_parser(met
 def test_no_line_can_be_spelled_like_what_cookies_come_down_to():
     """A bare LF, which the parser refuses, and at which others might see the end of the head."""
     selecting = Selecting(RULES, LIMITS)
-    kept = selecting.lines(b"\r\nHost: a\r\nCookie: mizan_mwt=t\r\n\r\n")
-    assert kept != selecting.lines(b"\r\nHost: a\r\n\nCookie:mizan_mwt=t\r\n\r\n")
+    kept = selected(selecting, b"\r\nHost: a\r\nCookie: mizan_mwt=t\r\n\r\n")
+    assert kept != selected(selecting, b"\r\nHost: a\r\n\nCookie:mizan_mwt=t\r\n\r\n")
 
 
 @pytest.mark.parametrize("cookies", [990, 1001, 1100])
@@ -96,7 +96,7 @@ def test_more_cookies_than_anybody_looks_at_are_left_to_who_says_so(cookies: int
     fields = tuple(("Cookie", value) for value in values if value)
     limits = replace(LIMITS, head_bytes=16384)
     if partition(fields, RULES, lambda token: None) is None:
-        assert Selecting(RULES, limits).lines(b"\r\nHost: a\r\n" + lines + b"\r\n") is None
+        assert selected(Selecting(RULES, limits), b"\r\nHost: a\r\n" + lines + b"\r\n") is None
     else:
         assert cookies < 1000
 

@@ -20,7 +20,7 @@ from mizan_core.mwt import Identity, Keyring, mint
 from mizan_edge.config import limits_of, load_settings
 from mizan_edge.identity import IdentityRules, partition
 from mizan_edge.selecting import Selecting
-from tests.support.browser import VIEW, Browser, Deciding, browsing, but_for_age, ready
+from tests.support.browser import VIEW, Browser, Deciding, browsing, but_for_age, ready, selected
 from tests.support.edge import MANIFEST, MWT_SECRET, EdgeFactory, RunningEdge
 from tests.support.edges import Valve
 from tests.support.listening import connection
@@ -374,12 +374,12 @@ def block(*lines: str) -> bytes:
 def test_the_lines_that_select(lines: list[str], kept: list[bytes]):
     selecting = Selecting(RULES, LIMITS)
     for _ in range(3):
-        assert selecting.lines(block(*lines)) == tuple(kept)
+        assert selected(selecting, block(*lines)) == tuple(kept)
 
 
 def test_a_field_that_may_say_who_is_asking_selects():
     rules = IdentityRules(IDENTITY_COOKIES, IGNORED_COOKIES, (*IDENTITY_HEADERS, "user-*"))
-    assert Selecting(rules, LIMITS).lines(block("Host: a", "User-Agent: b")) == (b"Host: a", b"User-Agent: b")
+    assert selected(Selecting(rules, LIMITS), block("Host: a", "User-Agent: b")) == (b"Host: a", b"User-Agent: b")
 
 
 IDENTITIES = {"a": Identity("5", "p", 9), "b": Identity("6", "p", 9)}
@@ -401,7 +401,7 @@ def test_clients_whose_lines_select_the_same_are_the_same(one: list[str], other:
         return partition(tuple(("Cookie", line) for line in cookies), RULES, verify)
 
     def lines(cookies: list[str]) -> object:
-        return selecting.lines(block("Host: a", *(f"Cookie: {line}" for line in cookies)))
+        return selected(selecting, block("Host: a", *(f"Cookie: {line}" for line in cookies)))
 
     verify: Callable[[str], Any] = IDENTITIES.get
     selecting = Selecting(RULES, LIMITS)
@@ -427,16 +427,16 @@ def test_what_was_read_before_makes_no_difference(blocks: list[list[str]], ignor
     selecting = Selecting(rules, replace(LIMITS, fields=6))
     for lines in blocks * 3:
         asked = block("Host: a", *lines)
-        assert selecting.lines(asked) == Selecting(rules, replace(LIMITS, fields=6)).lines(asked)
+        assert selected(selecting, asked) == selected(Selecting(rules, replace(LIMITS, fields=6)), asked)
 
 
 def test_a_cookie_that_is_another_one_each_time_is_read_as_one_that_is_known():
     selecting = Selecting(RULES, LIMITS)
     for number in range(1000):
         lines = ("Host: a", f"Referer: /{number}", "Accept: c", f"Cookie: _ga={number}; csrftoken={number}")
-        assert selecting.lines(block(*lines)) == (b"Host: a", b"Accept: c")
+        assert selected(selecting, block(*lines)) == (b"Host: a", b"Accept: c")
     lines = ("Host: a", "Referer: /1", "Accept: c", "Cookie: _ga=1; mizan_mwt=t")
-    assert selecting.lines(block(*lines)) == (b"Host: a", b"Accept: c", b"\r\nCookie:mizan_mwt=t")
+    assert selected(selecting, block(*lines)) == (b"Host: a", b"Accept: c", b"\r\nCookie:mizan_mwt=t")
 
 
 async def test_requests_that_come_together_are_answered_in_their_order(

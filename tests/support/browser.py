@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mizan_edge.proxy import Proxy
+from mizan_edge.selecting import Selecting
 from tests.support import wire
 from tests.support.edge import RunningEdge
 from tests.support.listening import connection
@@ -75,3 +76,9 @@ def but_for_age(reply: Reply) -> tuple[int, list[tuple[str, str]], bytes]:
     """What a reply says, its fields by name: RFC 9110 section 5.3 gives no other order a meaning."""
     fields = [(name, value) for name, value in reply.fields if name.lower() not in ("age", "cache-status")]
     return reply.status, sorted(fields, key=lambda line: line[0].lower()), reply.body
+
+
+def selected(selecting: Selecting, block: bytes) -> tuple[bytes, ...] | None:
+    """The selecting lines in a block."""
+    lines = selecting.lines(block)
+    return None if lines is None else lines.lines
