@@ -12,8 +12,8 @@ from mizan_core.errors import MizanError
 
 MIN_SECRET_BYTES = 32
 ENTRY_DIGITS = 32
-"""So many digits of its key stand for an entry in Redis, in each of its indexes, and in memory. Two entries of a billion
-have these 128 bits of an HMAC in common with a chance of 1 in 10**21; nobody without the secret can aim at that."""
+"""So many digits of its key stand for an entry in Redis, in each of its indexes, and in memory: 128 bits of an HMAC. Of
+a billion entries two share them with a chance of 1 in 10**21, and nobody without the secret can aim at that."""
 
 
 class SecretError(MizanError, ValueError):

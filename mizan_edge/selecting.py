@@ -10,12 +10,10 @@ read as strictly as the parser would: its name is one of a list, and its value h
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from mizan_core.mwt import COOKIES
-from mizan_edge.http import TOKEN
 from mizan_edge.identity import IdentityRules
 from mizan_edge.limits import Limits
 
@@ -56,6 +54,7 @@ _REST_OF_REQUEST_LINE = len(b"HEAD  HTTP/1.1")
 _BLOCKS_BYTES = 4 << 20
 _BLOCK_OVERHEAD_BYTES = 400
 _ONCE = 8192
+_SAME = 8192
 _LINES = 8192
 _LINE_BYTES = 512
 _NAMES = 1024
@@ -63,10 +62,9 @@ _NAME_BYTES = 64
 
 _VALUE = re.compile(rb"[\t -~\x80-\xff]*")
 _COOKIES = re.compile(rb"[\t -~]*")
-_CONTENT = "[ -:<-~]*+"
-_NAME = "[!#$%&'*+.^_`|~0-9A-Za-z-]*"
-_SAME = 8192
 _END = b"\r\n\r\n"
+_COOKIE = b"\r\nCookie: "
+_REFERER = b"\r\nReferer: "
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,8 +77,9 @@ class Lines:
 class Selecting:
     """Reads selecting lines.
 
-    # mutable state: what was read lately: blocks of lines, and their `_bytes`; hashes of blocks that came `_once`; the
-    # selecting lines that were the `_same`; lines; which names of cookies count.
+    # mutable state: what was read lately: blocks of lines; what is left of blocks without their first cookies, and what
+    # they select with these; the `_bytes` of both; hashes of blocks that came `_once`; selecting lines that are the
+    # `_same`; lines; which names of cookies count.
     """
 
     def __init__(self, rules: IdentityRules, limits: Limits) -> None:
@@ -93,11 +92,9 @@ class Selecting:
         }
         self._names = {name.encode() for name in self._indifferent}
         self._ignored = rules.ignored_cookies
-        # Lines that select nothing and differ most, as they mostly begin: what is left is mostly known.
-        self._varying = [(b"\r\nCookie: ", _nobodys(rules.ignored_cookies))]
-        if "referer" in self._indifferent:
-            self._varying.append((b"\r\nReferer: ", _VALUE))
+        self._strips_referer = "referer" in self._indifferent
         self._blocks: dict[bytes, Lines] = {}
+        self._rests: dict[bytes, dict[bytes, Lines]] = {}
         self._same: dict[tuple[bytes, ...], Lines] = {}
         self._bytes = 0
         self._once: set[int] = set()
@@ -108,43 +105,72 @@ class Selecting:
         """Whether responses that vary by these fields (lower case) may differ where selecting lines do not."""
         return not self._indifferent.isdisjoint(vary)
 
-    def lines(self, block: bytes) -> "Lines | None":
+    def lines(self, block: bytes) -> Lines | None:
         """The selecting lines of a request; None where the parser has to read it.
 
         `block` begins with the CRLF that ends the request line, and ends with an empty line. There may be no other.
         """
         return self._blocks.get(block) or self._look(block)
 
-    def _look(self, block: bytes) -> "Lines | None":
+    def _look(self, block: bytes) -> Lines | None:
         if len(block) > self._max_bytes or block.find(_END) != len(block) - len(_END):
             return None
         if len(block) > _ALL_COOKIES and block.count(b";") > _ALL_COOKIES:
             return None
-        rest = block
-        for begin, selects_nothing in self._varying:
-            at = rest.find(begin)
-            if at >= 0:
-                end = rest.find(b"\r\n", at + 2)
-                if selects_nothing.fullmatch(rest, at + len(begin), end):
-                    rest = rest[:at] + rest[end:]
-        lines = self._blocks.get(rest)
-        if lines is None:
+        # The lines that differ most, as they mostly begin: what is left is mostly known.
+        rest, kept = block, b""
+        at = rest.find(_COOKIE)
+        if at >= 0:
+            end = rest.find(b"\r\n", at + 2)
+            kept = self._cookies(rest[at + 2 : end], rest[at + len(_COOKIE) : end])
+            rest = rest[:at] + rest[end:]
+        at = rest.find(_REFERER) if self._strips_referer else -1
+        if at >= 0:
+            end = rest.find(b"\r\n", at + 2)
+            if _VALUE.fullmatch(rest, at + len(_REFERER), end):
+                rest = rest[:at] + rest[end:]
+        of_rest = self._rests.get(rest)
+        if of_rest is None:
             found = self._read(rest)
             if found is None:
                 return None
-            lines = self._known_lines(found)
-            if rest is not block:
-                self._remember(rest, lines)
-        self._remember(block, lines)
+            of_rest = {b"": self._the(found)}
+            if self._comes_again(rest):
+                self._rests[rest] = of_rest
+        lines = of_rest.get(kept)
+        if lines is None:
+            self._count(kept)
+            lines = of_rest[kept] = self._the((*of_rest[b""].lines, kept))
+        if self._comes_again(block):
+            self._blocks[block] = lines
         return lines
 
-    def _known_lines(self, found: tuple[bytes, ...]) -> "Lines":
+    def _the(self, found: tuple[bytes, ...]) -> Lines:
+        """The object for these lines."""
         lines = self._same.get(found)
         if lines is None:
             if len(self._same) >= _SAME:
                 self._same.clear()
             lines = self._same[found] = Lines(found)
         return lines
+
+    def _comes_again(self, block: bytes) -> bool:
+        """Whether a block came before, so that it is worth remembering."""
+        mark = hash(block)
+        if mark in self._once:
+            self._count(block)
+            return True
+        if len(self._once) >= _ONCE:
+            self._once.clear()
+        self._once.add(mark)
+        return False
+
+    def _count(self, remembered: bytes) -> None:
+        self._bytes += len(remembered) + _BLOCK_OVERHEAD_BYTES
+        if self._bytes > _BLOCKS_BYTES:
+            self._blocks.clear()
+            self._rests.clear()
+            self._bytes = 0
 
     def _read(self, block: bytes) -> tuple[bytes, ...] | None:
         lines = block.split(b"\r\n")
@@ -164,19 +190,6 @@ class Selecting:
             if kept:
                 found.append(kept)
         return tuple(found)
-
-    def _remember(self, block: bytes, lines: "Lines") -> None:
-        mark = hash(block)
-        if mark not in self._once:
-            if len(self._once) >= _ONCE:
-                self._once.clear()
-            self._once.add(mark)
-            return
-        self._bytes += len(block) + _BLOCK_OVERHEAD_BYTES
-        if self._bytes > _BLOCKS_BYTES:
-            self._blocks.clear()
-            self._bytes = 0
-        self._blocks[block] = lines
 
     def _line(self, line: bytes) -> bytes | None:
         """What selects in a line, which may be nothing; None for what the parser might refuse."""
@@ -213,12 +226,3 @@ class Selecting:
                 kept.append(name + b"=" + content if name.decode() in COOKIES else name)
         # No line has a CRLF in it.
         return b"\r\nCookie:" + b";".join(kept) if kept else b""
-
-
-def _nobodys(ignored: Iterable[str]) -> re.Pattern[bytes]:
-    """Matches the value of a Cookie line in which, as far as `Selecting` can tell at once, every cookie is ignored."""
-    simple = (pattern for pattern in ignored if re.fullmatch(TOKEN.decode(), pattern))
-    names = "|".join(_NAME.join(map(re.escape, pattern.split("*"))) for pattern in simple)
-    # A token is never ignored, nor what has no name. Nothing matches `(?!)`.
-    cookie = f"(?!(?:{'|'.join(COOKIES)})?=)(?:{names or '(?!)'})={_CONTENT}"
-    return re.compile(f"{cookie}(?:; {cookie}){{0,{_MAX_COOKIES - 1}}}".encode())
