@@ -25,7 +25,7 @@ from mizan_edge.framing import chunk, delimited, last_chunk, response_bytes
 from mizan_edge.http import Request, Response, dated
 from mizan_edge.limits import Limits
 from mizan_edge.origin import Informational, Tunnel
-from mizan_edge.prepared import Away, Prepared
+from mizan_edge.prepared import Noted, Prepared
 from mizan_edge.request_parser import RequestHead, RequestParser
 from mizan_edge.tasks import Tasks
 from mizan_edge.tunnel import copy_both_ways
@@ -49,7 +49,7 @@ class ClientConnection(asyncio.Protocol):
 
     # mutable state: the request that is being answered (`_head`), its `_body` while somebody may read it, its `_answer`
     while that is written; whether a 100 `_is_awaited` by the client; whether the response for the request that waits
-    first `_is_fetching` from Redis; why the bytes cannot be read on (`_broken`);
+    first `_is_fetching` from Redis; whether it `_is_idle`, see `_settle`; why the bytes cannot be read on (`_broken`);
     whether the client has said all (`_eof`), the connection is `_closing`, or the listener `_stopping`; whether reading
     is `_paused`; since when what is due from the client has stood still (`_since`); the bytes that nobody wanted
     (`_unwanted`).
@@ -64,6 +64,7 @@ class ClientConnection(asyncio.Protocol):
         "_head",
         "_is_awaited",
         "_is_fetching",
+        "_is_idle",
         "_limits",
         "_loop",
         "_lost",
@@ -115,7 +116,7 @@ class ClientConnection(asyncio.Protocol):
         self._head: RequestHead | None = None
         self._body: Arriving | None = None
         self._answer: Answer | None = None
-        self._is_awaited = self._is_fetching = False
+        self._is_awaited = self._is_fetching = self._is_idle = False
         self._broken: RefusedError | None = None
         self._eof = self._closing = self._stopping = self._paused = False
         self._since = self._loop.time()
@@ -149,6 +150,7 @@ class ClientConnection(asyncio.Protocol):
     def stop(self) -> None:
         """Answers what has begun to come, and nothing more."""
         self._stopping = True
+        self._is_idle = False
         if self._head is None and self._parser.is_whole and not self._parser.waiting:
             self._transport.close()
 
@@ -168,18 +170,20 @@ class ClientConnection(asyncio.Protocol):
         name = transport.get_extra_info("peername")
         address = name[0] if isinstance(name, tuple) else ""
         self.peer = Peer(address, self._scheme, self._trusted.includes(address))
+        self._is_idle = True
         if not self._made(self):
             self.turn_away()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_idle:
+            data = self._answered(data)
+            if not data:
+                return
+            self._is_idle = False
         if self._closing or self._broken is not None:
             return
         parser = self._parser
         begins = not parser.waiting
-        if begins and self._head is None and parser.is_whole and not self._stopping:
-            data = self._answered(data)
-            if not data:
-                return
         parser.feed(data)
         if not parser.is_whole:
             self._take()
@@ -189,12 +193,13 @@ class ClientConnection(asyncio.Protocol):
                 self._since = self._loop.time()
         if (self._head is not None or self._is_fetching) and parser.waiting > BUFFER_BYTES:
             self._pause()
+        self._settle()
 
     def _answered(self, data: bytes) -> bytes:
         """Answers the requests for which an answer is ready; the bytes from the first other one on."""
         # What has come is mostly one request, and then nothing has to be searched.
         start, end = 0, len(data) if data.endswith(_END_OF_HEAD) else _end_of_head(data, 0)
-        while end and self._writing.is_open:
+        while end and self._is_idle:
             answer = self._prepared.answer(data[start:end], trusted=self.peer.trusted)
             if answer is None:
                 first = _end_of_head(data, start)
@@ -202,7 +207,7 @@ class ClientConnection(asyncio.Protocol):
                     break
                 end = first
                 continue
-            if isinstance(answer, Away):
+            if isinstance(answer, Noted):
                 self._is_fetching = True
                 self._prepared.fetch(answer, partial(self._fetched, end - start))
                 break
@@ -220,6 +225,19 @@ class ClientConnection(asyncio.Protocol):
             self._repeat(*answer)
         self._resume()
         self._next()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Nothing of a request waits, no answer is due, and the client takes what it is sent, as far as is known now."""
+        self._is_idle = (
+            self._head is None
+            and not self._is_fetching
+            and not self._parser.waiting
+            and self._parser.is_whole
+            and not (self._closing or self._stopping)
+            and self._broken is None
+            and self._writing.is_open
+        )
 
     def _repeat(self, head: bytes, body: bytes) -> None:
         if len(body) <= ONE_WRITE_BYTES:
@@ -244,6 +262,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
+        self._is_idle = False
         if self._body is not None:
             self._body.end(RefusedError(400, "The client has left."))
         if self._answer is not None:
@@ -253,9 +272,11 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writing.pause()
+        self._is_idle = False
 
     def resume_writing(self) -> None:
         self._writing.resume()
+        self._settle()
 
     # Reading.
 
@@ -496,11 +517,13 @@ class ClientConnection(asyncio.Protocol):
         self._resume()
         if self._parser.is_whole:
             self._next()
+        self._settle()
 
     def _close(self) -> None:
         """Ends the connection when what was written is out: in two stages, so that a client which still sends can read
         its answer before the connection is reset. RFC 9112 section 9.6."""
         self._closing = True
+        self._is_idle = False
         self._since = self._loop.time()
         transport = self._transport
         if transport.is_closing():

@@ -13,15 +13,15 @@ Nearly every answer is the usual one: the response itself, or its copy in the co
 is noted is the response in memory (`packed`), and nothing more; its head is its template's, which was learned as well.
 Of any other answer, such as a 304, its own head is kept; of a variant, the record that leads to it.
 
-    # mutable state: the profiles, of which what was noted or used since the last turn costs `_bytes`; the site for
-    which they hold; the heads of which there are starts, and the `_start_bytes` of these; the numbers that count hits.
+    # mutable state: the profiles, of which what was noted or used since the last turn costs `_bytes`; what is noted for
+    whole heads that came again, and their `_head_bytes`; the site for which all of it holds; the heads of which there
+    are starts, and the `_start_bytes` of these; the numbers that count hits.
 """
 
 import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from mizan_edge.cache_status import Hit, hit
 from mizan_edge.compression import CODINGS
@@ -30,7 +30,7 @@ from mizan_edge.entry import StoredResponse
 from mizan_edge.memory import Mark, Memory
 from mizan_edge.packed import IDENTITY, Head, PackedRecord, PackedResponse
 from mizan_edge.policy import EARLY
-from mizan_edge.selecting import Lines, Selecting
+from mizan_edge.selecting import Lines, Met, Selecting
 from mizan_edge.site import InUse, Site
 
 # Of Python's objects: a request line and its place in a mapping, with what is left of a response that is not in memory
@@ -42,6 +42,9 @@ _START_BYTES = 256
 # Of the bound of the responses themselves; and at least so much, since what is noted also serves for Redis.
 _SHARE = 4
 _LEAST_BYTES = 16 << 20
+# For whole heads that came again, in bytes; and of each beside its own, an object and its place.
+_HEADS_BYTES = 4 << 20
+_HEAD_BYTES = 192
 # For the starts of heads, which are made anew when all were forgotten.
 _STARTS_BYTES = 4 << 20
 
@@ -109,12 +112,22 @@ class _Profile:
         return bool(self.older)
 
 
-class Away(NamedTuple):
-    """The answer to a request, of which the response has left memory."""
+class Noted:
+    """What is noted for a request; it holds while `ready` is its profile's."""
 
-    profile: _Profile
-    line: bytes
-    gone: PackedResponse
+    __slots__ = ("kept", "line", "profile", "ready", "special")
+
+    def __init__(self, profile: _Profile, line: bytes, ready: PackedResponse | _Special) -> None:
+        self.profile = profile
+        self.line = line
+        self.ready: dict[bytes, PackedResponse | _Special] | None = profile.ready
+        self.special = None if isinstance(ready, PackedResponse) else ready
+        self.kept = ready if isinstance(ready, PackedResponse) else ready.kept
+
+    def forget(self) -> None:
+        """It does not hold any more."""
+        self.ready = None
+        self.profile.forget(self.line)
 
 
 class Prepared:
@@ -140,17 +153,41 @@ class Prepared:
         self._site = in_use.site
         # By whether a trusted proxy asks: some lines mean something else then.
         self._profiles: tuple[dict[Lines, _Profile], dict[Lines, _Profile]] = {}, {}
+        self._heads: tuple[dict[bytes, Noted], dict[bytes, Noted]] = {}, {}
+        self._head_bytes = 0
+        self._heads_met = Met()
         self._bytes = 0
         self._started: list[Head] = []
         self._start_bytes = 0
         self._hits: dict[str, list[int]] = {}
 
-    def answer(self, head: bytes, *, trusted: bool) -> tuple[bytes, bytes] | Away | None:
-        """What answers a request, in two parts to be written one after the other; None where that has to be decided.
+    def answer(self, head: bytes, *, trusted: bool) -> tuple[bytes, bytes] | Noted | None:
+        """What answers a request, in two parts to be written one after the other; what is noted for it, if the response
+        has left memory, to be fetched; None where it has to be decided.
 
         `head`: a request's bytes up to an empty line; None where that is not the first one. `trusted`: it came from a
         trusted proxy.
         """
+        noted = self._heads[trusted].get(head)
+        if noted is None or noted.ready is not noted.profile.ready:
+            noted = self._find(head, trusted)
+            if noted is None:
+                return None
+        kept, special = noted.kept, noted.special
+        now = self._memory.holds(kept)
+        if now is None:
+            if kept.is_kept:
+                return None
+            if special is None and self._memory.under(kept) is None:
+                return noted
+            noted.forget()
+            return None
+        if special is not None and not self._leads(special.through):
+            noted.forget()
+            return None
+        return self._repeated(noted.profile, kept, special, *now)
+
+    def _find(self, head: bytes, trusted: bool) -> Noted | None:
         at = head.find(b"\r\n")
         lines = self._selecting.lines(head[at:])
         profile = self._profiles[trusted].get(lines) if lines is not None else None
@@ -160,42 +197,35 @@ class Prepared:
         ready = profile.ready.get(line) or self._recent(profile, line)
         if ready is None:
             return None
-        if isinstance(ready, PackedResponse):
-            kept, special = ready, None
-        else:
-            kept, special = ready.kept, ready
-        now = self._memory.holds(kept)
-        if now is None:
-            if kept.is_kept:
-                return None
-            if special is None and self._memory.under(kept) is None:
-                return Away(profile, line, kept)
-            profile.forget(line)
-            return None
-        if special is not None and not self._leads(special.through):
-            profile.forget(line)
-            return None
-        return self._repeated(profile, kept, special, *now)
+        noted = Noted(profile, line, ready)
+        if self._heads_met.again(head):
+            # A page that asks again, a monitor: the very same bytes.
+            self._head_bytes += len(head) + _HEAD_BYTES
+            if self._head_bytes > _HEADS_BYTES:
+                self._heads = {}, {}
+                self._head_bytes = 0
+            self._heads[trusted][head] = noted
+        return noted
 
-    def fetch(self, away: Away, then: Callable[[tuple[bytes, bytes] | None], None]) -> None:
+    def fetch(self, noted: Noted, then: Callable[[tuple[bytes, bytes] | None], None]) -> None:
         """Calls `then`, a little later, with what answers the request, once its response has come from Redis; or with
         None where that has to be decided."""
         mark = self._memory.mark()
         if mark is None:
             asyncio.get_running_loop().call_soon(then, None)
         else:
-            self._fetch(away.gone, mark, lambda kept: then(self._fetched(away, mark, kept)))
+            self._fetch(noted.kept, mark, lambda kept: then(self._fetched(noted, mark, kept)))
 
-    def _fetched(self, away: Away, mark: Mark, kept: PackedResponse | None) -> tuple[bytes, bytes] | None:
-        profile, line, gone = away
+    def _fetched(self, noted: Noted, mark: Mark, kept: PackedResponse | None) -> tuple[bytes, bytes] | None:
+        profile = noted.profile
         now = self._memory.clocks(mark)
         if kept is None or now is None:
-            profile.forget(line)
+            noted.forget()
             return None
-        if (profile.ready.get(line) or profile.older.get(line)) is not gone:
+        if (profile.ready.get(noted.line) or profile.older.get(noted.line)) is not noted.kept:
             return None  # something else was noted, or has to be
         if kept.is_kept:
-            profile.ready[line] = kept
+            noted.kept = profile.ready[noted.line] = kept
         return self._repeated(profile, kept, None, *now)
 
     def _repeated(
@@ -244,7 +274,8 @@ class Prepared:
         if answer.site is not self._site:
             self._site = answer.site
             self._profiles = {}, {}
-            self._bytes = 0
+            self._heads = {}, {}
+            self._bytes = self._head_bytes = 0
         profile = self._profiles[trusted].get(lines)
         if profile is None:
             profile = self._profiles[trusted][lines] = _Profile(lines)

@@ -49,8 +49,7 @@ _MAX_COOKIES = 100
 # In all lines: beyond a thousand, `identity` does not look.
 _ALL_COOKIES = 1000 - _MAX_LINES
 _REST_OF_REQUEST_LINE = len(b"HEAD  HTTP/1.1")
-# What is remembered; when there is more, all is forgotten, and what is in use read again. A block is remembered when it
-# comes again, since many never do.
+# What is remembered; when there is more, all is forgotten, and what is in use read again.
 _BLOCKS_BYTES = 4 << 20
 _BLOCK_OVERHEAD_BYTES = 400
 _ONCE = 8192
@@ -74,12 +73,32 @@ class Lines:
     lines: tuple[bytes, ...]
 
 
+class Met:
+    """Tells what comes again from what comes once, which is not worth remembering.
+
+    # mutable state: hashes of what came `_once`.
+    """
+
+    def __init__(self) -> None:
+        self._once: set[int] = set()
+
+    def again(self, data: bytes) -> bool:
+        """Whether this came before, not too long ago."""
+        mark = hash(data)
+        if mark in self._once:
+            return True
+        if len(self._once) >= _ONCE:
+            self._once.clear()
+        self._once.add(mark)
+        return False
+
+
 class Selecting:
     """Reads selecting lines.
 
-    # mutable state: what was read lately: blocks of lines; what is left of blocks without their first cookies, and what
-    # they select with these; the `_bytes` of both; hashes of blocks that came `_once`; selecting lines that are the
-    # `_same`; lines; which names of cookies count.
+    # mutable state: what was read lately: what is left of blocks of lines without their first cookies, with what these
+    # select beside it, and the `_bytes` of both; selecting lines that are the `_same`; lines; which names of cookies
+    # count.
     """
 
     def __init__(self, rules: IdentityRules, limits: Limits) -> None:
@@ -93,11 +112,10 @@ class Selecting:
         self._names = {name.encode() for name in self._indifferent}
         self._ignored = rules.ignored_cookies
         self._strips_referer = "referer" in self._indifferent
-        self._blocks: dict[bytes, Lines] = {}
         self._rests: dict[bytes, dict[bytes, Lines]] = {}
         self._same: dict[tuple[bytes, ...], Lines] = {}
         self._bytes = 0
-        self._once: set[int] = set()
+        self._rests_met = Met()
         self._lines: dict[bytes, bytes] = {}
         self._counts: dict[bytes, bool] = {}
 
@@ -110,9 +128,6 @@ class Selecting:
 
         `block` begins with the CRLF that ends the request line, and ends with an empty line. There may be no other.
         """
-        return self._blocks.get(block) or self._look(block)
-
-    def _look(self, block: bytes) -> Lines | None:
         if len(block) > self._max_bytes or block.find(_END) != len(block) - len(_END):
             return None
         if len(block) > _ALL_COOKIES and block.count(b";") > _ALL_COOKIES:
@@ -135,14 +150,13 @@ class Selecting:
             if found is None:
                 return None
             of_rest = {b"": self._the(found)}
-            if self._comes_again(rest):
+            if self._rests_met.again(rest):
+                self._count(rest)
                 self._rests[rest] = of_rest
         lines = of_rest.get(kept)
         if lines is None:
             self._count(kept)
             lines = of_rest[kept] = self._the((*of_rest[b""].lines, kept))
-        if self._comes_again(block):
-            self._blocks[block] = lines
         return lines
 
     def _the(self, found: tuple[bytes, ...]) -> Lines:
@@ -154,21 +168,9 @@ class Selecting:
             lines = self._same[found] = Lines(found)
         return lines
 
-    def _comes_again(self, block: bytes) -> bool:
-        """Whether a block came before, so that it is worth remembering."""
-        mark = hash(block)
-        if mark in self._once:
-            self._count(block)
-            return True
-        if len(self._once) >= _ONCE:
-            self._once.clear()
-        self._once.add(mark)
-        return False
-
     def _count(self, remembered: bytes) -> None:
         self._bytes += len(remembered) + _BLOCK_OVERHEAD_BYTES
         if self._bytes > _BLOCKS_BYTES:
-            self._blocks.clear()
             self._rests.clear()
             self._bytes = 0
 

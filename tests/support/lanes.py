@@ -17,7 +17,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 
 from mizan_core.mwt import Keyring, mint
-from mizan_edge.prepared import Away, Prepared
+from mizan_edge.prepared import Noted, Prepared
 from mizan_edge.proxy import Proxy
 from tests.support.edge import MWT_SECRET, edges
 from tests.support.listening import connection
@@ -132,21 +132,21 @@ def _reading(patch: Any) -> Iterator[list[Read]]:
         if self not in unready:
             learn(self, *given, **named)
 
-    def ready(self: Prepared, head: bytes, *, trusted: bool) -> tuple[bytes, bytes] | Away | None:
+    def ready(self: Prepared, head: bytes, *, trusted: bool) -> tuple[bytes, bytes] | Noted | None:
         found = answer(self, head, trusted=trusted)
-        if found is not None and not isinstance(found, Away):
+        if found is not None and not isinstance(found, Noted):
             method, target, _ = head.partition(b"\r\n")[0].decode().split(" ")
             read.append(Read.of(method, target, head))
         return found
 
-    def fetched(self: Prepared, away: Away, then: Callable[[tuple[bytes, bytes] | None], None]) -> None:
-        def noted(found: tuple[bytes, bytes] | None) -> None:
+    def fetched(self: Prepared, noted: Noted, then: Callable[[tuple[bytes, bytes] | None], None]) -> None:
+        def answered(found: tuple[bytes, bytes] | None) -> None:
             if found is not None:
-                method, target, _ = away.line.decode().split(" ")
+                method, target, _ = noted.line.decode().split(" ")
                 read.append(Read.of(method, target))
             then(found)
 
-        fetch(self, away, noted)
+        fetch(self, noted, answered)
 
     async def decided(self: Proxy, request: Any, *given: Any) -> Any:
         read.append(Read.of(request.method, request.target))
