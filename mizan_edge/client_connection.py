@@ -228,7 +228,7 @@ class ClientConnection(asyncio.Protocol):
         self._settle()
 
     def _settle(self) -> None:
-        """Nothing of a request waits, no answer is due, and the client takes what it is sent, as far as is known now."""
+        """Notes whether nothing of a request waits, no answer is due, and the client takes what it is sent."""
         self._is_idle = (
             self._head is None
             and not self._is_fetching

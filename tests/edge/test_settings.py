@@ -7,7 +7,7 @@ import socket
 import stat
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from mizan_edge.edge import running
 from mizan_edge.embedded import find_server
 from mizan_edge.origin import Address
 from tests.support.edge import MANIFEST, SECRET
+from tests.support.proxy import talking
 from tests.support.redis_server import running as running_redis
 
 LISTS = ("allowed_hosts", "trusted_proxies", "identity_cookies", "ignored_cookies", "identity_headers", "admin_hosts")
@@ -376,19 +377,16 @@ async def answering(reply: bytes) -> AsyncIterator[str]:
     """The URL of a server that gives `reply` to every command."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            # A command is `*<number of arguments>`, and for each argument `$<its length>` and itself, all on lines.
-            while head := await reader.readline():
-                for _ in range(int(head[1:])):
-                    size = int((await reader.readline())[1:])
-                    await reader.readexactly(size + len(b"\r\n"))
-                writer.write(reply)
-                await writer.drain()
-        writer.close()
+        # A command is `*<number of arguments>`, and for each argument `$<its length>` and itself, all on lines.
+        while head := await reader.readline():
+            for _ in range(int(head[1:])):
+                size = int((await reader.readline())[1:])
+                await reader.readexactly(size + len(b"\r\n"))
+            writer.write(reply)
+            await writer.drain()
 
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    async with server:
-        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with talking(talk) as address:
+        yield f"redis://{address}"
 
 
 def bulk(text: str) -> bytes:
