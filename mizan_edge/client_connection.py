@@ -27,6 +27,7 @@ from mizan_edge.limits import Limits
 from mizan_edge.origin import Informational, Tunnel
 from mizan_edge.prepared import Noted, Prepared
 from mizan_edge.request_parser import RequestHead, RequestParser
+from mizan_edge.selecting import Sender
 from mizan_edge.tasks import Tasks
 from mizan_edge.tunnel import copy_both_ways
 from mizan_edge.writing import ONE_WRITE_BYTES, Writing
@@ -74,6 +75,7 @@ class ClientConnection(asyncio.Protocol):
         "_prepared",
         "_respond",
         "_scheme",
+        "_sender",
         "_since",
         "_stopping",
         "_tasks",
@@ -109,6 +111,7 @@ class ClientConnection(asyncio.Protocol):
         self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._parser = RequestParser(scheme, limits)
+        self._sender = Sender()
         self._transport: asyncio.Transport
         self._writing: Writing
         self.peer: Peer
@@ -200,7 +203,7 @@ class ClientConnection(asyncio.Protocol):
         # What has come is mostly one request, and then nothing has to be searched.
         start, end = 0, len(data) if data.endswith(_END_OF_HEAD) else _end_of_head(data, 0)
         while end and self._is_idle:
-            answer = self._prepared.answer(data[start:end], trusted=self.peer.trusted)
+            answer = self._prepared.answer(data[start:end], self._sender, trusted=self.peer.trusted)
             if answer is None:
                 first = _end_of_head(data, start)
                 if first == end:

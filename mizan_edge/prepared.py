@@ -30,7 +30,7 @@ from mizan_edge.entry import StoredResponse
 from mizan_edge.memory import Mark, Memory
 from mizan_edge.packed import IDENTITY, Head, PackedRecord, PackedResponse
 from mizan_edge.policy import EARLY
-from mizan_edge.selecting import Lines, Met, Selecting
+from mizan_edge.selecting import Lines, Met, Selecting, Sender
 from mizan_edge.site import InUse, Site
 
 # Of Python's objects: a request line and its place in a mapping, with what is left of a response that is not in memory
@@ -113,21 +113,21 @@ class _Profile:
 
 
 class Noted:
-    """What is noted for a request; it holds while `ready` is its profile's."""
+    """What is noted for a request."""
 
     __slots__ = ("kept", "line", "profile", "ready", "special")
 
     def __init__(self, profile: _Profile, line: bytes, ready: PackedResponse | _Special) -> None:
         self.profile = profile
         self.line = line
-        self.ready: dict[bytes, PackedResponse | _Special] | None = profile.ready
+        self.ready = profile.ready
         self.special = None if isinstance(ready, PackedResponse) else ready
         self.kept = ready if isinstance(ready, PackedResponse) else ready.kept
 
-    def forget(self) -> None:
-        """It does not hold any more."""
-        self.ready = None
-        self.profile.forget(self.line)
+    @property
+    def holds(self) -> bool:
+        """Whether it is what would be found: its profile has forgotten nothing since, and its response is in memory."""
+        return self.ready is self.profile.ready and self.kept.is_kept
 
 
 class Prepared:
@@ -161,35 +161,43 @@ class Prepared:
         self._start_bytes = 0
         self._hits: dict[str, list[int]] = {}
 
-    def answer(self, head: bytes, *, trusted: bool) -> tuple[bytes, bytes] | Noted | None:
-        """What answers a request, in two parts to be written one after the other; what is noted for it, if the response
-        has left memory, to be fetched; None where it has to be decided.
+    def answer(self, head: bytes, sender: Sender, *, trusted: bool) -> tuple[bytes, bytes] | Noted | None:
+        """What answers a request, in two parts to be written one after the other; what is noted for it where that is to
+        be fetched, since the response has left memory; None where it has to be decided.
 
-        `head`: a request's bytes up to an empty line; None where that is not the first one. `trusted`: it came from a
-        trusted proxy.
+        `head`: a request's bytes up to an empty line; None where that is not the first one. `sender` is one for all
+        requests of a connection. `trusted`: they come from a trusted proxy.
         """
         noted = self._heads[trusted].get(head)
-        if noted is None or noted.ready is not noted.profile.ready:
-            noted = self._find(head, trusted)
-            if noted is None:
+        if noted is not None and noted.holds:
+            profile, line, kept, special = noted.profile, noted.line, noted.kept, noted.special
+        else:
+            found = self._find(head, sender, trusted)
+            if found is None:
                 return None
-        kept, special = noted.kept, noted.special
+            profile, line, ready = found
+            special = None if isinstance(ready, PackedResponse) else ready
+            kept = ready if isinstance(ready, PackedResponse) else ready.kept
         now = self._memory.holds(kept)
         if now is None:
             if kept.is_kept:
                 return None
             if special is None and self._memory.under(kept) is None:
-                return noted
-            noted.forget()
+                return Noted(profile, line, kept)
+            profile.forget(line)
             return None
         if special is not None and not self._leads(special.through):
-            noted.forget()
+            profile.forget(line)
+            self._heads[trusted].pop(head, None)
             return None
-        return self._repeated(noted.profile, kept, special, *now)
+        return self._repeated(profile, kept, special, *now)
 
-    def _find(self, head: bytes, trusted: bool) -> Noted | None:
+    def _find(
+        self, head: bytes, sender: Sender, trusted: bool
+    ) -> tuple[_Profile, bytes, PackedResponse | _Special] | None:
+        """What is noted for a request, and where."""
         at = head.find(b"\r\n")
-        lines = self._selecting.lines(head[at:])
+        lines = self._selecting.lines(head[at:], sender)
         profile = self._profiles[trusted].get(lines) if lines is not None else None
         if profile is None:
             return None
@@ -197,15 +205,14 @@ class Prepared:
         ready = profile.ready.get(line) or self._recent(profile, line)
         if ready is None:
             return None
-        noted = Noted(profile, line, ready)
         if self._heads_met.again(head):
             # A page that asks again, a monitor: the very same bytes.
             self._head_bytes += len(head) + _HEAD_BYTES
             if self._head_bytes > _HEADS_BYTES:
                 self._heads = {}, {}
                 self._head_bytes = 0
-            self._heads[trusted][head] = noted
-        return noted
+            self._heads[trusted][head] = Noted(profile, line, ready)
+        return profile, line, ready
 
     def fetch(self, noted: Noted, then: Callable[[tuple[bytes, bytes] | None], None]) -> None:
         """Calls `then`, a little later, with what answers the request, once its response has come from Redis; or with
@@ -220,12 +227,12 @@ class Prepared:
         profile = noted.profile
         now = self._memory.clocks(mark)
         if kept is None or now is None:
-            noted.forget()
+            profile.forget(noted.line)
             return None
         if (profile.ready.get(noted.line) or profile.older.get(noted.line)) is not noted.kept:
             return None  # something else was noted, or has to be
         if kept.is_kept:
-            noted.kept = profile.ready[noted.line] = kept
+            profile.ready[noted.line] = kept
         return self._repeated(profile, kept, None, *now)
 
     def _repeated(
@@ -257,7 +264,7 @@ class Prepared:
     def learn(self, head: bytes, answer: Repeatable, start: bytes, body: bytes, *, trusted: bool) -> None:
         """Notes that the request with this `head`, which had no body, was answered by `start` and `body`."""
         at = head.find(b"\r\n")
-        lines = self._selecting.lines(head[at:])
+        lines = self._selecting.lines(head[at:], Sender())
         if lines is None:
             return
         # What it varies by itself may be less: what the others of its resource vary by has selected it as well.
@@ -276,6 +283,7 @@ class Prepared:
             self._profiles = {}, {}
             self._heads = {}, {}
             self._bytes = self._head_bytes = 0
+        self._heads[trusted].pop(head, None)
         profile = self._profiles[trusted].get(lines)
         if profile is None:
             profile = self._profiles[trusted][lines] = _Profile(lines)

@@ -12,6 +12,7 @@ read as strictly as the parser would: its name is one of a list, and its value h
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from mizan_core.mwt import COOKIES
 from mizan_edge.identity import IdentityRules
@@ -45,7 +46,7 @@ _INDIFFERENT = frozenset(
 # Larger heads are the parser's, which knows the limits.
 _MAX_BYTES = 8192
 _MAX_LINES = 64
-_MAX_COOKIES = 100
+_MAX_COOKIES = _MAX_LINES
 # In all lines: beyond a thousand, `identity` does not look.
 _ALL_COOKIES = 1000 - _MAX_LINES
 _REST_OF_REQUEST_LINE = len(b"HEAD  HTTP/1.1")
@@ -71,6 +72,30 @@ class Lines:
     """Selecting lines. Two are mostly one object where they are the same, and are taken for different otherwise."""
 
     lines: tuple[bytes, ...]
+
+
+class _Form(NamedTuple):
+    """How a block is written: all but the values of its Referer and its first Cookie line."""
+
+    start: bytes
+    """Up to the first of these values."""
+    middle: bytes
+    """Between them; empty where there is no Referer."""
+    end: bytes
+    of_rest: dict[bytes, Lines]
+    """By what the cookies come down to: the selecting lines."""
+
+
+class Sender:
+    """Who sends requests over one connection, and mostly writes them all in one form.
+
+    # mutable state: the `form` of the last one that was known.
+    """
+
+    __slots__ = ("form",)
+
+    def __init__(self) -> None:
+        self.form: _Form | None = None
 
 
 class Met:
@@ -123,27 +148,47 @@ class Selecting:
         """Whether responses that vary by these fields (lower case) may differ where selecting lines do not."""
         return not self._indifferent.isdisjoint(vary)
 
-    def lines(self, block: bytes) -> Lines | None:
+    def lines(self, block: bytes, sender: Sender) -> Lines | None:
         """The selecting lines of a request; None where the parser has to read it.
 
         `block` begins with the CRLF that ends the request line, and ends with an empty line. There may be no other.
         """
+        form = sender.form
+        return (form and self._as_before(block, form)) or self._look(block, sender)
+
+    def _as_before(self, block: bytes, form: _Form) -> Lines | None:
+        """The selecting lines of a block that is as `form` says; None for any other."""
+        start, middle, end, of_rest = form
+        if len(block) > self._max_bytes or not (block.startswith(start) and block.endswith(end)):
+            return None
+        at = len(start)
+        if middle:
+            of_referer = block.find(b"\r\n", at)
+            if not block.startswith(middle, of_referer) or not _VALUE.fullmatch(block, at, of_referer):
+                return None
+            at = of_referer + len(middle)
+        until = block.find(b"\r\n", at)
+        if until != len(block) - len(end):
+            return None
+        return of_rest.get(self._cookies(block[at:until]))
+
+    def _look(self, block: bytes, sender: Sender) -> Lines | None:
         if len(block) > self._max_bytes or block.find(_END) != len(block) - len(_END):
             return None
         if len(block) > _ALL_COOKIES and block.count(b";") > _ALL_COOKIES:
             return None
         # The lines that differ most, as they mostly begin: what is left is mostly known.
         rest, kept = block, b""
-        at = rest.find(_COOKIE)
-        if at >= 0:
-            end = rest.find(b"\r\n", at + 2)
-            kept = self._cookies(rest[at + 2 : end], rest[at + len(_COOKIE) : end])
-            rest = rest[:at] + rest[end:]
-        at = rest.find(_REFERER) if self._strips_referer else -1
-        if at >= 0:
-            end = rest.find(b"\r\n", at + 2)
-            if _VALUE.fullmatch(rest, at + len(_REFERER), end):
-                rest = rest[:at] + rest[end:]
+        of_cookie = rest.find(_COOKIE)
+        if of_cookie >= 0:
+            end = rest.find(b"\r\n", of_cookie + 2)
+            kept = self._cookies(rest[of_cookie + len(_COOKIE) : end])
+            rest = rest[:of_cookie] + rest[end:]
+        of_referer = rest.find(_REFERER) if self._strips_referer else -1
+        if of_referer >= 0:
+            end = rest.find(b"\r\n", of_referer + 2)
+            if _VALUE.fullmatch(rest, of_referer + len(_REFERER), end):
+                rest = rest[:of_referer] + rest[end:]
         of_rest = self._rests.get(rest)
         if of_rest is None:
             found = self._read(rest)
@@ -153,6 +198,8 @@ class Selecting:
             if self._rests_met.again(rest):
                 self._count(rest)
                 self._rests[rest] = of_rest
+        else:
+            sender.form = _form(block, of_referer, of_cookie, of_rest)
         lines = of_rest.get(kept)
         if lines is None:
             self._count(kept)
@@ -199,32 +246,48 @@ class Selecting:
         name = name.lower()
         if name in self._names:
             return b"" if colon and _VALUE.fullmatch(value) else None
-        return self._cookies(line, value) if name == b"cookie" else line
+        return self._cookies(value) if name == b"cookie" else line
 
-    def _cookies(self, line: bytes, value: bytes) -> bytes:
+    def _cookies(self, value: bytes) -> bytes:
         """The tokens among cookies, and the names of those that tell an application who is asking, as
-        `identity.partition` sees them."""
+        `identity.partition` sees them; all of it where one cannot be told."""
         cookies = value.split(b";")
         if len(cookies) > _MAX_COOKIES or not _COOKIES.fullmatch(value):
-            return line
+            return _COOKIE + value
         kept = []
         for cookie in cookies:
-            name, equals, content = cookie.strip().partition(b"=")
-            if not name and not equals:
+            name, equals, content = cookie.partition(b"=")
+            if equals and self._counts.get(name) is False:
+                continue  # as most are
+            text = name.strip()
+            if not text and not equals and not content:
                 continue
-            if not name or not equals:
-                return line
-            name = name.strip()
+            if not text or not equals:
+                return _COOKIE + value
             counts = self._counts.get(name)
             if counts is None:
-                text = name.decode()
-                counts = text in COOKIES or not any(fnmatchcase(text, pattern) for pattern in self._ignored)
+                counts = self._does_count(text.decode())
                 if len(self._counts) >= _NAMES:
                     self._counts.clear()
                 if len(name) <= _NAME_BYTES:
                     self._counts[name] = counts
             if counts:
                 # The value of a session says nothing that is known here.
-                kept.append(name + b"=" + content if name.decode() in COOKIES else name)
-        # No line has a CRLF in it.
+                kept.append(text + b"=" + content.rstrip() if text.decode() in COOKIES else text)
+        # No line has a CRLF in it, and no name begins with a space.
         return b"\r\nCookie:" + b";".join(kept) if kept else b""
+
+    def _does_count(self, name: str) -> bool:
+        return name in COOKIES or not any(fnmatchcase(name, pattern) for pattern in self._ignored)
+
+
+def _form(block: bytes, of_referer: int, of_cookie: int, of_rest: dict[bytes, Lines]) -> _Form | None:
+    """The form of a block whose Referer and Cookie lines begin there; -1 for none."""
+    if of_cookie < 0 or of_referer >= of_cookie:
+        return None
+    cookies = of_cookie + len(_COOKIE)
+    end = block[block.find(b"\r\n", cookies) :]
+    if of_referer < 0:
+        return _Form(block[:cookies], b"", end, of_rest)
+    referer = of_referer + len(_REFERER)
+    return _Form(block[:referer], block[block.find(b"\r\n", referer) : cookies], end, of_rest)

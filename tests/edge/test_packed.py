@@ -26,7 +26,7 @@ from mizan_edge.memory import Memory
 from mizan_edge.near import Near
 from mizan_edge.packed import PackedRecord, PackedResponse, Templates
 from mizan_edge.prepared import Prepared, Repeatable
-from mizan_edge.selecting import Selecting
+from mizan_edge.selecting import Selecting, Sender
 from mizan_edge.site import InUse, Site
 from tests.support.listening import nowhere
 
@@ -215,6 +215,8 @@ def test_an_answer_that_is_ready_takes_600_bytes_beyond_its_body(traced: Callabl
             Selecting(rules.identity, limits_of(SETTINGS)), memory, in_use, Counters(), fetch=nowhere, max_bytes=1 << 30
         )
 
+        sender = Sender()
+
         def head_of(number: int) -> bytes:
             return b"GET /page/%d/ HTTP/1.1\r\nHost: site.test\r\nAccept: text/html\r\n\r\n" % number
 
@@ -240,7 +242,7 @@ def test_an_answer_that_is_ready_takes_600_bytes_beyond_its_body(traced: Callabl
         for number in range(first, last):
             learn(number)
         used = traced() - before
-        assert all(prepared.answer(head_of(number), trusted=False) for number in range(first, last))
+        assert all(prepared.answer(head_of(number), sender, trusted=False) for number in range(first, last))
         assert used / (last - first) - 1024 <= 600
     finally:
         board.close()

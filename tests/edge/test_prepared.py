@@ -19,7 +19,7 @@ from mizan_core.credentials import IDENTITY_COOKIES, IDENTITY_HEADERS, IGNORED_C
 from mizan_core.mwt import Identity, Keyring, mint
 from mizan_edge.config import limits_of, load_settings
 from mizan_edge.identity import IdentityRules, partition
-from mizan_edge.selecting import Selecting
+from mizan_edge.selecting import Selecting, Sender
 from tests.support.browser import VIEW, Browser, Deciding, browsing, but_for_age, ready, selected
 from tests.support.edge import MANIFEST, MWT_SECRET, EdgeFactory, RunningEdge
 from tests.support.edges import Valve
@@ -364,7 +364,7 @@ def block(*lines: str) -> bytes:
         (["Host: a", "Cookie: _ga=1; csrftoken=2"], [b"Host: a"]),
         (["Host: a", "Cookie: _ga=1; sessionid=2"], [b"Host: a", b"\r\nCookie:sessionid"]),
         (["Host: a", "Cookie: mizan_mwt=t; sessionid=2"], [b"Host: a", b"\r\nCookie:mizan_mwt=t;sessionid"]),
-        (["Host: a", "Cookie: _ga"], [b"Host: a", b"Cookie: _ga"]),
+        (["Host: a", "Cookie: _ga"], [b"Host: a", b"\r\nCookie: _ga"]),
         (
             ["Host: a", "X-Forwarded-For: 1.2.3.4", "X-Forwarded-Proto: https"],
             [b"Host: a", b"X-Forwarded-Proto: https"],
@@ -424,19 +424,20 @@ LINES = st.lists(
 @given(st.lists(LINES, min_size=1, max_size=4), st.sampled_from([("_ga*", "mizan*", "csrftoken", "[x]"), ("*",), ()]))
 def test_what_was_read_before_makes_no_difference(blocks: list[list[str]], ignored: tuple[str, ...]):
     rules = IdentityRules(IDENTITY_COOKIES, ignored, IDENTITY_HEADERS)
-    selecting = Selecting(rules, replace(LIMITS, fields=6))
+    selecting, sender = Selecting(rules, replace(LIMITS, fields=6)), Sender()
     for lines in blocks * 3:
         asked = block("Host: a", *lines)
-        assert selected(selecting, asked) == selected(Selecting(rules, replace(LIMITS, fields=6)), asked)
+        assert selected(selecting, asked, sender) == selected(Selecting(rules, replace(LIMITS, fields=6)), asked)
 
 
 def test_a_cookie_that_is_another_one_each_time_is_read_as_one_that_is_known():
-    selecting = Selecting(RULES, LIMITS)
+    selecting, sender = Selecting(RULES, LIMITS), Sender()
     for number in range(1000):
         lines = ("Host: a", f"Referer: /{number}", "Accept: c", f"Cookie: _ga={number}; csrftoken={number}")
-        assert selected(selecting, block(*lines)) == (b"Host: a", b"Accept: c")
+        assert selected(selecting, block(*lines), sender) == (b"Host: a", b"Accept: c")
+    assert sender.form is not None
     lines = ("Host: a", "Referer: /1", "Accept: c", "Cookie: _ga=1; mizan_mwt=t")
-    assert selected(selecting, block(*lines)) == (b"Host: a", b"Accept: c", b"\r\nCookie:mizan_mwt=t")
+    assert selected(selecting, block(*lines), sender) == (b"Host: a", b"Accept: c", b"\r\nCookie:mizan_mwt=t")
 
 
 async def test_requests_that_come_together_are_answered_in_their_order(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mizan_edge.proxy import Proxy
-from mizan_edge.selecting import Selecting
+from mizan_edge.selecting import Selecting, Sender
 from tests.support import wire
 from tests.support.edge import RunningEdge
 from tests.support.listening import connection
@@ -78,7 +78,7 @@ def but_for_age(reply: Reply) -> tuple[int, list[tuple[str, str]], bytes]:
     return reply.status, sorted(fields, key=lambda line: line[0].lower()), reply.body
 
 
-def selected(selecting: Selecting, block: bytes) -> tuple[bytes, ...] | None:
+def selected(selecting: Selecting, block: bytes, sender: Sender | None = None) -> tuple[bytes, ...] | None:
     """The selecting lines in a block."""
-    lines = selecting.lines(block)
+    lines = selecting.lines(block, sender or Sender())
     return None if lines is None else lines.lines

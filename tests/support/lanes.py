@@ -19,6 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from mizan_core.mwt import Keyring, mint
 from mizan_edge.prepared import Noted, Prepared
 from mizan_edge.proxy import Proxy
+from mizan_edge.selecting import Sender
 from tests.support.edge import MWT_SECRET, edges
 from tests.support.listening import connection
 from tests.support.proxy import read_head, talking
@@ -132,8 +133,8 @@ def _reading(patch: Any) -> Iterator[list[Read]]:
         if self not in unready:
             learn(self, *given, **named)
 
-    def ready(self: Prepared, head: bytes, *, trusted: bool) -> tuple[bytes, bytes] | Noted | None:
-        found = answer(self, head, trusted=trusted)
+    def ready(self: Prepared, head: bytes, sender: Sender, *, trusted: bool) -> tuple[bytes, bytes] | Noted | None:
+        found = answer(self, head, sender, trusted=trusted)
         if found is not None and not isinstance(found, Noted):
             method, target, _ = head.partition(b"\r\n")[0].decode().split(" ")
             read.append(Read.of(method, target, head))
