@@ -51,10 +51,9 @@ _MAX_COOKIES = _MAX_LINES
 _ALL_COOKIES = 1000 - _MAX_LINES
 _REST_OF_REQUEST_LINE = len(b"HEAD  HTTP/1.1")
 # What is remembered; when there is more, all is forgotten, and what is in use read again.
-_BLOCKS_BYTES = 4 << 20
-_BLOCK_OVERHEAD_BYTES = 400
+_MAX_REMEMBERED_BYTES = 8 << 20
+_OVERHEAD_BYTES = 400
 _ONCE = 8192
-_SAME = 8192
 _LINES = 8192
 _LINE_BYTES = 512
 _NAMES = 1024
@@ -122,7 +121,7 @@ class Selecting:
     """Reads selecting lines.
 
     # mutable state: what was read lately: what is left of blocks of lines without their first cookies, with what these
-    # select beside it, and the `_bytes` of both; selecting lines that are the `_same`; lines; which names of cookies
+    # select beside it; selecting lines that are the `_same`; the `_bytes` of all this; lines; which names of cookies
     # count.
     """
 
@@ -187,8 +186,9 @@ class Selecting:
         of_referer = rest.find(_REFERER) if self._strips_referer else -1
         if of_referer >= 0:
             end = rest.find(b"\r\n", of_referer + 2)
-            if _VALUE.fullmatch(rest, of_referer + len(_REFERER), end):
-                rest = rest[:of_referer] + rest[end:]
+            if not _VALUE.fullmatch(rest, of_referer + len(_REFERER), end):
+                return None
+            rest = rest[:of_referer] + rest[end:]
         of_rest = self._rests.get(rest)
         if of_rest is None:
             found = self._read(rest)
@@ -196,13 +196,13 @@ class Selecting:
                 return None
             of_rest = {b"": self._the(found)}
             if self._rests_met.again(rest):
-                self._count(rest)
+                self._count(len(rest))
                 self._rests[rest] = of_rest
         else:
             sender.form = _form(block, of_referer, of_cookie, of_rest)
         lines = of_rest.get(kept)
         if lines is None:
-            self._count(kept)
+            self._count(len(kept))
             lines = of_rest[kept] = self._the((*of_rest[b""].lines, kept))
         return lines
 
@@ -210,15 +210,16 @@ class Selecting:
         """The object for these lines."""
         lines = self._same.get(found)
         if lines is None:
-            if len(self._same) >= _SAME:
-                self._same.clear()
+            self._count(sum(map(len, found)))
             lines = self._same[found] = Lines(found)
         return lines
 
-    def _count(self, remembered: bytes) -> None:
-        self._bytes += len(remembered) + _BLOCK_OVERHEAD_BYTES
-        if self._bytes > _BLOCKS_BYTES:
+    def _count(self, size: int) -> None:
+        """Something of `size` bytes is about to be remembered."""
+        self._bytes += size + _OVERHEAD_BYTES
+        if self._bytes > _MAX_REMEMBERED_BYTES:
             self._rests.clear()
+            self._same.clear()
             self._bytes = 0
 
     def _read(self, block: bytes) -> tuple[bytes, ...] | None:
