@@ -217,6 +217,9 @@ def entry_key(inputs: KeyInputs, request: Request, lookup: Lookup, variant: str 
         params["*scheme"] = request.scheme
     if resource.kind == "view" and inputs.manifest.release is not None:
         params["*release"] = inputs.manifest.release
+    if resource.kind == "call" and resource.function in context.views:
+        # No application has such a function, but a manifest may name one like that.
+        params["*call"] = "true"
     key = derive_cache_key(
         inputs.secret,
         resource.context,

@@ -318,6 +318,12 @@ def changed(made: Any) -> Any:
 
 @settings(HYPOTHESIS, max_examples=1200)
 @given(REQUESTS.flatmap(lambda made: st.tuples(st.just(made), changed(made))))
+@example(
+    (
+        ("/ctx/user/", b'{"fn": "/free/:free/", "args": {"free": 5}}', "a.test", "public", {}),
+        ("/free/5/", None, "a.test", "public", {}),
+    )
+)
 def test_two_requests_under_one_key_are_one_to_every_reader(pair: Any):
     one, other = map(key_of, pair)
     if one is None or other is None:
