@@ -197,7 +197,7 @@ class Prepared:
     ) -> tuple[_Profile, bytes, PackedResponse | _Special] | None:
         """What is noted for a request, and where."""
         at = head.find(b"\r\n")
-        lines = self._selecting.lines(head[at:], sender)
+        lines = self._selecting.lines(head, at, sender)
         profile = self._profiles[trusted].get(lines) if lines is not None else None
         if profile is None:
             return None
@@ -264,7 +264,7 @@ class Prepared:
     def learn(self, head: bytes, answer: Repeatable, start: bytes, body: bytes, *, trusted: bool) -> None:
         """Notes that the request with this `head`, which had no body, was answered by `start` and `body`."""
         at = head.find(b"\r\n")
-        lines = self._selecting.lines(head[at:], Sender())
+        lines = self._selecting.lines(head, at, Sender())
         if lines is None:
             return
         # What it varies by itself may be less: what the others of its resource vary by has selected it as well.

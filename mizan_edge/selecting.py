@@ -12,7 +12,6 @@ read as strictly as the parser would: its name is one of a list, and its value h
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import NamedTuple
 
 from mizan_core.mwt import COOKIES
 from mizan_edge.identity import IdentityRules
@@ -43,6 +42,8 @@ _INDIFFERENT = frozenset(
         "x-request-id",
     }
 )
+# Of these, what mostly has another value each time.
+_VARIED = frozenset({"baggage", "referer", "traceparent", "tracestate", "x-forwarded-for", "x-request-id"})
 # Larger heads are the parser's, which knows the limits.
 _MAX_BYTES = 8192
 _MAX_LINES = 64
@@ -54,16 +55,23 @@ _REST_OF_REQUEST_LINE = len(b"HEAD  HTTP/1.1")
 _MAX_REMEMBERED_BYTES = 8 << 20
 _OVERHEAD_BYTES = 400
 _ONCE = 8192
+# To compile a pattern takes as long as to read some hundred blocks.
+_OFTEN = 16
+# Of one User-Agent: pages, what they load, and what they ask for, with and without a session.
+_FORMS = 8
+# A byte of a pattern takes as much once it is compiled.
+_PATTERN_BYTES = 16
 _LINES = 8192
 _LINE_BYTES = 512
 _NAMES = 1024
 _NAME_BYTES = 64
 
-_VALUE = re.compile(rb"[\t -~\x80-\xff]*")
+_ANY_VALUE = rb"[\t -~\x80-\xff]*"
+_COOKIE_VALUE = rb"[\t -:<-~]*"
+_VALUE = re.compile(_ANY_VALUE)
 _COOKIES = re.compile(rb"[\t -~]*")
 _END = b"\r\n\r\n"
-_COOKIE = b"\r\nCookie: "
-_REFERER = b"\r\nReferer: "
+_COOKIE = b"\r\nCookie:"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,22 +81,28 @@ class Lines:
     lines: tuple[bytes, ...]
 
 
-class _Form(NamedTuple):
-    """How a block is written: all but the values of its Referer and its first Cookie line."""
+class _Form:
+    """How blocks are written that differ in certain values only: in those of fields that mostly have another one each
+    time and select nothing, and in those of cookies.
 
-    start: bytes
-    """Up to the first of these values."""
-    middle: bytes
-    """Between them; empty where there is no Referer."""
-    end: bytes
-    of_rest: dict[bytes, Lines]
-    """By what the cookies come down to: the selecting lines."""
+    # mutable state: the selecting lines by the tokens among the cookies, as far as they were read.
+    """
+
+    __slots__ = ("fullmatch", "of_tokens", "start", "start_bytes")
+
+    def __init__(self, start: bytes, rest: re.Pattern[bytes]) -> None:
+        self.start = start
+        """Up to the first of these values."""
+        self.start_bytes = len(start)
+        self.fullmatch = rest.fullmatch
+        """Matches what comes behind; its groups are the values of tokens."""
+        self.of_tokens: dict[tuple[bytes, ...], Lines] = {}
 
 
 class Sender:
     """Who sends requests over one connection, and mostly writes them all in one form.
 
-    # mutable state: the `form` of the last one that was known.
+    # mutable state: the `form` of the last one.
     """
 
     __slots__ = ("form",)
@@ -120,26 +134,24 @@ class Met:
 class Selecting:
     """Reads selecting lines.
 
-    # mutable state: what was read lately: what is left of blocks of lines without their first cookies, with what these
-    # select beside it; selecting lines that are the `_same`; the `_bytes` of all this; lines; which names of cookies
-    # count.
+    # mutable state: what was read lately: forms by their User-Agent, the last first, and how often any was `_seen`
+    before there is one; selecting lines that are the `_same`; the `_bytes` of all this; lines; what counts of cookies.
     """
 
     def __init__(self, rules: IdentityRules, limits: Limits) -> None:
-        # Those that `_look` leaves out have to fit as well.
-        self._max_lines = min(_MAX_LINES, limits.fields + 3) - 2
+        self._max_lines = min(_MAX_LINES, limits.fields + 3)
         self._max_bytes = min(_MAX_BYTES, limits.head_bytes - limits.target_bytes - _REST_OF_REQUEST_LINE)
         # What may say who is asking is never indifferent.
         self._indifferent = {
             name for name in _INDIFFERENT if not any(fnmatchcase(name, pattern) for pattern in rules.identity_headers)
         }
         self._names = {name.encode() for name in self._indifferent}
+        self._varied = {name.encode() for name in self._indifferent & _VARIED}
         self._ignored = rules.ignored_cookies
-        self._strips_referer = "referer" in self._indifferent
-        self._rests: dict[bytes, dict[bytes, Lines]] = {}
+        self._forms: dict[bytes, list[_Form]] = {}
+        self._seen: dict[int, int] = {}
         self._same: dict[tuple[bytes, ...], Lines] = {}
         self._bytes = 0
-        self._rests_met = Met()
         self._lines: dict[bytes, bytes] = {}
         self._counts: dict[bytes, bool] = {}
 
@@ -147,64 +159,46 @@ class Selecting:
         """Whether responses that vary by these fields (lower case) may differ where selecting lines do not."""
         return not self._indifferent.isdisjoint(vary)
 
-    def lines(self, block: bytes, sender: Sender) -> Lines | None:
+    def lines(self, head: bytes, at: int, sender: Sender) -> Lines | None:
         """The selecting lines of a request; None where the parser has to read it.
 
-        `block` begins with the CRLF that ends the request line, and ends with an empty line. There may be no other.
+        `head` ends with an empty line, and there is no other; `at` is where the CRLF is that ends the request line.
         """
         form = sender.form
-        return (form and self._as_before(block, form)) or self._look(block, sender)
-
-    def _as_before(self, block: bytes, form: _Form) -> Lines | None:
-        """The selecting lines of a block that is as `form` says; None for any other."""
-        start, middle, end, of_rest = form
-        if len(block) > self._max_bytes or not (block.startswith(start) and block.endswith(end)):
-            return None
-        at = len(start)
-        if middle:
-            of_referer = block.find(b"\r\n", at)
-            if not block.startswith(middle, of_referer) or not _VALUE.fullmatch(block, at, of_referer):
-                return None
-            at = of_referer + len(middle)
-        until = block.find(b"\r\n", at)
-        if until != len(block) - len(end):
-            return None
-        return of_rest.get(self._cookies(block[at:until]))
+        if form is not None and head.startswith(form.start, at) and len(head) - at <= self._max_bytes:
+            match = form.fullmatch(head, at + form.start_bytes)
+            if match is not None and (lines := form.of_tokens.get(match.groups())) is not None:
+                return lines
+        return self._look(head[at:], sender)
 
     def _look(self, block: bytes, sender: Sender) -> Lines | None:
         if len(block) > self._max_bytes or block.find(_END) != len(block) - len(_END):
             return None
         if len(block) > _ALL_COOKIES and block.count(b";") > _ALL_COOKIES:
             return None
-        # The lines that differ most, as they mostly begin: what is left is mostly known.
-        rest, kept = block, b""
-        of_cookie = rest.find(_COOKIE)
-        if of_cookie >= 0:
-            end = rest.find(b"\r\n", of_cookie + 2)
-            kept = self._cookies(rest[of_cookie + len(_COOKIE) : end])
-            rest = rest[:of_cookie] + rest[end:]
-        of_referer = rest.find(_REFERER) if self._strips_referer else -1
-        if of_referer >= 0:
-            end = rest.find(b"\r\n", of_referer + 2)
-            if not _VALUE.fullmatch(rest, of_referer + len(_REFERER), end):
-                return None
-            rest = rest[:of_referer] + rest[end:]
-        of_rest = self._rests.get(rest)
-        if of_rest is None:
-            found = self._read(rest)
-            if found is None:
-                return None
-            of_rest = {b"": self._the(found)}
-            if self._rests_met.again(rest):
-                self._count(len(rest))
-                self._rests[rest] = of_rest
+        agent = _agent(block)
+        form, tokens = self._form_of(agent, block)
+        if form is not None:
+            sender.form = form
+            if (lines := form.of_tokens.get(tokens)) is not None:
+                return lines
+        found = self._read(block)
+        if found is None:
+            return None
+        lines = self._the(found)
+        if form is not None:
+            self._count(sum(map(len, tokens)))
+            form.of_tokens[tokens] = lines
         else:
-            sender.form = _form(block, of_referer, of_cookie, of_rest)
-        lines = of_rest.get(kept)
-        if lines is None:
-            self._count(len(kept))
-            lines = of_rest[kept] = self._the((*of_rest[b""].lines, kept))
+            self._meet(agent, block)
         return lines
+
+    def _form_of(self, agent: bytes, block: bytes) -> tuple[_Form | None, tuple[bytes, ...]]:
+        """The form that a block has, and the tokens in it."""
+        for form in self._forms.get(agent, ()):
+            if block.startswith(form.start) and (match := form.fullmatch(block, form.start_bytes)) is not None:
+                return form, match.groups()
+        return None, ()
 
     def _the(self, found: tuple[bytes, ...]) -> Lines:
         """The object for these lines."""
@@ -218,9 +212,47 @@ class Selecting:
         """Something of `size` bytes is about to be remembered."""
         self._bytes += size + _OVERHEAD_BYTES
         if self._bytes > _MAX_REMEMBERED_BYTES:
-            self._rests.clear()
+            self._forms.clear()
             self._same.clear()
             self._bytes = 0
+
+    def _meet(self, agent: bytes, block: bytes) -> None:
+        """Makes a form of a block that was read, if more of that form have come."""
+        start, rest = self._form(block)
+        mark = hash((start, rest))
+        seen = self._seen.get(mark, 0) + 1
+        if seen < _OFTEN:
+            if len(self._seen) >= _ONCE:
+                self._seen.clear()
+            self._seen[mark] = seen
+            return
+        del self._seen[mark]
+        self._count(len(agent) + len(start) + _PATTERN_BYTES * len(rest))
+        self._forms[agent] = [_Form(start, re.compile(rest)), *self._forms.get(agent, [])[: _FORMS - 1]]
+
+    def _form(self, block: bytes) -> tuple[bytes, bytes]:
+        """How a block is written that was read: what all of this form begin with, and a pattern for the rest."""
+        texts, patterns = [b""], []
+        for line in block.split(b"\r\n")[1:-2]:
+            name, _, value = line.partition(b":")
+            texts[-1] += b"\r\n" + name + b":"
+            of_name = name.lower()
+            if of_name in self._varied:
+                patterns.append(_ANY_VALUE)
+                texts.append(b"")
+            elif of_name == b"cookie" and self._cookies(value) != _COOKIE + value:
+                for i, cookie in enumerate(value.split(b";")):
+                    of_cookie, equals, _ = cookie.partition(b"=")
+                    texts[-1] += (b";" if i else b"") + of_cookie + equals
+                    if equals:
+                        is_token = of_cookie.strip().decode() in COOKIES
+                        patterns.append(b"(%b)" % _COOKIE_VALUE if is_token else _COOKIE_VALUE)
+                        texts.append(b"")
+            else:
+                texts[-1] += value
+        texts[-1] += _END
+        rest = [pattern + re.escape(text) for pattern, text in zip(patterns, texts[1:], strict=True)]
+        return texts[0], b"".join(rest)
 
     def _read(self, block: bytes) -> tuple[bytes, ...] | None:
         lines = block.split(b"\r\n")
@@ -276,19 +308,16 @@ class Selecting:
                 # The value of a session says nothing that is known here.
                 kept.append(text + b"=" + content.rstrip() if text.decode() in COOKIES else text)
         # No line has a CRLF in it, and no name begins with a space.
-        return b"\r\nCookie:" + b";".join(kept) if kept else b""
+        return _COOKIE + b";".join(kept) if kept else b""
 
     def _does_count(self, name: str) -> bool:
         return name in COOKIES or not any(fnmatchcase(name, pattern) for pattern in self._ignored)
 
 
-def _form(block: bytes, of_referer: int, of_cookie: int, of_rest: dict[bytes, Lines]) -> _Form | None:
-    """The form of a block whose Referer and Cookie lines begin there; -1 for none."""
-    if of_cookie < 0 or of_referer >= of_cookie:
-        return None
-    cookies = of_cookie + len(_COOKIE)
-    end = block[block.find(b"\r\n", cookies) :]
-    if of_referer < 0:
-        return _Form(block[:cookies], b"", end, of_rest)
-    referer = of_referer + len(_REFERER)
-    return _Form(block[:referer], block[block.find(b"\r\n", referer) : cookies], end, of_rest)
+def _agent(block: bytes) -> bytes:
+    """The value of a User-Agent line as it is mostly spelled, by which forms are found."""
+    at = block.find(b"\r\nUser-Agent: ")
+    if at < 0 and (at := block.find(b"\r\nuser-agent: ")) < 0:
+        return b""
+    at += len(b"\r\nUser-Agent: ")
+    return block[at : block.find(b"\r\n", at)]

@@ -80,5 +80,5 @@ def but_for_age(reply: Reply) -> tuple[int, list[tuple[str, str]], bytes]:
 
 def selected(selecting: Selecting, block: bytes, sender: Sender | None = None) -> tuple[bytes, ...] | None:
     """The selecting lines in a block."""
-    lines = selecting.lines(block, sender or Sender())
+    lines = selecting.lines(block, 0, sender or Sender())
     return None if lines is None else lines.lines
