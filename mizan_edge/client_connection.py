@@ -201,9 +201,11 @@ class ClientConnection(asyncio.Protocol):
     def _answered(self, data: bytes) -> bytes:
         """Answers the requests for which an answer is ready; the bytes from the first other one on."""
         # What has come is mostly one request, and then nothing has to be searched.
-        start, end = 0, len(data) if data.endswith(_END_OF_HEAD) else _end_of_head(data, 0)
+        start, size = 0, len(data)
+        end = size if data.endswith(_END_OF_HEAD) else _end_of_head(data, 0)
         while end and self._is_idle:
-            answer = self._prepared.answer(data[start:end], self._sender, trusted=self.peer.trusted)
+            head = data if end - start == size else data[start:end]
+            answer = self._prepared.answer(head, self._sender, trusted=self.peer.trusted)
             if answer is None:
                 first = _end_of_head(data, start)
                 if first == end:
@@ -215,6 +217,8 @@ class ClientConnection(asyncio.Protocol):
                 self._prepared.fetch(answer, partial(self._fetched, end - start))
                 break
             self._repeat(*answer)
+            if end == size:
+                return b""
             start, end = end, _end_of_head(data, end)
         return data[start:]
 
