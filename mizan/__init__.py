@@ -6,6 +6,7 @@ routes, mount, route_view  functions with `route=` at URLs of their own
 identity, recording      who is asking, and whether more than that went into a response
 headers, errors          what a response says to caches; exceptions -> responses
 transactions             where a request's transactions begin and end
+ssr                      React components as templates, rendered by Node or Bun
 cache                    `purge()`, and the origin's own cache of bundles
 middleware, checks       optional: the token cookie on every response, and advice to install that
 """
