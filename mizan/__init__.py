@@ -1,6 +1,7 @@
 """Mizan's Django adapter: declared functions over HTTP, and everything that a cache in front needs to know of them.
 
 client, setup            `@client`, `register`, `mizan_clients`: what an application writes
+server_function          functions that are written as classes
 urls, views              contexts, calls and the session endpoint
 routes, mount, route_view  functions with `route=` at URLs of their own
 identity, recording      who is asking, and whether more than that went into a response

@@ -18,7 +18,9 @@ Target: TypeAlias = str | Callable[..., Any]
 Auth: TypeAlias = bool | Literal["staff", "superuser"] | Callable[[Any], object] | None
 
 ATTRIBUTE = "mizan"
-"""A declared function carries its FunctionSpec under this name."""
+"""A declared function, or a class that stands for one, carries its FunctionSpec under this name."""
+LOCAL = "local"
+"""`context="local"`: a context of the function's own, under the function's name."""
 
 _UNSIGNED = ("rev", "swr", "sie", "hold")
 
@@ -55,6 +57,8 @@ class FunctionSpec:
     fn: Callable[..., Any]
     signature: Signature
     context: str | None = None
+    local: bool = False
+    """Whether its context is its own, and named as it is."""
     affects: tuple[Target, ...] = ()
     merge: tuple[Target, ...] = ()
     auth: Auth = None
@@ -92,7 +96,8 @@ class FunctionSpec:
 
 def spec_of(fn: object) -> FunctionSpec | None:
     """What was declared of a function, None for one that was not."""
-    spec = getattr(fn, ATTRIBUTE, None)
+    # What a class has from its base is the declaration of the base.
+    spec = vars(fn).get(ATTRIBUTE) if isinstance(fn, type) else getattr(fn, ATTRIBUTE, None)
     return spec if isinstance(spec, FunctionSpec) else None
 
 
@@ -143,7 +148,7 @@ class Registry:
         if not name or name == spec.name:
             self._add(spec)
             return fn
-        renamed = replace(spec, name=name)
+        renamed = _named(spec, name)
         self._add(renamed)
         if self._functions.get(spec.name) == spec:
             del self._functions[spec.name]
@@ -169,6 +174,10 @@ client = default.client
 register = default.register
 
 
+def _named(spec: FunctionSpec, name: str) -> FunctionSpec:
+    return replace(spec, name=name, context=check_name(name) if spec.local else spec.context)
+
+
 def _place(fn: Callable[..., Any]) -> tuple[object, ...]:
     # A module that is loaded again defines the same function anew.
     code = getattr(inspect.unwrap(fn), "__code__", None)
@@ -186,10 +195,12 @@ def _spec(fn: Callable[..., Any], options: Options) -> FunctionSpec:
     known = Options.__optional_keys__
     if unknown := sorted(set(options) - known):
         raise RegistryError(f"@client on {name!r}: no parameter {unknown[0]!r}, only {', '.join(sorted(known))}")
+    local = options.get("context") == LOCAL
     try:
         values: dict[str, Any] = {
             **options,
-            "context": _name(options.get("context")),
+            "context": name if local else _name(options.get("context")),
+            "local": local,
             "signature": read_signature(fn),
             "affects": _targets(options.get("affects")),
             "merge": _targets(options.get("merge")),
