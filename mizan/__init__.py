@@ -9,5 +9,6 @@ headers, errors          what a response says to caches; exceptions -> responses
 transactions             where a request's transactions begin and end
 ssr                      React components as templates, rendered by Node or Bun
 cache                    `purge()`, and the origin's own cache of bundles
-middleware, checks       optional: the token cookie on every response, and advice to install that
+middleware               optional: the token cookie on every response
+checks, uncacheable      what the declarations contradict, and what keeps pages out of caches, as system checks
 """

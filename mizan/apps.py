@@ -6,7 +6,7 @@ from django.core.signals import request_started
 
 
 class MizanConfig(AppConfig):
-    """Registers the system checks, and the routes' mounting before the first request."""
+    """Registers the system checks, and what has to be so before the first request."""
 
     name = "mizan"
     verbose_name = "Mizan"
@@ -14,9 +14,10 @@ class MizanConfig(AppConfig):
     def ready(self) -> None:
         from mizan.checks import check_declarations, check_middleware
         from mizan.conf import check_secrets
-        from mizan.mount import mount_routes
+        from mizan.mount import begin
+        from mizan.uncacheable import check_cacheability
 
         check_secrets()
-        checks.register(check_declarations)
-        checks.register(check_middleware)
-        request_started.connect(mount_routes, dispatch_uid="mizan.mount_routes")
+        for check in (check_declarations, check_middleware, check_cacheability):
+            checks.register(check)
+        request_started.connect(begin, dispatch_uid="mizan.begin")

@@ -8,18 +8,33 @@ from django.core.checks import CheckMessage, Error, Warning
 
 from mizan.conf import conf
 from mizan.declared import declared
+from mizan.mount import import_urlconf
 from mizan_core.merging import slot
-from mizan_core.registry import RegistryError, default, target_context
+from mizan_core.problems import DeclarationsError, Kind
+from mizan_core.registry import default, target_context
 
 MIDDLEWARE = "mizan.middleware.MizanMiddleware"
 
 
+_IDS: dict[Kind, str] = {
+    "name": "mizan.E001",
+    "type": "mizan.E002",
+    "route": "mizan.E003",
+    "target": "mizan.E004",
+    "merge": "mizan.E005",
+    "ignored": "mizan.E006",
+    "local": "mizan.E007",
+    "manifest": "mizan.E008",
+}
+
+
 def check_declarations(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """mizan.E001: what no manifest could say. mizan.W002: a `merge=` that only purges."""
+    """mizan.E001 to mizan.E008: every contradiction. Without any, mizan.W002: a `merge=` that only purges."""
+    import_urlconf()
     try:
         contexts = declared().contexts
-    except RegistryError as error:
-        return [Error(str(error), id="mizan.E001")]
+    except DeclarationsError as error:
+        return [Error(found.text, hint=_sentence(found.hint), id=_IDS[found.kind]) for found in error.problems]
     return [
         Warning(
             f"the result of {spec.name!r} is merged nowhere in the context {target_context(target)!r}, which is purged",
@@ -31,6 +46,10 @@ def check_declarations(app_configs: Sequence[Any] | None, **_: Any) -> list[Chec
         for target in spec.merge
         if (found := slot(spec, target, contexts)) is None or not found.signature.names <= spec.signature.names
     ]
+
+
+def _sentence(hint: str) -> str:
+    return f"{hint[0].upper()}{hint[1:]}."
 
 
 def check_middleware(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:

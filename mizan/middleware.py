@@ -1,10 +1,14 @@
 """Optional: `mizan.middleware.MizanMiddleware`, behind AuthenticationMiddleware."""
 
+from collections.abc import Callable
+
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
+from mizan.declared import refuse_problems
 from mizan.headers import INVALIDATE, say_invalidated
 from mizan.identity import refresh_cookie
+from mizan.mount import import_urlconf
 from mizan.state import state
 
 
@@ -12,8 +16,13 @@ class MizanMiddleware(MiddlewareMixin):
     """Keeps the token cookie beside the session on every response of the site, and clears it at sign-out.
 
     Where Django replaced the response of a mutation (its template failed, a later layer raised), the replacement says
-    what was changed as well.
+    what was changed as well. A server with this middleware does not start where declarations contradict each other.
     """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        super().__init__(get_response)
+        import_urlconf()
+        refuse_problems()
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         refresh_cookie(request, response)

@@ -1,4 +1,5 @@
-"""Mounts `mizan.routes` at the root of the site, behind the site's own patterns, before its first request.
+"""Before the first request: mounts `mizan.routes` at the root of the site, behind the site's own patterns, and refuses
+a site whose declarations contradict each other.
 
 Not in `AppConfig.ready()`: the URLconf imports the site's views, which other apps may not be ready for.
 """
@@ -11,15 +12,28 @@ from typing import Any
 from django.conf import settings
 from django.urls import URLResolver, clear_url_caches, include, path
 
+from mizan.declared import refuse_problems
+
 _lock = Lock()
 _done: list[object] = []
 
 
-def mount_routes(**_: Any) -> None:
-    """Mounts the routes in ROOT_URLCONF, once, unless the site includes them itself. Receives `request_started`."""
+def begin(**_: Any) -> None:
+    """What has to be so before a request is answered. Receives `request_started`. Raises ImproperlyConfigured."""
+    mount_routes()
+    refuse_problems()
+
+
+def import_urlconf() -> Any:
+    """The module of ROOT_URLCONF. With it come the site's views, some of which may be declared there."""
     urlconf = settings.ROOT_URLCONF
+    return import_module(urlconf) if isinstance(urlconf, str) else urlconf
+
+
+def mount_routes() -> None:
+    """Mounts the routes in ROOT_URLCONF, once, unless the site includes them itself."""
     with _lock:
-        module: Any = import_module(urlconf) if isinstance(urlconf, str) else urlconf
+        module = import_urlconf()
         if any(module is mounted for mounted in _done):
             return
         _done.append(module)

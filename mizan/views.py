@@ -119,7 +119,7 @@ def _mutate(request: HttpRequest, spec: FunctionSpec, raw: Mapping[str, object])
     scopes = changed(request, spec, arguments)
     here = declared()
     # Copied before the function can change a list that it was given.
-    merged = [_entry(place) for place in places(spec, arguments, here.contexts, here.coverage)]
+    merged = [(place, _entry(place)) for place in places(spec, arguments, here.contexts, here.coverage)]
     raised = False
     try:
         with atomic_requests():
@@ -134,12 +134,21 @@ def _mutate(request: HttpRequest, spec: FunctionSpec, raw: Mapping[str, object])
     return response
 
 
-def _outcome(result: object, scopes: Iterable[Scope], merged: Sequence[dict[str, object]]) -> dict[str, object]:
+def _outcome(
+    result: object, scopes: Iterable[Scope], merged: Sequence[tuple[Place, dict[str, object]]]
+) -> dict[str, object]:
     outcome: dict[str, object] = {"result": result, "invalidate": [str(scope) for scope in scopes]}
     if merged:
         # As JSON already: an iterator would be empty the second time.
         outcome["result"] = value = _as_json(result)
-        outcome["merge"] = [entry | {"value": value} for entry in merged]
+        entries = []
+        for place, entry in merged:
+            if place.output is None:
+                entries.append(entry | {"value": value})
+            elif (written := place.written(result)) is not None:
+                entries.append(entry | {"value": json.loads(written)})
+        if entries:
+            outcome["merge"] = entries
     return outcome
 
 

@@ -7,7 +7,8 @@ mwt         the token that names a signed-in user's partition
 manifest    what depends on what, as the origin exports it
 registry    `@client`: where an application declares it; signature and route read what it says
 scoping     which scopes a read depends on, and which a mutation purges
-merging     where clients may put what a mutation returned
+merging     where clients may put what a mutation returned; fitting tells which types may stand for which
+problems    what is wrong with the declarations as a whole
 export      from the registry to the manifest
 credentials what tells an application who is asking
 resolve     scopes as the origin spelled them -> scopes to purge

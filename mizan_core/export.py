@@ -1,18 +1,21 @@
 """From the registry to the manifest: what depends on what, for everybody who caches."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import reduce
 from typing import Any, Literal
 
 from mizan_core.canonical import ListOf, ParamType
 from mizan_core.manifest import DEFAULT_TTL_S, Manifest, ManifestError, dump_manifest, parse_manifest
-from mizan_core.registry import FunctionSpec, Registry, RegistryError
+from mizan_core.problems import DeclarationsError, Problem, problems
+from mizan_core.registry import FunctionSpec, Registry
 from mizan_core.route import RouteError
 from mizan_core.scoping import Coverage, coverage
 
 BASE = "/api/mizan/"
+_AT_MANIFEST = "change what it names, so that a manifest can say it"
+# What the manifest refuses as well, in its own words.
+_NOT_IN_A_MANIFEST = frozenset({"route", "ignored"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,12 @@ class _Warnings:
 def export(registry: Registry, *, base: str = BASE, release: str | None = None) -> Exported:
     """The manifest of everything that is registered. `base` is where `mizan.urls` is mounted.
 
-    Raises RegistryError, which names the functions, for declarations that contradict each other.
+    Raises DeclarationsError with all that is wrong.
     """
     base = "/" + base.strip("/") + "/" if base.strip("/") else "/"
     contexts = registry.contexts()
     rules = {name: _rules(specs) for name, specs in contexts.items()}
-    covered = {name: coverage(specs, _types(name, specs)) for name, specs in contexts.items()}
+    covered = {name: coverage(specs, _types(specs)) for name, specs in contexts.items()}
     warnings = _Warnings()
     document: dict[str, Any] = {
         "version": 1,
@@ -71,35 +74,24 @@ def export(registry: Registry, *, base: str = BASE, release: str | None = None) 
         document["calls"] = [f"{base}call/"]
     if release:
         document["release"] = release
+    found = problems(registry)
     try:
         manifest, unknown = parse_manifest(dump_manifest(document), source="the declarations")
     except ManifestError as error:
-        raise RegistryError(str(error)) from None
+        known = any(problem.kind in _NOT_IN_A_MANIFEST for problem in found)
+        raise DeclarationsError(found if known else [*found, Problem("manifest", str(error), _AT_MANIFEST)]) from None
+    if found:
+        raise DeclarationsError(found)
     return Exported(document, manifest, (*warnings.texts, *unknown), rules, covered, contexts)
 
 
-def _types(context: str, specs: Iterable[FunctionSpec]) -> dict[str, ParamType | None]:
+def _types(specs: tuple[FunctionSpec, ...]) -> dict[str, ParamType | None]:
     """Each parameter of a context with its type, sorted by name."""
-    said: dict[str, tuple[ParamType, FunctionSpec]] = {}
-    names: set[str] = set()
+    types: dict[str, ParamType | None] = {}
     for spec in specs:
-        names |= spec.signature.names
-        for name, type_ in _own_types(spec).items():
-            if type_ is None:
-                continue
-            other = said.setdefault(name, (type_, spec))
-            if other[0] != type_:
-                raise RegistryError(
-                    f"in the context {context!r} the parameter {name!r} is {_type_text(other[0])} in "
-                    f"{other[1].name!r} and {_type_text(type_)} in {spec.name!r}: give both the same type"
-                )
-    return {name: said[name][0] if name in said else None for name in sorted(names)}
-
-
-def _own_types(spec: FunctionSpec) -> dict[str, ParamType | None]:
-    """A function's parameters. A type that its annotations leave open, its route's converter may say."""
-    by_route = spec.route.types if spec.route else {}
-    return {p.name: p.type or by_route.get(p.name) for p in spec.signature.parameters}
+        for name, type_ in spec.param_types.items():
+            types[name] = types.get(name) or type_
+    return dict(sorted(types.items()))
 
 
 def _rules(specs: tuple[FunctionSpec, ...]) -> Rules:
@@ -145,9 +137,6 @@ def _context(
             context[key] = getattr(rules, key)
     if rules.ignore_query:
         context["ignore_query"] = list(rules.ignore_query)
-    for pattern in rules.ignore_query:
-        if ignored := [param for param in covered.types if fnmatchcase(param, pattern)]:
-            raise RegistryError(f"ignore_query={pattern!r} would ignore {ignored[0]!r}, a parameter of {name!r}")
     return context
 
 
@@ -171,11 +160,10 @@ def _patterns(spec: FunctionSpec, warnings: _Warnings) -> list[str]:
 def _mutation(spec: FunctionSpec, covered: Mapping[str, Coverage], warnings: _Warnings) -> dict[str, Any]:
     affects = []
     for context in spec.targets:
-        if context not in covered:
-            raise RegistryError(f"{spec.name!r} affects {context!r}, and no function is in a context of that name")
-        reached = covered[context]
+        if (reached := covered.get(context)) is None:
+            continue  # a problem, and found as one
         # Only arguments that mean the same before and after validation, as the edge sees them unvalidated.
-        said = {name for name, type_ in _own_types(spec).items() if type_ and type_ == reached.types.get(name)}
+        said = {name for name, type_ in spec.param_types.items() if type_ and type_ == reached.types.get(name)}
         affects += [{"context": context, "params": sorted(names)} for names in reached.covering(said)]
     mutation: dict[str, Any] = {
         "path": spec.path,
@@ -188,7 +176,3 @@ def _mutation(spec: FunctionSpec, covered: Mapping[str, Coverage], warnings: _Wa
 
 def _document_type(type_: ParamType) -> Any:
     return {"list": type_.item} if isinstance(type_, ListOf) else type_
-
-
-def _type_text(type_: ParamType) -> str:
-    return f"a list of {type_.item}" if isinstance(type_, ListOf) else f"of type {type_}"

@@ -1,16 +1,20 @@
 """Where clients may put what a mutation returned, instead of fetching it anew.
 
 A bundle has one slot for each rpc function of its context. A mutation's result may take the place of what is in a slot
-if that function would return the same now: it has the same return type, and every parameter of it is known. A purge may
-reach too far and costs a fetch; a merge that reaches too far (into the bundle of another user, or of another page)
-shows a wrong value. So where there is doubt there is no place, and the purge does its work.
+if that function would return the same now: its return type takes the result, and every parameter of it is known. A
+purge may reach too far and costs a fetch; a merge that reaches too far (into the bundle of another user, or of another
+page) shows a wrong value. So where there is doubt there is no place, and the purge does its work.
 """
 
-import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticUserError
+from pydantic_core import PydanticSerializationError
+
+from mizan_core.fitting import fits, is_known, same
 from mizan_core.registry import FunctionSpec, Target, spec_of, target_context
 from mizan_core.scoping import NOWHERE, Coverage, narrowing
 
@@ -25,6 +29,17 @@ class Place:
     context: str
     slot: str
     params: Mapping[str, object]
+    output: Any = None
+    """The slot's own type, where that is not the mutation's: a result is written as what the slot returns."""
+
+    def written(self, result: object) -> bytes | None:
+        """A result as JSON of the slot's own type; None where it is none of that type after all."""
+        if isinstance(result, Iterator):
+            return None  # it can be read but once, and was
+        try:
+            return TypeAdapter(self.output).dump_json(result, warnings="error")
+        except (PydanticSerializationError, PydanticUserError):
+            return None
 
 
 def places(
@@ -40,26 +55,44 @@ def places(
         known = narrowing(arguments, coverage.get(context, NOWHERE).types)
         names = sorted(function.signature.names)
         if known.keys() >= set(names):
-            found[function.name] = Place(context, function.name, {name: arguments[name] for name in names})
+            params = {name: arguments[name] for name in names}
+            found[function.name] = Place(context, function.name, params, _own_output(function, spec))
     return tuple(found.values())
 
 
 def slot(spec: FunctionSpec, target: Target, contexts: Contexts) -> FunctionSpec | None:
-    """The function whose result the mutation returns: the target itself, or the only one of that context with the
-    mutation's return type. None where none is, or several are."""
-    functions = [f for f in contexts.get(target_context(target), ()) if f.path == "rpc"]
-    returned = spec.signature.output
+    """The function whose result the mutation returns: the target itself, or the only one of that context that its
+    return type picks. None where none is, or several are."""
     if isinstance(target, str):
-        found = [f for f in functions if _is_type(returned) and f.signature.output == returned]
+        found = slots(spec, target, contexts)
     else:
         named = spec_of(target)
-        found = [f for f in functions if named and f.name == named.name and _may_equal(f.signature.output, returned)]
+        returned = spec.signature.output
+        found = [
+            function
+            for function in _rpc(target_context(target), contexts)
+            if named and function.name == named.name and _may_fit(returned, function.signature.output)
+        ]
     return found[0] if len(found) == 1 else None
 
 
-def _is_type(annotation: object) -> bool:
-    return annotation is not inspect.Signature.empty and annotation is not Any
+def slots(spec: FunctionSpec, context: str, contexts: Contexts) -> list[FunctionSpec]:
+    """The functions of a context that the mutation's return type picks: those of the very same type, else those whose
+    type takes its results. Several are an ambiguity."""
+    functions, returned = _rpc(context, contexts), spec.signature.output
+    return [f for f in functions if same(returned, f.signature.output)] or [
+        f for f in functions if fits(returned, f.signature.output)
+    ]
 
 
-def _may_equal(a: object, b: object) -> bool:
-    return a == b or not (_is_type(a) and _is_type(b))
+def _rpc(context: str, contexts: Contexts) -> list[FunctionSpec]:
+    return [function for function in contexts.get(context, ()) if function.path == "rpc"]
+
+
+def _may_fit(returned: object, place: object) -> bool:
+    return fits(returned, place) or not (is_known(returned) and is_known(place))
+
+
+def _own_output(function: FunctionSpec, mutation: FunctionSpec) -> Any:
+    returned, place = mutation.signature.output, function.signature.output
+    return place if fits(returned, place) and not same(returned, place) else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
+from mizan_core.canonical import ParamType
 from mizan_core.errors import MizanError
 from mizan_core.route import Route, RouteError, parse_route
 from mizan_core.scopes import ScopeError, check_name
@@ -89,6 +90,12 @@ class FunctionSpec:
         return tuple(dict.fromkeys(target_context(target) for target in (*self.affects, *self.merge)))
 
     @property
+    def param_types(self) -> dict[str, ParamType | None]:
+        """Its parameters. A type that its annotations leave open, its route's converter may say."""
+        by_route = self.route.types if self.route else {}
+        return {p.name: p.type or by_route.get(p.name) for p in self.signature.parameters}
+
+    @property
     def call_cached(self) -> bool:
         """Whether a cache may keep a call of it."""
         return self.cache and self.signature.typed
@@ -105,14 +112,20 @@ class Registry:
     """The declared functions by name. `generation` changes with every registration."""
 
     def __init__(self) -> None:
-        self._functions: dict[str, FunctionSpec] = {}
+        # The first of a name is the one that answers; a second one is an error, until it is registered under another.
+        self._functions: dict[str, list[FunctionSpec]] = {}
         self.generation = 0
 
     def __iter__(self) -> Iterator[FunctionSpec]:
-        return iter([self._functions[name] for name in sorted(self._functions)])
+        return iter([self._functions[name][0] for name in sorted(self._functions)])
 
     def get(self, name: str) -> FunctionSpec | None:
-        return self._functions.get(name)
+        specs = self._functions.get(name)
+        return specs[0] if specs else None
+
+    def duplicates(self) -> dict[str, tuple[FunctionSpec, ...]]:
+        """The names that several functions bear, sorted."""
+        return {name: tuple(specs) for name, specs in sorted(self._functions.items()) if len(specs) > 1}
 
     def contexts(self) -> dict[str, tuple[FunctionSpec, ...]]:
         """The functions of each context, both sorted by name."""
@@ -129,7 +142,8 @@ class Registry:
     def client(self, fn: F | None = None, /, **options: Unpack[Options]) -> F | Callable[[F], F]:
         """Declares a function, as `@client` or `@client(...)`; it stays the function it was.
 
-        Raises RegistryError, SignatureError or ScopeError at once, where the declaration stands.
+        Raises RegistryError, SignatureError or ScopeError at once, where the declaration stands. What contradicts
+        other declarations is found by `mizan_core.problems`.
         """
 
         def declare(function: F) -> F:
@@ -149,22 +163,28 @@ class Registry:
             self._add(spec)
             return fn
         renamed = _named(spec, name)
+        self._remove(spec)
         self._add(renamed)
-        if self._functions.get(spec.name) == spec:
-            del self._functions[spec.name]
         for holder in {id(fn): fn, id(spec.fn): spec.fn}.values():
             setattr(holder, ATTRIBUTE, renamed)
         return fn
 
     def _add(self, spec: FunctionSpec) -> None:
-        other = self._functions.get(spec.name)
-        if other is not None and _place(other.fn) != _place(spec.fn):
-            raise RegistryError(
-                f"two functions are called {spec.name!r}, {_where(other.fn)} and {_where(spec.fn)}: "
-                f'rename one, or register(function, "another_name")'
-            )
-        self._functions[spec.name] = spec
+        specs = self._functions.setdefault(spec.name, [])
+        # A module that is loaded again defines the same function anew.
+        same = [index for index, other in enumerate(specs) if _place(other.fn) == _place(spec.fn)]
+        if same:
+            specs[same[0]] = spec
+        else:
+            specs.append(spec)
         self.generation += 1
+
+    def _remove(self, spec: FunctionSpec) -> None:
+        others = [other for other in self._functions.get(spec.name, []) if other != spec]
+        if others:
+            self._functions[spec.name] = others
+        else:
+            self._functions.pop(spec.name, None)
 
 
 default = Registry()
@@ -179,12 +199,12 @@ def _named(spec: FunctionSpec, name: str) -> FunctionSpec:
 
 
 def _place(fn: Callable[..., Any]) -> tuple[object, ...]:
-    # A module that is loaded again defines the same function anew.
     code = getattr(inspect.unwrap(fn), "__code__", None)
     return (fn.__module__, getattr(fn, "__qualname__", None), code.co_firstlineno if code else id(fn))
 
 
-def _where(fn: Callable[..., Any]) -> str:
+def place_text(fn: Callable[..., Any]) -> str:
+    """Where a function is, for people."""
     return f"{fn.__module__}.{getattr(fn, '__qualname__', fn)}"
 
 
@@ -271,9 +291,6 @@ def _problems(spec: FunctionSpec) -> Iterator[str]:
     for name in sorted(spec.signature.names):
         if pattern := next((p for p in spec.ignore_query if fnmatchcase(name, p)), None):
             yield f"ignore_query={pattern!r} would ignore its own parameter {name!r}"
-    for name in spec.route.params if spec.route else ():
-        if name not in spec.signature.names:
-            yield f"the route {spec.route} has {name!r}, and the function has no such parameter"
 
 
 _CHOICES: dict[str, tuple[object, ...]] = {

@@ -8,7 +8,7 @@ from django.test import AsyncClient, Client, RequestFactory
 
 from mizan.client import ServerFunction, client
 from mizan.server_function import as_function
-from mizan_core.registry import Registry, RegistryError, default, spec_of
+from mizan_core.registry import Registry, RegistryError, default, place_text, spec_of
 from tests.django.requests import BASE, bundle, call, error_code
 from tests.django.site import classes
 from tests.django.site.models import Note
@@ -63,9 +63,9 @@ class TestClasses:
         here = type("Same", (Base,), {"__module__": "here"})
         there = type("Same", (Base,), {"__module__": "there"})
         registry = Registry()
-        registry.client(as_function(here))
-        with pytest.raises(RegistryError, match=r"here\.Same and there\.Same"):
-            registry.client(as_function(there))
+        for cls in (here, there, here):
+            registry.client(as_function(cls))
+        assert [place_text(spec.fn) for spec in registry.duplicates()["Same"]] == ["here.Same", "there.Same"]
 
 
 class TestAsync:

@@ -35,7 +35,7 @@ def test_an_entry_has_every_parameter_of_its_slot_where_the_purge_has_fewer(visi
     }
 
 
-def test_a_slot_without_parameters_needs_none_and_one_of_two_is_no_slot(visitor: Client):
+def test_a_slot_without_parameters_needs_none_and_one_whose_parameters_are_not_known_is_no_slot(visitor: Client):
     assert call(visitor, "set_motto", text="upwards").json() == {
         "result": "upwards",
         "invalidate": ["motto", "prefs", "user"],
@@ -53,6 +53,29 @@ def test_a_result_that_does_not_say_whose_it_is_is_merged_nowhere(visitor: Clien
     response = call(visitor, fn, **args).json()
     assert response.keys() == {"result", "invalidate"}
     assert response["invalidate"] == ["account" + (";user_id=5" if args else "")]
+
+
+@pytest.mark.parametrize(
+    ("fn", "args", "slot", "value"),
+    [
+        ("promote", {"name": "Bob"}, "leader", {"name": "Bob"}),
+        ("promote", {}, "leader", None),
+        ("hire", {"names": ["Bob"]}, "people", [{"name": "Bob"}]),
+        ("turn", {}, "paged", {"items": [{"name": "Bob"}]}),
+    ],
+)
+def test_a_result_that_is_more_than_the_slot_takes_is_written_as_the_slot_s_own_type(
+    visitor: Client, fn: str, args: Any, slot: str, value: Any
+):
+    response = call(visitor, fn, team=1, **args).json()
+    assert response["merge"] == [{"context": "team", "slot": slot, "value": value, "params": {"team": 1}}]
+    assert ("salary" in str(response["result"])) is (value is not None)
+
+
+def test_what_is_read_but_once_or_is_not_what_it_was_said_to_be_is_merged_nowhere(visitor: Client):
+    renamed = call(visitor, "rename", team=1).json()
+    assert renamed == {"result": [{"name": "Bob", "salary": 100}], "invalidate": ["team;team=1"]}
+    assert call(visitor, "misdescribed", team=1).json() == {"result": "no leader", "invalidate": ["team;team=1"]}
 
 
 class TestPlaces:
@@ -73,8 +96,7 @@ class TestPlaces:
         def untyped(request):
             return [1]
 
-        by_type = registry.client(merge=[second, "c"])(typed)
-        assert self.of(registry, by_type) == (Place("c", "second", {}),)
+        assert self.of(registry, registry.client(merge=second)(typed)) == (Place("c", "second", {}),)
         assert self.of(registry, registry.client(merge=[first, "c"])(untyped)) == (Place("c", "first", {}),)
 
     def test_a_function_that_returns_another_type_or_a_page_is_no_slot(self):
@@ -98,6 +120,22 @@ class TestPlaces:
 
         assert self.of(registry, registry.client(merge="c")(change)) == ()
         assert self.of(registry, registry.client(merge=anything)(change)) == (Place("c", "anything", {}),)
+
+    def test_the_very_same_type_is_the_slot_before_one_that_takes_it(self):
+        registry = Registry()
+
+        @registry.client(context="c")
+        def some(request: Any) -> int | None: ...
+
+        @registry.client(context="c")
+        def one(request: Any) -> int: ...  # type: ignore[empty-body]
+
+        def change(request: Any) -> int: ...  # type: ignore[empty-body]
+
+        def perhaps(request: Any) -> int | None: ...
+
+        assert self.of(registry, registry.client(merge="c")(change)) == (Place("c", "one", {}),)
+        assert self.of(registry, registry.client(merge="c")(perhaps)) == (Place("c", "some", {}),)
 
     def test_a_value_that_the_slot_could_not_have_is_merged_nowhere(self):
         registry = Registry()

@@ -8,7 +8,6 @@ from django.test import override_settings
 from mizan.apps import MizanConfig
 from mizan.checks import MIDDLEWARE
 from mizan_core.keys import SecretError
-from mizan_core.registry import Registry
 
 
 def test_the_names_of_the_readme_are_there():
@@ -31,16 +30,6 @@ def test_the_middleware_is_recommended_where_it_is_missing():
         assert "mizan.W001" not in ids()
     with override_settings(MIZAN_MWT_SECRET=None):
         assert "mizan.W001" not in ids()
-
-
-def test_declarations_that_contradict_each_other_are_an_error(monkeypatch: pytest.MonkeyPatch):
-    registry = Registry()
-
-    @registry.client(affects="nothing")
-    def change(request: object) -> None: ...
-
-    monkeypatch.setattr("mizan.declared.default", registry)
-    assert "mizan.E001" in ids()
 
 
 def test_a_merge_without_a_place_is_a_warning_that_names_both():

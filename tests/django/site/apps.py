@@ -10,4 +10,4 @@ class SiteConfig(AppConfig):
         from mizan.setup import mizan_clients
 
         mizan_clients("tests.django.site")
-        from tests.django.site import classes  # noqa: F401
+        from tests.django.site import classes, team  # noqa: F401

@@ -191,7 +191,7 @@ def turn_page(request: HttpRequest, user_id: int, page: int | None = None) -> It
     return iter([user_id, page or 1])
 
 
-@client(affects="user", merge=["motto", "prefs"])
+@client(affects="user", merge=["motto", prefs_summary])
 def set_motto(request: HttpRequest, text: str) -> str:
     return text
 
