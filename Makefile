@@ -11,7 +11,7 @@ SOURCES := mizan_core mizan_edge mizan demo bench tests
 SAY = @sed -n 's/^$@:.*\#\# /$@: /p' $(firstword $(MAKEFILE_LIST))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test exact prove bench check fix clean
+.PHONY: help demo test exact prove schemathesis bench check fix clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -31,6 +31,10 @@ exact: $(STAMP) ## run the exactness checker against faults (SECONDS=60 SEED=n),
 prove: $(STAMP) ## run the proofs that take minutes: crowds, traffic, how long purges take, that nobody can tell what is ready, and that the checker finds what it should
 	$(SAY)
 	@$(BIN)/python -m pytest -n0 -s tests/proofs/crowds.py tests/proofs/traffic.py tests/proofs/purges.py tests/proofs/fast_lane.py tests/exact/proofs.py
+
+schemathesis: $(STAMP) ## call a Django site by its OpenAPI document alone (EXAMPLES=2000 SEED=n)
+	$(SAY)
+	@$(BIN)/python -m tests.django.wide.conformance --examples $(or $(EXAMPLES),2000) $(if $(SEED),--seed $(SEED))
 
 bench: $(STAMP) ## measure against nginx and Varnish on one processor (ARGS="--help" lists what; see bench/README.md)
 	$(SAY)

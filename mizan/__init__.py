@@ -8,6 +8,7 @@ identity, recording      who is asking, and whether more than that went into a r
 headers, errors          what a response says to caches; exceptions -> responses
 transactions             where a request's transactions begin and end
 ssr                      React components as templates, rendered by Node or Bun
+schema                   the declared functions as an OpenAPI document
 cache                    `purge()`, and the origin's own cache of bundles
 middleware               optional: the token cookie on every response
 checks, uncacheable      what the declarations contradict, and what keeps pages out of caches, as system checks

@@ -52,12 +52,17 @@ class _Warnings:
     texts: list[str] = field(default_factory=list)
 
 
+def base_path(base: str) -> str:
+    """A path with a slash at both ends."""
+    return f"/{base.strip('/')}/" if base.strip("/") else "/"
+
+
 def export(registry: Registry, *, base: str = BASE, release: str | None = None) -> Exported:
     """The manifest of everything that is registered. `base` is where `mizan.urls` is mounted.
 
     Raises DeclarationsError with all that is wrong.
     """
-    base = "/" + base.strip("/") + "/" if base.strip("/") else "/"
+    base = base_path(base)
     contexts = registry.contexts()
     rules = {name: _rules(specs) for name, specs in contexts.items()}
     covered = {name: coverage(specs, _types(specs)) for name, specs in contexts.items()}

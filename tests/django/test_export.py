@@ -381,9 +381,10 @@ class TestCommand:
             "import pathlib, sys, django; from django.conf import settings;"
             "from tests.django.site.settings import site_settings;"
             "settings.configure(**site_settings(pathlib.Path(sys.argv[1]))); django.setup();"
-            "from django.core.management import call_command; call_command('export_edge_manifest')"
+            "from django.core.management import call_command;"
+            "[call_command(name) for name in ('export_edge_manifest', 'export_mizan_schema')]"
         )
-        outputs = {
+        outputs = {  # of the manifest and of the schema
             subprocess.run(
                 [sys.executable, "-c", script, str(tmp_path)],
                 env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(filter(None, sys.path))},

@@ -1,0 +1,25 @@
+"""`python manage.py export_mizan_schema [--output FILE] [--base-url /api/mizan/]`"""
+
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from mizan.conf import conf
+from mizan.management.exporting import ExportCommand, base_of
+from mizan.schema import dump, openapi
+from mizan_core.registry import RegistryError, default
+
+
+class Command(ExportCommand):
+    """Writes the OpenAPI document: the same bytes for the same declarations."""
+
+    help = "Writes the declared functions as an OpenAPI 3.1 document, for generators of clients."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        base = base_of(options)
+        try:
+            document = openapi(default, base=base, release=conf().release)
+        except RegistryError as error:
+            raise CommandError(str(error)) from None
+        self.warn_of_nothing(default)
+        self.write(dump(document), options["output"])
