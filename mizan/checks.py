@@ -25,11 +25,12 @@ _IDS: dict[Kind, str] = {
     "ignored": "mizan.E006",
     "local": "mizan.E007",
     "manifest": "mizan.E008",
+    "url": "mizan.E009",
 }
 
 
 def check_declarations(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """mizan.E001 to mizan.E008: every contradiction. Without any, mizan.W002: a `merge=` that only purges."""
+    """mizan.E001 to mizan.E009: every contradiction. Without any, mizan.W002: a `merge=` that only purges."""
     import_urlconf()
     try:
         contexts = declared().contexts

@@ -1,5 +1,6 @@
 """The adapter's settings, all optional, as they stand in Django's."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,6 +27,8 @@ class Conf:
     edge_admin_token: str | None
     release: str | None
     """The deploy's id, for the manifest."""
+    view_urls: Mapping[str, Iterable[str]] | None
+    """Context -> URLs of views that are not declared, and show its data."""
 
 
 def conf() -> Conf:
@@ -39,6 +42,7 @@ def conf() -> Conf:
         edge_admin_url=getattr(settings, "MIZAN_EDGE_ADMIN_URL", None) or None,
         edge_admin_token=getattr(settings, "MIZAN_EDGE_ADMIN_TOKEN", None) or None,
         release=getattr(settings, "MIZAN_RELEASE", None) or None,
+        view_urls=getattr(settings, "MIZAN_VIEW_URLS", None) or None,
     )
 
 

@@ -4,21 +4,33 @@ from threading import Lock
 
 from django.core.exceptions import ImproperlyConfigured
 
+from mizan.conf import conf
 from mizan_core.export import Exported, export
-from mizan_core.problems import DeclarationsError
+from mizan_core.problems import DeclarationsError, Problem, problems
 from mizan_core.registry import Registry, default
+from mizan_core.view_urls import ViewUrlError, ViewUrls, parse_view_urls
 
 _lock = Lock()
-_compiled: tuple[Registry, int, Exported] | None = None
+_compiled: tuple[Registry, int, object, Exported] | None = None
 
 
 def declared() -> Exported:
     """The export of the default registry. Raises DeclarationsError with all that is wrong."""
     global _compiled
+    urls = conf().view_urls
     with _lock:
-        if _compiled is None or _compiled[:2] != (default, default.generation):
-            _compiled = (default, default.generation, export(default))
-        return _compiled[2]
+        if _compiled is None or _compiled[:3] != (default, default.generation, urls):
+            _compiled = (default, default.generation, urls, export(default, view_urls=view_urls()))
+        return _compiled[3]
+
+
+def view_urls() -> ViewUrls:
+    """MIZAN_VIEW_URLS. Raises DeclarationsError for a URL that cannot be read, and what else is wrong."""
+    try:
+        return parse_view_urls(conf().view_urls or {})
+    except ViewUrlError as error:
+        unreadable = Problem("url", f"in MIZAN_VIEW_URLS {error}", "write it like '/profile/<int:user_id>/'")
+        raise DeclarationsError([*problems(default), unreadable]) from None
 
 
 def refuse_problems() -> None:

@@ -20,6 +20,7 @@ from mizan_core.canonical import ListOf
 from mizan_core.export import BASE, base_path, export
 from mizan_core.merging import slot
 from mizan_core.registry import FunctionSpec, Registry, target_context
+from mizan_core.view_urls import NONE, ViewUrls
 
 Json = dict[str, Any]
 
@@ -33,10 +34,10 @@ def section(name: str, describe: Callable[[], object]) -> None:
     _sections[name] = describe
 
 
-def openapi(registry: Registry, *, base: str = BASE, release: str | None = None) -> Json:
+def openapi(registry: Registry, *, base: str = BASE, release: str | None = None, view_urls: ViewUrls = NONE) -> Json:
     """The document. `base` is where `mizan.urls` is mounted. Raises DeclarationsError for what is wrong."""
     base = base_path(base)
-    exported = export(registry, base=base)
+    exported = export(registry, base=base, view_urls=view_urls)
     types = _describe(registry)
     rpc = [spec for spec in registry if spec.path == "rpc"]
     schemas = types.components | _CALLS | {f"{spec.name}.call": _call(spec, types) for spec in rpc}

@@ -11,6 +11,7 @@ merging     where clients may put what a mutation returned; fitting tells which 
 problems    what is wrong with the declarations as a whole
 export      from the registry to the manifest
 credentials what tells an application who is asking
+view_urls   URLs of views that are not declared
 resolve     scopes as the origin spelled them -> scopes to purge
 store       entries, indexes, fences and purges in Redis, for sync and asyncio callers alike
 """

@@ -11,6 +11,7 @@ from mizan_core.problems import DeclarationsError, Problem, problems
 from mizan_core.registry import FunctionSpec, Registry
 from mizan_core.route import RouteError
 from mizan_core.scoping import Coverage, coverage
+from mizan_core.view_urls import NONE, ViewUrl, ViewUrls
 
 BASE = "/api/mizan/"
 _AT_MANIFEST = "change what it names, so that a manifest can say it"
@@ -57,20 +58,23 @@ def base_path(base: str) -> str:
     return f"/{base.strip('/')}/" if base.strip("/") else "/"
 
 
-def export(registry: Registry, *, base: str = BASE, release: str | None = None) -> Exported:
-    """The manifest of everything that is registered. `base` is where `mizan.urls` is mounted.
+def export(registry: Registry, *, base: str = BASE, release: str | None = None, view_urls: ViewUrls = NONE) -> Exported:
+    """The manifest of everything that is registered, and of the views at `view_urls`. `base` is where `mizan.urls` is
+    mounted.
 
     Raises DeclarationsError with all that is wrong.
     """
     base = base_path(base)
     contexts = registry.contexts()
     rules = {name: _rules(specs) for name, specs in contexts.items()}
-    covered = {name: coverage(specs, _types(specs)) for name, specs in contexts.items()}
+    urls = {name: view_urls.get(name, ()) for name in contexts}
+    covered = {name: coverage(specs, _types(specs, urls[name]), urls[name]) for name, specs in contexts.items()}
     warnings = _Warnings()
     document: dict[str, Any] = {
         "version": 1,
         "contexts": {
-            name: _context(name, specs, covered[name], rules[name], base, warnings) for name, specs in contexts.items()
+            name: _context(name, specs, urls[name], covered[name], rules[name], base, warnings)
+            for name, specs in contexts.items()
         },
     }
     if mutations := {spec.name: _mutation(spec, covered, warnings) for spec in registry if spec.is_mutation}:
@@ -79,7 +83,7 @@ def export(registry: Registry, *, base: str = BASE, release: str | None = None) 
         document["calls"] = [f"{base}call/"]
     if release:
         document["release"] = release
-    found = problems(registry)
+    found = problems(registry, view_urls)
     try:
         manifest, unknown = parse_manifest(dump_manifest(document), source="the declarations")
     except ManifestError as error:
@@ -90,11 +94,11 @@ def export(registry: Registry, *, base: str = BASE, release: str | None = None) 
     return Exported(document, manifest, (*warnings.texts, *unknown), rules, covered, contexts)
 
 
-def _types(specs: tuple[FunctionSpec, ...]) -> dict[str, ParamType | None]:
+def _types(specs: tuple[FunctionSpec, ...], urls: tuple[ViewUrl, ...]) -> dict[str, ParamType | None]:
     """Each parameter of a context with its type, sorted by name."""
     types: dict[str, ParamType | None] = {}
-    for spec in specs:
-        for name, type_ in spec.param_types.items():
+    for said in (*(spec.param_types for spec in specs), *(url.types for url in urls)):
+        for name, type_ in said.items():
             types[name] = types.get(name) or type_
     return dict(sorted(types.items()))
 
@@ -127,13 +131,20 @@ def _least_ttl(a: int | Literal["heuristic"], b: int | Literal["heuristic"]) -> 
 
 
 def _context(
-    name: str, specs: tuple[FunctionSpec, ...], covered: Coverage, rules: Rules, base: str, warnings: _Warnings
+    name: str,
+    specs: tuple[FunctionSpec, ...],
+    urls: tuple[ViewUrl, ...],
+    covered: Coverage,
+    rules: Rules,
+    base: str,
+    warnings: _Warnings,
 ) -> dict[str, Any]:
+    own = [pattern for spec in specs if spec.cache for pattern in _patterns(spec, warnings)]
     context: dict[str, Any] = {
         "functions": [_function(spec) for spec in specs],
         "endpoints": [f"{base}ctx/{name}/"] if any(spec.path == "rpc" for spec in specs) else [],
         "params": list(covered.types),
-        "views": sorted(pattern for spec in specs if spec.cache for pattern in _patterns(spec, warnings)),
+        "views": sorted({*own, *(url.pattern for url in urls)}),
     }
     if types := {name: _document_type(type_) for name, type_ in covered.types.items() if type_}:
         context["param_types"] = types

@@ -12,8 +12,9 @@ from typing import Literal
 from mizan_core.canonical import ListOf, ParamType
 from mizan_core.merging import slots
 from mizan_core.registry import FunctionSpec, Registry, RegistryError, place_text, target_context
+from mizan_core.view_urls import NONE, ViewUrl, ViewUrls
 
-Kind = Literal["name", "type", "route", "target", "merge", "ignored", "local", "manifest"]
+Kind = Literal["name", "type", "route", "target", "merge", "ignored", "local", "manifest", "url"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +37,19 @@ class DeclarationsError(RegistryError):
         super().__init__("\n".join(map(str, self.problems)))
 
 
-def problems(registry: Registry) -> list[Problem]:
+def problems(registry: Registry, view_urls: ViewUrls = NONE) -> list[Problem]:
     """All that is wrong, by kinds, and in the order of names."""
     contexts = registry.contexts()
     return [
         *_names(registry),
-        *(problem for context, specs in contexts.items() for problem in _types(context, specs)),
+        *(
+            problem
+            for context, specs in contexts.items()
+            for problem in _types(context, specs, view_urls.get(context, ()))
+        ),
         *(problem for spec in registry for problem in _routes(spec)),
         *(problem for spec in registry for problem in _targets(spec, contexts)),
+        *_unknown_of_urls(view_urls, contexts),
         *(problem for spec in registry for problem in _merges(spec, contexts)),
         *(problem for context, specs in contexts.items() for problem in _ignored(context, specs)),
         *(problem for context, specs in contexts.items() for problem in _locals(context, specs)),
@@ -59,15 +65,18 @@ def _names(registry: Registry) -> Iterator[Problem]:
         )
 
 
-def _types(context: str, specs: Iterable[FunctionSpec]) -> Iterator[Problem]:
+def _types(context: str, specs: Iterable[FunctionSpec], urls: Iterable[ViewUrl]) -> Iterator[Problem]:
     said: dict[str, dict[ParamType, list[str]]] = {}
-    for spec in specs:
-        for name, type_ in spec.param_types.items():
+    for place, types in (
+        *((spec.name, spec.param_types) for spec in specs),
+        *((url.pattern, url.types) for url in urls),
+    ):
+        for name, type_ in types.items():
             if type_ is not None:
-                said.setdefault(name, {}).setdefault(type_, []).append(repr(spec.name))
-    for name, types in sorted(said.items()):
-        if len(types) > 1:
-            each = [f"{_type_text(type_)} in {', '.join(functions)}" for type_, functions in types.items()]
+                said.setdefault(name, {}).setdefault(type_, []).append(repr(place))
+    for name, by_type in sorted(said.items()):
+        if len(by_type) > 1:
+            each = [f"{_type_text(type_)} in {', '.join(places)}" for type_, places in by_type.items()]
             yield Problem(
                 "type",
                 f"in the context {context!r} the parameter {name!r} is {' and '.join(each)}",
@@ -98,6 +107,16 @@ def _targets(spec: FunctionSpec, contexts: Mapping[str, object]) -> Iterator[Pro
                     f"{spec.name!r} {_VERBS[option]} {context!r}, and no function is in a context of that name",
                     f"correct the name in {option}=, or declare the context: @client(context={context!r})",
                 )
+
+
+def _unknown_of_urls(view_urls: ViewUrls, contexts: Mapping[str, object]) -> Iterator[Problem]:
+    for context in view_urls:
+        if context not in contexts:
+            yield Problem(
+                "target",
+                f"MIZAN_VIEW_URLS names {context!r}, and no function is in a context of that name",
+                f"correct the name, or declare the context: @client(context={context!r})",
+            )
 
 
 _VERBS = {"affects": "affects", "merge": "merges into"}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from mizan_core.canonical import Canonical, CanonicalError, ListOf, ParamType, canonical, is_canonical, value_text
 from mizan_core.registry import FunctionSpec
 from mizan_core.scopes import Scope, widest
+from mizan_core.view_urls import ViewUrl
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,15 @@ NOWHERE = Coverage({}, ())
 """The coverage of a context that nobody declared: it is purged as a whole."""
 
 
-def coverage(functions: Iterable[FunctionSpec], types: Mapping[str, ParamType | None]) -> Coverage:
-    """The coverage of a context from its functions."""
+def coverage(
+    functions: Iterable[FunctionSpec], types: Mapping[str, ParamType | None], urls: Iterable[ViewUrl] = ()
+) -> Coverage:
+    """The coverage of a context from its functions, and from the URLs of other views that show its data."""
     specs = tuple(functions)
     bundle = [_carried(spec) for spec in specs if spec.path == "rpc"]
     single = [_carried(spec) for spec in specs if (spec.call_cached if spec.path == "rpc" else spec.cache)]
+    # Such a view's response carries what is in its URL, and nothing of what the view looked up by that.
+    single += [frozenset(url.types) for url in urls]
     return Coverage(types, (*single, *([frozenset[str]().union(*bundle)] if bundle else [])))
 
 

@@ -148,6 +148,12 @@ class TestErrors:
         (error,) = said()["mizan.E008"]
         assert "matches the same paths" in error.msg
 
+    def test_a_url_in_the_settings_that_cannot_be_read_beside_what_else_is_wrong(self, registry: Registry):
+        registry.client(same)
+        registry.client(other)
+        with override_settings(MIZAN_VIEW_URLS={"user": ["/<path:all>"]}):
+            assert errors() == ["mizan.E001", "mizan.E009"]
+
 
 @pytest.fixture
 def broken(registry: Registry) -> Registry:

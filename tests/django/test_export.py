@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.test import override_settings
+from django.test import Client, override_settings
 
 from mizan.management.commands import export_edge_manifest
 from mizan_core.export import export
@@ -16,6 +16,8 @@ from mizan_core.manifest import dump_manifest, parse_manifest
 from mizan_core.registry import Registry, RegistryError
 from mizan_core.scopes import Scope
 from mizan_core.scoping import invalidated
+from mizan_core.view_urls import ViewUrlError, parse_view_urls
+from tests.django.requests import call
 
 
 @pytest.fixture
@@ -219,6 +221,55 @@ class TestViews:
         }
 
 
+class TestViewUrls:
+    """URLs of views that are not declared."""
+
+    @pytest.fixture
+    def profiles(self, registry: Registry) -> Registry:
+        @registry.client(context="user")
+        def profile(request: Any, user_id: int) -> None: ...
+
+        @registry.client(affects="user")
+        def rename(request: Any, user_id: int) -> None: ...
+
+        return registry
+
+    def test_they_are_views_of_the_context_with_types_by_their_converters(self, profiles: Registry):
+        urls = parse_view_urls({"user": ["/p/<int:user_id>/<uuid:tab>/", "/p/:user_id/"]})
+        exported = export(profiles, view_urls=urls)
+        context = exported.document["contexts"]["user"]
+        assert context["views"] == ["/p/:user_id/", "/p/:user_id/:tab/"]
+        assert (context["params"], context["param_types"]) == (
+            ["tab", "user_id"],
+            {"tab": "uuid", "user_id": "integer"},
+        )
+        affects = exported.document["mutations"]["rename"]["affects"]
+        assert affects == [{"context": "user", "params": ["user_id"]}]
+
+    def test_where_a_url_does_not_say_whose_it_is_a_mutation_purges_the_whole_context(self, profiles: Registry):
+        exported = export(profiles, view_urls=parse_view_urls({"user": ["/p/<str:username>/"]}))
+        assert exported.document["mutations"]["rename"]["affects"] == [{"context": "user", "params": []}]
+        spec = profiles.get("rename")
+        assert spec is not None
+        assert invalidated(spec, {"user_id": 5}, exported.coverage) == (Scope("user"),)
+
+    @pytest.mark.parametrize(
+        ("urls", "said"),
+        [
+            ({"user": ["/p/<uuid:user_id>/"]}, "is of type integer in 'profile' and of type uuid in '/p/:user_id/'"),
+            ({"usr": ["/p/"]}, "MIZAN_VIEW_URLS names 'usr', and no function is in a context of that name"),
+        ],
+    )
+    def test_what_contradicts_the_declarations_is_an_error(self, profiles: Registry, urls: Any, said: str):
+        with pytest.raises(RegistryError, match=said):
+            export(profiles, view_urls=parse_view_urls(urls))
+
+    @pytest.mark.parametrize("urls", [["p/"], ["/p/<path:rest>/"], ["/p/<int:no-name>/"], "/p/"])
+    def test_what_cannot_be_read_is_an_error(self, urls: Any):
+        with pytest.raises(ViewUrlError):
+            parse_view_urls({"user": urls})
+
+
 class TestMutations:
     def test_an_unknown_context_is_an_error(self, registry: Registry):
         @registry.client(affects="nothing")
@@ -371,6 +422,17 @@ class TestCommand:
     def test_it_carries_the_release(self, capsys: pytest.CaptureFixture[str]):
         call_command("export_edge_manifest")
         assert json.loads(capsys.readouterr().out)["release"] == "2024-02-29"
+
+    @override_settings(MIZAN_VIEW_URLS={"user": ["/people/<str:username>/"]})
+    def test_the_setting_is_in_the_manifest_and_in_what_mutations_purge(
+        self, capsys: pytest.CaptureFixture[str], visitor: Client
+    ):
+        call_command("export_edge_manifest")
+        assert "/people/:username/" in json.loads(capsys.readouterr().out)["contexts"]["user"]["views"]
+        assert call(visitor, "rename_user", user_id=5, name="x").headers["X-Mizan-Invalidate"] == "user"
+
+    def test_without_the_setting_they_purge_no_more_than_they_need(self, visitor: Client):
+        assert call(visitor, "rename_user", user_id=5, name="x").headers["X-Mizan-Invalidate"] == "user;user_id=5"
 
     def test_a_file_that_cannot_be_written_is_a_clear_error(self, tmp_path: Path):
         with pytest.raises(CommandError, match="cannot be written"):

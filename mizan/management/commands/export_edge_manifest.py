@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from mizan.conf import conf
+from mizan.declared import view_urls
 from mizan.management.exporting import ExportCommand, base_of
 from mizan_core.export import export
 from mizan_core.manifest import dump_manifest
@@ -19,7 +20,7 @@ class Command(ExportCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         base = base_of(options)
         try:
-            exported = export(default, base=base, release=conf().release)
+            exported = export(default, base=base, release=conf().release, view_urls=view_urls())
         except RegistryError as error:
             raise CommandError(str(error)) from None
         for warning in exported.warnings:

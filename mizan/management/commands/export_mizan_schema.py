@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from mizan.conf import conf
+from mizan.declared import view_urls
 from mizan.management.exporting import ExportCommand, base_of
 from mizan.schema import dump, openapi
 from mizan_core.registry import RegistryError, default
@@ -18,7 +19,7 @@ class Command(ExportCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         base = base_of(options)
         try:
-            document = openapi(default, base=base, release=conf().release)
+            document = openapi(default, base=base, release=conf().release, view_urls=view_urls())
         except RegistryError as error:
             raise CommandError(str(error)) from None
         self.warn_of_nothing(default)
