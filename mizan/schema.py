@@ -6,6 +6,7 @@ a route included, whose pages have no schema. Where a type cannot be described (
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -40,7 +41,7 @@ def openapi(registry: Registry, *, base: str = BASE, release: str | None = None,
     exported = export(registry, base=base, view_urls=view_urls)
     types = _describe(registry)
     rpc = [spec for spec in registry if spec.path == "rpc"]
-    schemas = types.components | _CALLS | {f"{spec.name}.call": _call(spec, types) for spec in rpc}
+    schemas = types.components | _CALLS | {_call_name(spec): _call(spec, types) for spec in rpc}
     read = {context: [spec for spec in specs if spec.path == "rpc"] for context, specs in exported.contexts.items()}
     paths = {f"{base}ctx/{context}/": _context_path(context, specs, types) for context, specs in read.items() if specs}
     paths[f"{base}session/"] = _session_path()
@@ -154,6 +155,11 @@ def _type(spec: FunctionSpec, name: str) -> Any:
     return {"list": type_.item} if isinstance(type_, ListOf) else type_
 
 
+def _call_name(spec: FunctionSpec) -> str:
+    # A component's name has fewer characters than a function's may have.
+    return re.sub(r"[^A-Za-z0-9._-]", "_", spec.name) + ".call"
+
+
 def _call(spec: FunctionSpec, types: _Types) -> Json:
     required = ["fn", "args"] if types.arguments(spec).get("required") else ["fn"]
     properties = {"fn": {"const": spec.name, "type": "string"}, "args": types.inputs[spec.name]}
@@ -161,7 +167,7 @@ def _call(spec: FunctionSpec, types: _Types) -> Json:
 
 
 def _call_path(specs: Iterable[FunctionSpec]) -> Json:
-    refs = {spec.name: _REF.format(model=f"{spec.name}.call") for spec in specs}
+    refs = {spec.name: _REF.format(model=_call_name(spec)) for spec in specs}
     body = {
         "oneOf": [{"$ref": ref} for ref in refs.values()],
         "discriminator": {"propertyName": "fn", "mapping": refs},

@@ -31,7 +31,7 @@ class ServerFunction:
 
     @property
     def user(self) -> Any:
-        """The request's user, as everywhere in Django."""
+        """The request's user, as everywhere in Django. An async `call` without `auth=` awaits `request.auser()`."""
         return self.request.user
 
 

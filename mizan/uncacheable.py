@@ -1,8 +1,8 @@
 """System checks for what keeps pages out of every cache, as far as settings and templates tell.
 
 What a view does with the session, the messages or the CSRF token in Python cannot be seen here, nor which template a
-view renders: the checks look at all templates of the site's own. Neither decides anything: a response that used one of
-these is sent with `no-store` by what was really used.
+view renders: the checks look at all Django templates of the site's own. They decide nothing: what is sent with
+`no-store` is decided by what a response really used.
 """
 
 import re
@@ -92,7 +92,7 @@ def _words_of_templates() -> dict[str, frozenset[str]]:
 
 def _words(path: Path) -> frozenset[str]:
     try:
-        tokens = Lexer(path.read_text()).tokenize()
+        tokens = Lexer(path.read_text(encoding="utf-8")).tokenize()
     except (OSError, UnicodeDecodeError):
         return frozenset()
     shown = (token.contents for token in tokens if token.token_type in (TokenType.BLOCK, TokenType.VAR))

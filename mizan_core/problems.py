@@ -11,7 +11,7 @@ from typing import Literal
 
 from mizan_core.canonical import ListOf, ParamType
 from mizan_core.merging import slots
-from mizan_core.registry import FunctionSpec, Registry, RegistryError, place_text, target_context
+from mizan_core.registry import LOCAL, FunctionSpec, Registry, RegistryError, place_text, target_context
 from mizan_core.view_urls import NONE, ViewUrl, ViewUrls
 
 Kind = Literal["name", "type", "route", "target", "merge", "ignored", "local", "manifest", "url"]
@@ -105,7 +105,9 @@ def _targets(spec: FunctionSpec, contexts: Mapping[str, object]) -> Iterator[Pro
                 yield Problem(
                     "target",
                     f"{spec.name!r} {_VERBS[option]} {context!r}, and no function is in a context of that name",
-                    f"correct the name in {option}=, or declare the context: @client(context={context!r})",
+                    f"a context='local' has its function's name: take the function, as in {option}=the_function"
+                    if context == LOCAL
+                    else f"correct the name in {option}=, or declare the context: @client(context={context!r})",
                 )
 
 

@@ -105,6 +105,16 @@ class TestErrors:
             ]
         ]
 
+    def test_a_local_context_is_not_named_local(self, registry: Registry):
+        @registry.client(context="local")
+        def read(request: Any) -> None: ...
+
+        @registry.client(affects="local")
+        def change(request: Any) -> None: ...
+
+        (error,) = said()["mizan.E004"]
+        assert error.hint.endswith("take the function, as in affects=the_function.")
+
     def test_a_merge_that_may_take_several_places(self, registry: Registry):
         @registry.client(context="c")
         def first(request: Any) -> list[int]: ...  # type: ignore[empty-body]

@@ -154,6 +154,16 @@ class TestDocument:
         assert matches(document, {"value": 1}, first) and not matches(document, {"value": "x"}, first)
         assert matches(document, {"value": "x"}, second) and not matches(document, {"value": 1}, second)
 
+    def test_a_function_may_have_any_name(self):
+        registry = Registry()
+
+        def größe(request: Any, text: str) -> str: ...  # type: ignore[empty-body]
+
+        registry.register(registry.client(größe), "form größe.submit")
+        document = schema.openapi(registry)
+        validate(document)
+        assert function(document, "form größe.submit")["params"][0]["name"] == "text"
+
     def test_other_parts_add_sections_of_their_own(self, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(schema, "_sections", {})
         schema.section("forms", lambda: [{"name": "contact"}])

@@ -38,7 +38,7 @@ class GreetLater(Greet):
     word = "Good evening"
 
     async def call(self, name: str) -> Greeting:  # type: ignore[override]
-        return await sync_to_async(self.greeting)(name)
+        return self.greeting(name)
 
 
 class Undeclared(Greet):
