@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin
 from django.conf import settings
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
-from pydantic.json_schema import JsonSchemaMode
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaWarningKind
 
 from mizan_core.canonical import ListOf
 from mizan_core.export import BASE, base_path, export
@@ -91,7 +91,7 @@ def _describe(registry: Registry) -> _Types:
         if spec.path == "rpc" and (adapter := _adapter(spec.signature.output)) is not None:
             adapters.append(((spec.name, "output"), "serialization", adapter))
     # All at once, so that a name stands for one type only.
-    found, definitions = TypeAdapter.json_schemas(adapters, ref_template=_REF)
+    found, definitions = TypeAdapter.json_schemas(adapters, ref_template=_REF, schema_generator=_Lenient)
     return _Types(
         {spec.name: found[(spec.name, "input"), "validation"] for spec in registry},
         {spec.name: found.get(((spec.name, "output"), "serialization"), {}) for spec in registry},
@@ -103,14 +103,21 @@ def _adapter(output: Any) -> TypeAdapter[Any] | None:
     """None for what has no schema."""
     if output is inspect.Signature.empty:
         return None
-    if inspect.isclass(origin := get_origin(output)) and issubclass(Iterator, origin) and get_args(output):
+    if get_origin(output) is Iterator and get_args(output):
         output = list[get_args(output)[0]]  # type: ignore[misc]
     try:
-        adapter: TypeAdapter[Any] = TypeAdapter(output)
-        adapter.json_schema(mode="serialization")
+        return TypeAdapter(output)
     except PydanticUserError:
         return None
-    return adapter
+
+
+class _Lenient(GenerateJsonSchema):
+    """What has no schema is anything, and a default without JSON is not shown."""
+
+    ignored_warning_kinds: set[JsonSchemaWarningKind] = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012
+
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> Json:
+        return {}
 
 
 def _function(
@@ -177,7 +184,9 @@ def _call_path(specs: Iterable[FunctionSpec]) -> Json:
             "operationId": "call",
             "summary": "One function by its name",
             "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-            "responses": _responses(_REF.format(model="CallResult"), (400, 401, 403, 404, 405, 413, 415, 422, 500)),
+            "responses": _responses(
+                _REF.format(model="mizan.CallResult"), (400, 401, 403, 404, 405, 413, 415, 422, 500)
+            ),
             "security": [{}, {"session": []}, {"token": []}],
         }
     }
@@ -255,13 +264,14 @@ def _responses(schema: str | Json, errors: Iterable[int]) -> Json:
 
 
 def _error(status: int) -> Json:
-    content = {"application/json": {"schema": {"$ref": _REF.format(model="Error")}}}
+    content = {"application/json": {"schema": {"$ref": _REF.format(model="mizan.Error")}}}
     return {"description": HTTPStatus(status).phrase, "content": content}
 
 
+# A model's name has no dot.
 _SCOPES: Json = {"type": "array", "items": {"type": "string"}, "description": "scopes, such as user;user_id=5"}
 _CALLS: dict[str, Json] = {
-    "Error": {
+    "mizan.Error": {
         "type": "object",
         "properties": {
             "error": {
@@ -272,7 +282,7 @@ _CALLS: dict[str, Json] = {
         },
         "required": ["error"],
     },
-    "Merge": {
+    "mizan.Merge": {
         "type": "object",
         "properties": {
             "context": {"type": "string"},
@@ -282,12 +292,12 @@ _CALLS: dict[str, Json] = {
         },
         "required": ["context", "slot", "value"],
     },
-    "CallResult": {
+    "mizan.CallResult": {
         "type": "object",
         "properties": {
             "result": {"description": "what the function returns: its `output` in x-mizan-functions"},
             "invalidate": _SCOPES,
-            "merge": {"type": "array", "items": {"$ref": _REF.format(model="Merge")}},
+            "merge": {"type": "array", "items": {"$ref": _REF.format(model="mizan.Merge")}},
         },
         "required": ["result"],
         "additionalProperties": False,

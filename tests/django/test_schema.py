@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import QuerySet
 from django.test import Client, override_settings
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
-from pydantic import create_model
+from pydantic import InstanceOf, create_model
 
 from mizan import schema
 from mizan_core.registry import Registry
 from tests.django.requests import bundle, call
+from tests.django.site.models import Note
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,9 @@ def function(document: Any, name: str) -> Any:
 def matches(document: Any, value: object, schema: Any) -> bool:
     """Whether a value is one of a schema of the document."""
     return bool(Draft202012Validator({**schema, "components": document["components"]}).is_valid(value))
+
+
+class Opaque: ...
 
 
 class TestDocument:
@@ -90,7 +95,7 @@ class TestDocument:
         assert matches(document, args, described["input"])
         assert not matches(document, {**args, "unknown": 1}, described["input"])
         result = call(visitor, fn, **args).json()
-        assert matches(document, result, {"$ref": "#/components/schemas/CallResult"})
+        assert matches(document, result, {"$ref": "#/components/schemas/mizan.CallResult"})
         assert matches(document, result["result"], described["output"])
 
     def test_a_function_is_described_with_all_that_it_declares(self, document: Any):
@@ -153,6 +158,39 @@ class TestDocument:
         first, second = (function(document, name)["output"] for name in ("first", "second"))
         assert matches(document, {"value": 1}, first) and not matches(document, {"value": "x"}, first)
         assert matches(document, {"value": "x"}, second) and not matches(document, {"value": 1}, second)
+
+    def test_an_application_may_have_models_that_are_called_like_the_documents_own(self):
+        registry = Registry()
+
+        def fn(request: Any) -> None: ...
+
+        fn.__annotations__["return"] = create_model("Error", value=(int, ...))
+        registry.client(fn)
+        document = schema.openapi(registry)
+        assert matches(document, {"value": 1}, function(document, "fn")["output"])
+        assert matches(
+            document,
+            {"error": {"code": "not_found", "message": "no"}},
+            document["components"]["responses"]["404"]["content"]["application/json"]["schema"],
+        )
+
+    def test_what_has_no_schema_is_anything(self):
+        registry = Registry()
+
+        @registry.client
+        def take(request: Any, thing: InstanceOf[Opaque], at: Any = object()) -> dict[str, Any]: ...  # type: ignore[empty-body]  # noqa: B008
+
+        @registry.client
+        def notes(request: Any) -> QuerySet[Note]: ...  # type: ignore[empty-body]
+
+        @registry.client
+        def things(request: Any) -> list[InstanceOf[Opaque]]: ...  # type: ignore[empty-body]
+
+        document = schema.openapi(registry)
+        validate(document)
+        assert matches(document, {"thing": "anything"}, function(document, "take")["input"])
+        assert function(document, "notes")["output"] == {}
+        assert function(document, "things")["output"] == {"type": "array", "items": {}}
 
     def test_a_function_may_have_any_name(self):
         registry = Registry()
