@@ -31,7 +31,8 @@ _IDS: dict[Kind, str] = {
 
 def check_declarations(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
     """mizan.E001 to mizan.E009: every contradiction. Without any, mizan.W002: a `merge=` that only purges."""
-    import_urlconf()
+    if getattr(settings, "ROOT_URLCONF", None):
+        import_urlconf()
     try:
         contexts = declared().contexts
     except DeclarationsError as error:

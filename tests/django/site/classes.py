@@ -83,7 +83,7 @@ def current_user(request: HttpRequest) -> str:
 
 @client(affects="global")
 async def rename_current(request: HttpRequest, name: str) -> None:
-    user: Any = request.user
+    user: Any = await request.auser()
     await User.objects.filter(pk=user.pk).aupdate(first_name=name)
 
 
