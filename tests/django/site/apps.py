@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -11,3 +13,4 @@ class SiteConfig(AppConfig):
 
         mizan_clients("tests.django.site")
         from tests.django.site import classes, team  # noqa: F401
+        import_module("tests.django.site.forms")
