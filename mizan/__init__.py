@@ -6,6 +6,7 @@ urls, views              contexts, calls and the session endpoint
 routes, mount, route_view  functions with `route=` at URLs of their own
 identity, recording      who is asking, and whether more than that went into a response
 headers, errors          what a response says to caches; exceptions -> responses
+forms                    Django's forms as functions
 transactions             where a request's transactions begin and end
 ssr                      React components as templates, rendered by Node or Bun
 schema                   the declared functions as an OpenAPI document

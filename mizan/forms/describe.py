@@ -12,6 +12,7 @@ from django import forms
 from django.core import validators
 from django.db.models import QuerySet
 from django.forms.models import ModelChoiceIteratorValue
+from django.forms.widgets import ChoiceWidget
 from pydantic import BaseModel
 
 from mizan.forms.kinds import type_of
@@ -61,6 +62,7 @@ class FormField(BaseModel):
     help_text: str
     initial: Any
     choices: list[FormChoice | FormChoiceGroup] | None
+    """Those that its widget would show."""
     min_length: int | None
     max_length: int | None
     min_value: Any
@@ -149,7 +151,7 @@ def _field(it: Any, name: str, label: str, initial: Any, attrs: Mapping[str, Any
         label=label,
         help_text=str(it.help_text),
         initial=initial,
-        choices=list(_choices(it)) if isinstance(it, forms.ChoiceField) else None,
+        choices=list(_choices(it)) if _shows_choices(it) else None,
         **limits.found,
         patterns=limits.patterns,
         input_formats=[str(text) for text in formats] if formats is not None else None,
@@ -176,6 +178,11 @@ def _widget(widget: Any, attrs: Mapping[str, Any]) -> FormWidget:
         hidden=widget.is_hidden,
         attrs={str(name): _plain(value) for name, value in attrs.items()},
     )
+
+
+def _shows_choices(it: forms.Field) -> bool:
+    # A hidden input has one value, and the field behind it may know every object there is: a formset's key does.
+    return isinstance(it, forms.ChoiceField) and isinstance(it.widget, ChoiceWidget)
 
 
 def _choices(it: Any) -> Iterator[FormChoice | FormChoiceGroup]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from inspect import Parameter, Signature, isawaitable, signature, unwrap
+from inspect import Parameter, Signature, getattr_static, isawaitable, signature, unwrap
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_type_hints
 
@@ -93,6 +93,10 @@ def _check(cls: Any, meta: "mizanFormMeta") -> None:
 
 def _arguments(cls: Any, meta: "mizanFormMeta") -> list[Parameter]:
     """The parameters that `get_init_kwargs` has behind the request."""
+    if not isinstance(getattr_static(cls, "get_init_kwargs"), classmethod):
+        raise RegistryError(
+            f"get_init_kwargs() of the form {meta.name!r} runs before there is a form: make it a @classmethod"
+        )
     _, *declared = signature(cls.get_init_kwargs).parameters.values()
     for parameter in declared:
         if parameter.name in _OWN:

@@ -96,7 +96,7 @@ def _scalar(kind: Kind, value: JsonValue, place: list[str | int]) -> Any:
     types, name = _TAKEN[kind]
     if type(value) not in types:
         raise _problem(place, name)
-    # A date's field strips what it gets, and a key that is `true` would be the first row's.
+    # A date's field fails on a number, and a model's takes `true` for the key 1.
     return str(value) if kind in ("text", "choice") else value
 
 

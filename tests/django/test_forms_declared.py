@@ -142,6 +142,14 @@ def test_arguments_that_cannot_be_meant_are_refused():
             def get_init_kwargs(cls, request: HttpRequest, data: int) -> dict[str, Any]:
                 return {}
 
+    with pytest.raises(RegistryError, match="make it a @classmethod"):
+
+        class OfAForm(mizanFormMixin, forms.Form):
+            mizan = mizanFormMeta(name="of_a_form")
+
+            def get_init_kwargs(self, request: HttpRequest) -> dict[str, Any]:  # type: ignore[override]
+                return {}
+
     with pytest.raises(SignatureError, match=r"the annotation of 'pot' in unknown\.schema\(\) cannot be read"):
 
         class Unknown(mizanFormMixin, forms.Form):

@@ -66,6 +66,16 @@ def test_too_many_rows_are_an_error_of_the_whole(visitor: Client, count: int):
     assert len(answer["rows"]) == count
 
 
+def test_rows_may_have_initial_values(visitor: Client):
+    invited = ["a@site.test"]
+    found = result(call(visitor, "invites.schema", invited=invited))
+    assert found["rows"] == [{"email": "a@site.test", "role": "guest"}]
+    assert result(call(visitor, "invites.validate", data=found["rows"], invited=invited))["valid"]
+    assert result(call(visitor, "invites.validate", data=[], invited=invited))["valid"]
+    answer = result(call(visitor, "invites.validate", data=[{}], invited=invited))
+    assert answer["rows"] == [{"email": ["This field is required."]}]
+
+
 def test_of_some_fields_nothing_is_said_of_the_others_or_of_the_whole(visitor: Client):
     answer = result(call(visitor, "invites.validate", data=emails("nobody", "a@site.test"), fields=["role"]))
     assert answer == {"valid": True, "errors": {}, "rows": [{}, {}]}
@@ -93,6 +103,7 @@ class TestOfModels:
         assert [(row["id"], row["owner"], row["text"]) for row in found["rows"]] == [(first.pk, ann.pk, "one")]
         assert found["can_delete"] is True
         fields = {field["name"]: field for field in found["fields"]}
+        assert fields["id"]["choices"] is None
         assert fields["id"]["widget"]["hidden"] and fields["DELETE"]["type"] == "boolean"
 
     def test_a_submit_changes_adds_and_deletes_in_whatever_order(self, visitor: Client, ann: Any):

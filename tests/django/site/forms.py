@@ -192,6 +192,10 @@ class InviteForm(forms.Form):
 class InviteFormSet(mizanFormMixin, forms.formset_factory(InviteForm, max_num=3, validate_max=True)):  # type: ignore[misc]
     mizan = mizanFormMeta(name="invites", title=gettext_lazy("Yes"))
 
+    @classmethod
+    def get_init_kwargs(cls, request: HttpRequest, invited: list[str] | None = None) -> dict[str, Any]:
+        return {"initial": [{"email": email} for email in invited or ()]}
+
     def clean(self) -> None:
         emails = [form.cleaned_data.get("email") for form in self.forms if form.is_valid()]
         if len(set(emails)) < len(emails):
