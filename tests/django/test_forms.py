@@ -97,6 +97,12 @@ class TestModels:
         ann.refresh_from_db()
         assert (ann.first_name, [group.name for group in ann.groups.all()]) == ("Anna", ["readers"])
 
+    def test_one_that_is_not_valid_saves_nothing_and_purges_as_well(self, visitor: Client):
+        response = call(visitor, "group.submit", data={"name": ""})
+        assert result(response)["errors"].keys() == {"name"}
+        assert response.headers["X-Mizan-Invalidate"] == "teams"
+        assert not Group.objects.exists()
+
     @pytest.mark.parametrize("atomic", [False, True])
     def test_a_hook_that_fails_rolls_back_where_requests_are_atomic(
         self, visitor: Client, ann: Any, monkeypatch: pytest.MonkeyPatch, atomic: bool
