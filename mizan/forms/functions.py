@@ -15,8 +15,8 @@ from pydantic import JsonValue
 
 from mizan.client import client
 from mizan.forms.binding import BoundForm, FormVerdict
+from mizan.forms.declared import FORM, actual_fields, declared_forms, fields_of, refuse_files
 from mizan.forms.describe import FormSchema, FormSetSchema, describe_form, describe_formset
-from mizan.forms.files import FORM, actual_fields, declared_forms, fields_of, refuse_files
 from mizan.forms.formsets import BoundFormSet, FormSetVerdict
 from mizan.forms.kinds import json_schema
 from mizan_core.registry import RegistryError

@@ -19,7 +19,7 @@ from mizan_core.signature import SignatureError
 def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     """An empty registry, in the place of that of the process."""
     registry = Registry()
-    for place in ("mizan_core.registry", "mizan.forms.files", "mizan.declared"):
+    for place in ("mizan_core.registry", "mizan.forms.declared", "mizan.declared"):
         monkeypatch.setattr(f"{place}.default", registry)
     return registry
 

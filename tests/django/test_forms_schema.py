@@ -7,6 +7,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.utils import translation
 
+from mizan.schema import openapi
 from mizan_core.registry import default
 from tests.django.requests import bundle, call
 from tests.django.site.forms import Saved
@@ -256,3 +257,18 @@ class TestForAnExport:
         rows = described.signature.model.model_json_schema()["properties"]["data"]
         assert rows["items"]["properties"].keys() == {"email", "role"}
         assert described.signature.output.model_fields["data"].annotation == (list[str] | None)
+
+
+def test_the_schema_of_the_site_names_the_functions_of_each_form():
+    document = openapi(default)
+    forms = {form["name"]: form for form in document["x-mizan-forms"]}
+    assert forms["contact"] == {
+        "name": "contact",
+        "formset": False,
+        "schema": "contact.schema",
+        "validate": "contact.validate",
+        "submit": "contact.submit",
+    }
+    assert any(form["formset"] for form in forms.values())
+    functions = {function["name"] for function in document["x-mizan-functions"]}
+    assert all({form["schema"], form["validate"], form["submit"]} <= functions for form in forms.values())

@@ -12,5 +12,5 @@ class SiteConfig(AppConfig):
         from mizan.setup import mizan_clients
 
         mizan_clients("tests.django.site")
-        from tests.django.site import classes, team  # noqa: F401
-        import_module("tests.django.site.forms")
+        for module in ("classes", "forms", "team"):
+            import_module(f"tests.django.site.{module}")

@@ -1,4 +1,4 @@
-"""Why a form with a file is refused, and the system check that says so before anybody calls."""
+"""The declared forms: what the schema says of them, and why one with a file is refused, by a system check as well."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -45,6 +45,18 @@ def declared_forms() -> dict[str, Any]:
         for spec in default
         if spec.name.endswith(suffix) and hasattr(spec.fn, FORM)
     }
+
+
+def described() -> list[dict[str, Any]]:
+    """For the schema: each form by its name, whether it is a formset, and the names of its functions."""
+    return [
+        {
+            "name": name,
+            "formset": issubclass(form, forms.BaseFormSet),
+            **{verb: f"{name}.{verb}" for verb in ("schema", "validate", "submit")},
+        }
+        for name, form in sorted(declared_forms().items())
+    ]
 
 
 @register
