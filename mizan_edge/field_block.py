@@ -1,20 +1,23 @@
-"""The field lines of a request's head, parsed on httptools. RFC 9112 section 5.
+"""The field lines of a request's head. RFC 9112 section 5.
 
 Most lines of most requests have come before, and so have many blocks of lines, so both are remembered. Where a line
-ends is seen here, since the parser allows no other line ends than CRLF; it refuses control characters, folded lines,
-spaces before a colon, and what else is no line by itself. What lines mean together is judged here and in `framing`.
+ends is seen here, since httptools allows no other line ends than CRLF. What is plainly a line is read here as well, as
+httptools would read it; whatever else comes is its to read or to refuse: control characters, folded lines, spaces
+before a colon. What lines mean together is judged here and in `framing`.
 """
 
+import re
 from dataclasses import dataclass
 from typing import cast
 
 import httptools
 
 from mizan_edge.errors import RefusedError
-from mizan_edge.framing import RequestFraming, field_lines, request_framing
-from mizan_edge.http import FieldLines, Fields, dropped, is_host, lines_of, members, values
+from mizan_edge.framing import RequestFraming, field_lines, request_framing, text
+from mizan_edge.http import TOKEN, FieldLines, Fields, dropped, is_host, lines_of, members, values
 
 _LINE_END = b"\r\n"
+_LINE = re.compile(rb"(%b):[ \t]*([\t -~\x80-\xff]*)" % TOKEN)
 # What is remembered; when there is more, all is forgotten, and what is in use read again.
 _MAX_LINES = 4096
 _MAX_LINE_BYTES = 512
@@ -64,14 +67,29 @@ def field_block(version: str, block: bytes) -> FieldBlock:
 
 def _read(raw: list[bytes], lines: list[_Line | None]) -> None:
     """Puts those of `raw` that are not known yet into `lines`. Raises RefusedError."""
-    new = iter(_parsed([line for line, known in zip(raw, lines, strict=True) if known is None]))
+    others = []
     for i, line in enumerate(raw):
         if lines[i] is None:
-            lines[i] = parsed = next(new)
-            if len(line) <= _MAX_LINE_BYTES and parsed[1] not in _NEVER_KNOWN:
+            lines[i] = plain = _plain(line)
+            if plain is None:
+                others.append(i)
+            elif len(line) <= _MAX_LINE_BYTES:
                 if len(_lines) >= _MAX_LINES:
                     _lines.clear()
-                _lines[line] = parsed
+                _lines[line] = plain
+    if others:
+        for i, parsed in zip(others, _parsed([raw[i] for i in others]), strict=True):
+            lines[i] = parsed
+
+
+def _plain(line: bytes) -> _Line | None:
+    """A line that has a name, a colon and text, and means what it says by itself; None for any other."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        return None
+    name = match[1].decode("ascii")
+    lower = name.lower()
+    return None if lower in _NEVER_KNOWN else ((name, text(match[2].rstrip(b" \t"))), lower)
 
 
 class _Parsed:
