@@ -8,13 +8,15 @@ before a colon. What lines mean together is judged here and in `framing`.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 import httptools
 
 from mizan_edge.errors import RefusedError
-from mizan_edge.framing import RequestFraming, field_lines, request_framing, text
+from mizan_edge.framing import RequestFraming, request_framing, text
 from mizan_edge.http import TOKEN, FieldLines, Fields, dropped, is_host, lines_of, members, values
+from mizan_edge.names import Names, of_names
 
 _LINE_END = b"\r\n"
 _LINE = re.compile(rb"(%b):[ \t]*([\t -~\x80-\xff]*)" % TOKEN)
@@ -24,10 +26,11 @@ _MAX_LINE_BYTES = 512
 _MAX_BLOCKS = 1024
 _MAX_BLOCK_BYTES = 4096
 # What these mean depends on each other, so the parser sees them together.
-_NEVER_KNOWN = frozenset({"content-length", "transfer-encoding"})
+_NEVER_KNOWN = frozenset({b"content-length", b"transfer-encoding"})
+_DECIDING = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding"})
 
-_Line = tuple[tuple[str, str], str]
-"""A field, and its name in lower case."""
+_Line = tuple[tuple[str, str], str, bytes]
+"""A field, its name in lower case, and the line as it leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +90,13 @@ def _plain(line: bytes) -> _Line | None:
     match = _LINE.fullmatch(line)
     if match is None:
         return None
-    name = match[1].decode("ascii")
-    lower = name.lower()
-    return None if lower in _NEVER_KNOWN else ((name, text(match[2].rstrip(b" \t"))), lower)
+    return None if match[1].lower() in _NEVER_KNOWN else _line(match[1], match[2])
+
+
+def _line(name: bytes, value: bytes) -> _Line:
+    value = value.rstrip(b" \t")
+    field = name.decode("ascii"), text(value)
+    return field, field[0].lower(), b"%b: %b" % (name, value)
 
 
 class _Parsed:
@@ -121,21 +128,39 @@ def _parsed(raw: list[bytes]) -> list[_Line]:
     # Else one of them was none, and has become a part of another.
     if not parsed.is_whole or len(parsed.fields) != len(raw):
         raise RefusedError(400, "The request's head is malformed.")
-    return [(field, field[0].lower()) for field in field_lines(parsed.fields)]
+    return [_line(name, value) for name, value in parsed.fields]
 
 
 def _judged(version: str, lines: list[_Line]) -> FieldBlock:
-    fields: Fields = FieldLines.of([field for field, _ in lines], tuple([name for _, name in lines]))
+    fields = FieldLines.of(*zip(*lines, strict=True)) if lines else FieldLines.of(())
+    said = tuple([fields[i] for i in _deciding(fields.names)])
+    judge = _known if sum([len(value) for _, value in said]) <= _MAX_LINE_BYTES else _judge
+    framing, host, expects_continue = judge(version, said)
     if version == "1.0":
         # RFC 9110 section 7.8
-        fields = dropped(fields, ["upgrade"])
+        fields = lines_of(dropped(fields, ["upgrade"]))
+    return FieldBlock(fields, framing, host, expects_continue)
+
+
+@of_names
+def _deciding(names: Names) -> tuple[int, ...]:
+    """The places of the fields that decide what the message is."""
+    return tuple([i for i, name in enumerate(names.lower) if name in _DECIDING])
+
+
+def _judge(version: str, said: Fields) -> tuple[RequestFraming, str, bool]:
+    """What the deciding fields of a request say: its framing, its host, whether the client waits for a 100."""
+    fields = lines_of(said)
     expected = set(members(", ".join(values(fields, "expect")))) if version == "1.1" else set()
     framing = request_framing(version, fields)
     host = _host(version, fields)
     if expected - {"100-continue"}:
         # RFC 9110 section 10.1.1
         raise RefusedError(417, "Nothing but 100-continue can be expected here.")
-    return FieldBlock(lines_of(fields), framing, host, bool(expected))
+    return framing, host, bool(expected)
+
+
+_known = lru_cache(maxsize=_MAX_BLOCKS)(_judge)
 
 
 def _host(version: str, fields: Fields) -> str:

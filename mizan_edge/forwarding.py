@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Self
 
 from mizan_edge.errors import RefusedError
+from mizan_edge.framing import wired
 from mizan_edge.http import (
     HOP_BY_HOP,
     FieldLines,
@@ -66,6 +68,8 @@ _FORWARDED = frozenset(
 
 
 _UNIX = "unix"
+# Hosts and chains of proxies of ordinary length are remembered.
+_MAX_KNOWN_CHARS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +118,10 @@ def to_origin(request: Request, peer: Peer) -> Request:
 
 @of_lines
 def _leaving(lines: FieldLines, host: str, scheme: str, version: str, peer: Peer) -> FieldLines:
-    told = end_to_end(lines) if peer.trusted else ()
-    # RFC 9110 section 7.6.3: the version in which it was received.
-    added = (*_forwarding(host, scheme, told, peer), *_upgrade(lines), ("Via", f"{version} {_NAME}"))
-    return lines.at(_passing(lines.names, connection_options(lines), peer.trusted), *added)
+    told = tuple(values(end_to_end(lines), "x-forwarded-for")) if peer.trusted else ()
+    work_out = _known_added if len(host) + sum(map(len, told)) <= _MAX_KNOWN_CHARS else _added
+    added = work_out(host, scheme, version, peer.address, told, _upgrade(lines))
+    return lines.before(_passing(lines.names, connection_options(lines), peer.trusted), added)
 
 
 @of_names
@@ -218,12 +222,16 @@ def _can_pass(protocols: str) -> bool:
     return bool(protocols) and not any(protocol.startswith(_OTHER_HTTP) for protocol in members(protocols))
 
 
-def _forwarding(host: str, scheme: str, told: Fields, peer: Peer) -> Fields:
-    """What the origin is told of the client; `told`: the fields of a trusted proxy that pass."""
-    chain = [*values(told, "x-forwarded-for"), *([peer.address] if peer.address else [])]
+def _added(host: str, scheme: str, version: str, address: str, told: tuple[str, ...], upgrade: Fields) -> FieldLines:
+    """What the origin is told beside the client's own fields; `told`: what a trusted proxy says of those before it."""
+    chain = [*told, *([address] if address else [])]
     added = [("X-Forwarded-For", ", ".join(chain))] if chain else []
     # As `seen` has read them, since nobody may read them otherwise.
     added.append(("X-Forwarded-Proto", scheme))
     if host:
         added.append(("X-Forwarded-Host", host))
-    return tuple(added)
+    # RFC 9110 section 7.6.3: the version in which it was received.
+    return wired((*added, *upgrade, ("Via", f"{version} {_NAME}")))
+
+
+_known_added = lru_cache(maxsize=1024)(_added)

@@ -81,6 +81,21 @@ def field_bytes(fields: Fields) -> bytes:
     return "".join([f"{name}: {value}\r\n" for name, value in fields]).encode()
 
 
+def wired(fields: Fields) -> FieldLines:
+    """Field lines with what they are as they leave, if each of them is one. Raises ValueError for what is no text."""
+    lines = lines_of(fields)
+    if lines.wire is not None:
+        return lines
+    names = "".join([name for name, _ in lines])
+    # Nothing but its end may be what a reader takes for the end of a line.
+    if not names.isascii() or not _are_tokens(lines.names):
+        return lines
+    wire = [b"%b: %b" % (name.encode(), octets(value)) for name, value in lines]
+    if b"".join(wire).translate(None, _TEXT):
+        return lines
+    return FieldLines.of(lines, lines.names.lower, tuple(wire))
+
+
 def body_length(request: Request, body: Body) -> int | None:
     """How many bytes a request's body will have; None: nobody knows, so it goes out in chunks."""
     if body is None or isinstance(body, bytes):
@@ -105,19 +120,15 @@ def request_head(request: Request, length: int | None, *, host: str) -> bytes:
     return b"%b%b\r\n" % (start, _sent(lines, host))
 
 
-@of_lines
 def _sent(lines: FieldLines, host: str) -> bytes:
     """The lines as they are sent, but for those that say how long the body is. Raises ValueError."""
-    if not _are_tokens(lines.names) or not "".join([name for name, _ in lines]).isascii():
-        raise ValueError("no name of a field")
-    sent = dropped(lines, _OURS)
+    sent = lines_of(dropped(lines, _OURS))
     if "host" not in lines.names.at:
-        sent = (("Host", host), *sent)
-    data = field_bytes(sent)
-    # Nothing but the ends of these lines may be what a reader takes for an end.
-    if data.translate(None, _TEXT) != b"\r\n" * len(sent):
-        raise ValueError("a control character in a field")
-    return data
+        sent = FieldLines.of((("Host", host), *sent))
+    wire = sent.wire if sent.wire is not None else wired(sent).wire
+    if wire is None:
+        raise ValueError("a field that is not one line")
+    return b"\r\n".join((*wire, b""))
 
 
 @of_names

@@ -53,28 +53,43 @@ class FieldLines(tuple[tuple[str, str], ...]):
     """
 
     names: Names
+    wire: tuple[bytes, ...] | None
+    """The lines as they leave, without their ends, where each is known to be one and nothing else; else None."""
     facts: dict[Hashable, object]
 
     @classmethod
-    def of(cls, fields: Iterable[tuple[str, str]], lower: tuple[str, ...] | None = None) -> Self:
-        """These lines; `lower` are their names in lower case, where they are known."""
+    def of(
+        cls,
+        fields: Iterable[tuple[str, str]],
+        lower: tuple[str, ...] | None = None,
+        wire: tuple[bytes, ...] | None = None,
+    ) -> Self:
+        """These lines; `lower` are their names in lower case, and `wire` what they are as they leave, where known."""
         fields = tuple(fields)
-        return cls._named(fields, names_of(tuple([name.lower() for name, _ in fields]) if lower is None else lower))
+        names = names_of(tuple([name.lower() for name, _ in fields]) if lower is None else lower)
+        return cls._named(fields, names, wire if fields else ())
 
     @classmethod
-    def _named(cls, fields: Iterable[tuple[str, str]], names: Names) -> Self:
+    def _named(cls, fields: Iterable[tuple[str, str]], names: Names, wire: tuple[bytes, ...] | None) -> Self:
         lines = cls(fields)
-        lines.names, lines.facts = names, {}
+        lines.names, lines.wire, lines.facts = names, wire, {}
         return lines
 
     def at(self, places: Sequence[int], *added: tuple[str, str]) -> Self:
         """The lines in these places, and others behind."""
-        names = _names_at(self.names, tuple(places), tuple([name for name, _ in added]))
-        return self._named([*[self[i] for i in places], *added], names)
+        return self.before(places, FieldLines.of(added))
+
+    def before(self, places: Sequence[int], added: "FieldLines") -> Self:
+        """The same, where the others are lines already."""
+        names = _names_at(self.names, tuple(places), added.names)
+        wire = self.wire
+        if wire is not None:
+            wire = None if added.wire is None else (*[wire[i] for i in places], *added.wire)
+        return self._named([*[self[i] for i in places], *added], names, wire)
 
     def with_value(self, place: int, value: str) -> Self:
         """The lines with another value in one place."""
-        return self._named([*self[:place], (self[place][0], value), *self[place + 1 :]], self.names)
+        return self._named([*self[:place], (self[place][0], value), *self[place + 1 :]], self.names, None)
 
 
 def of_lines(work_out: Callable[Concatenate[FieldLines, P], T]) -> Callable[Concatenate[FieldLines, P], T]:
@@ -96,8 +111,8 @@ def of_lines(work_out: Callable[Concatenate[FieldLines, P], T]) -> Callable[Conc
 
 
 @of_names
-def _names_at(names: Names, places: tuple[int, ...], added: tuple[str, ...]) -> Names:
-    return names_of((*[names.lower[i] for i in places], *[name.lower() for name in added]))
+def _names_at(names: Names, places: tuple[int, ...], added: Names) -> Names:
+    return names_of((*[names.lower[i] for i in places], *added.lower))
 
 
 @dataclass(frozen=True, slots=True)
