@@ -12,22 +12,23 @@ origin is brought to its end.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
 
 from mizan_edge.answer import Answer, refusal
 from mizan_edge.arriving import BUFFER_BYTES, Arriving
 from mizan_edge.body import Body
-from mizan_edge.errors import OriginError, RefusedError
+from mizan_edge.errors import RefusedError
 from mizan_edge.forwarding import Peer, Trusted
-from mizan_edge.framing import chunk, delimited, last_chunk, response_bytes
-from mizan_edge.http import Request, Response, dated
+from mizan_edge.framing import response_bytes
+from mizan_edge.http import Request, Response
 from mizan_edge.limits import Limits
 from mizan_edge.origin import Informational, Tunnel
 from mizan_edge.prepared import Noted, Prepared
 from mizan_edge.request_parser import RequestHead, RequestParser
 from mizan_edge.selecting import Sender
+from mizan_edge.sending import framed, put, send
 from mizan_edge.tasks import Tasks
 from mizan_edge.tunnel import copy_both_ways
 from mizan_edge.writing import ONE_WRITE_BYTES, Writing
@@ -418,58 +419,20 @@ class ClientConnection(asyncio.Protocol):
         if answer.tunnel is not None:
             await self._switch(answer.response, answer.tunnel)
             return False
-        writing, body = self._writing, answer.body
-        size = len(body) if isinstance(body, bytes) else None
-        response = dated(answer.response, time.time())
-        response, ends = delimited(head.request.method, head.version, response, size, keep_alive=self._may_follow(head))
-        start = response_bytes(response)
-        if ends == "head":
-            writing.put(start)
-        elif not isinstance(body, bytes):
-            writing.put(start)
-            length = int(response.get("content-length") or 0) if ends == "length" else None
-            if not await self._stream(body, length, chunked=ends == "chunked"):
-                if ends == "close":
-                    # The client would take the end of the connection for that of the body. Elsewhere it knows better:
-                    # a length is not reached, or the last chunk is missing.
-                    writing.reset()
-                else:
-                    self.abort()
-                return False
-            if ends == "chunked":
-                writing.put(last_chunk(answer.trailers()))
-        elif len(body) <= ONE_WRITE_BYTES:
-            writing.put(start + body)
-        else:
-            writing.put(start)
-            await writing.write(body)
+        request = head.request
+        start = framed(request.method, head.version, answer, time.time(), keep_alive=self._may_follow(head))
+        self._learn(head, answer, start.start)
+        if not await send(self._writing, answer, start):
+            return False
+        return start.ends != "close" and self._may_follow(head)
+
+    def _learn(self, head: RequestHead, answer: Answer, start: bytes) -> None:
+        """Has an answer noted that may be repeated."""
         if answer.repeatable is not None and head.version == "1.1" and self._may_follow(head):
-            whole = cast(bytes, body)
+            whole = cast(bytes, answer.body)
             # Over TLS, what is larger goes out in pieces, and each waits for the client: see `writing`.
             if self._scheme == "http" or len(whole) <= ONE_WRITE_BYTES:
                 self._prepared.learn(head.raw, answer.repeatable, start, whole, trusted=self.peer.trusted)
-        await writing.drain()
-        return ends != "close" and self._may_follow(head)
-
-    async def _stream(self, body: AsyncIterator[bytes], length: int | None, *, chunked: bool) -> bool:
-        """Writes a body as it comes; whether it came whole."""
-        left = length
-        try:
-            async for data in body:
-                if left is not None:
-                    left -= len(data)
-                    if left < 0:
-                        break
-                if data:
-                    await self._writing.write(chunk(data) if chunked else data)
-        except OriginError as error:
-            if self._transport.is_closing():
-                raise ConnectionResetError("the client has left") from error
-            log.error("a response broke off: %s", error)
-            return False
-        if left:
-            log.error("a response was not as long as it said: %d bytes", length)
-        return not left
 
     def _may_follow(self, head: RequestHead) -> bool:
         """Whether another request may follow on this connection, as far as is known now."""
@@ -505,12 +468,10 @@ class ClientConnection(asyncio.Protocol):
     def _refuse(self, error: RefusedError) -> None:
         """Answers without asking anybody, and ends the connection: what comes next cannot be told."""
         answer = refusal(error.status, str(error))
-        body = cast(bytes, answer.body)
         method = self._head.request.method if self._head is not None else "GET"
-        response, ends = delimited(method, "1.1", dated(answer.response, time.time()), len(body), keep_alive=False)
         self._head, self._broken = None, error
         if not self._transport.is_closing():
-            self._transport.write(response_bytes(response) + (body if ends != "head" else b""))
+            put(self._writing, answer, framed(method, "1.1", answer, time.time(), keep_alive=False))
         self._close()
 
     def _end(self, may_follow: bool) -> None:

@@ -31,6 +31,11 @@ class Writing:
         """Whether the client takes what it is sent, as far as is known now."""
         return self._writable is None and not self._transport.is_closing()
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the connection ends, or has ended."""
+        return self._transport.is_closing()
+
     def put(self, data: bytes) -> None:
         """Sends some bytes, however many wait already. Raises ConnectionError where the client has left."""
         if self._transport.is_closing():
@@ -73,4 +78,8 @@ class Writing:
         """Ends the connection in a way that no client takes for the end of a body. RFC 9112 section 8."""
         if (sock := self._transport.get_extra_info("socket")) is not None and not self._transport.is_closing():
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+
+    def abort(self) -> None:
+        """Ends the connection at once."""
         self._transport.abort()
