@@ -1,6 +1,6 @@
 """What goes to a client: heads and bodies, from a stored response, from the origin, or of our own."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from mizan_edge import compression, conditional, partial
@@ -27,6 +27,12 @@ class Answer:
     """After a 101: the connection to the origin."""
     repeatable: Repeatable | None = None
     """On what it depends, where it may be given again without being decided."""
+
+
+Later = Callable[[], Awaitable[Answer]]
+"""Begins what has to be awaited for an answer."""
+Then = Callable[[Answer | Later], None]
+"""Gets an answer, or what has to be awaited for it. Raises nothing."""
 
 
 def from_stored(

@@ -21,10 +21,15 @@ async def collect(
     return b"", _chain(collected, chunks)
 
 
+def held(body: bytes | None, limit: int) -> bytes | None:
+    """The whole of a body that is here, if it has at most `limit` bytes."""
+    return None if body is not None and len(body) > limit else body or b""
+
+
 async def peek(body: Body, limit: int) -> tuple[bytes | None, Body]:
     """The whole of a body of at most `limit` bytes, else None; and a body to send on in either case."""
     if body is None or isinstance(body, bytes):
-        return None if body is not None and len(body) > limit else body or b"", body
+        return held(body, limit), body
     whole, rest = await collect(body, limit)
     return (whole, whole) if rest is None else (None, rest)
 

@@ -12,11 +12,11 @@ origin is brought to its end.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-from mizan_edge.answer import Answer, refusal
+from mizan_edge.answer import Answer, Later, Then, refusal
 from mizan_edge.arriving import BUFFER_BYTES, Arriving
 from mizan_edge.body import Body
 from mizan_edge.errors import RefusedError
@@ -25,18 +25,18 @@ from mizan_edge.framing import response_bytes
 from mizan_edge.http import Request, Response
 from mizan_edge.limits import Limits
 from mizan_edge.origin import Informational, Tunnel
-from mizan_edge.prepared import Noted, Prepared
+from mizan_edge.prepared import Noted, Prepared, Repeatable
 from mizan_edge.request_parser import RequestHead, RequestParser
 from mizan_edge.selecting import Sender
-from mizan_edge.sending import framed, put, send
+from mizan_edge.sending import Framed, framed, leaves_at_once, put, send
 from mizan_edge.tasks import Tasks
 from mizan_edge.tunnel import copy_both_ways
 from mizan_edge.writing import ONE_WRITE_BYTES, Writing
 
 log = logging.getLogger(__name__)
 
-Respond = Callable[[Request, Body, Peer, Informational | None], Awaitable[Answer]]
-"""Gives the answer to a request. Raises nothing."""
+Respond = Callable[[Request, Body, Peer, Informational | None, Then], Answer | Later | None]
+"""Gives the answer to a request, or what has to be awaited for it; None: `Then` gets that later on. Raises nothing."""
 
 # Of a body that nobody wants, this much is read so that another request may follow.
 _UNWANTED_BYTES = 256 << 10
@@ -305,7 +305,11 @@ class ClientConnection(asyncio.Protocol):
         except RefusedError as error:
             self._refuse(error)
             return
-        self._tasks.start(self._exchange(head, body), "request")
+        interim = partial(self._interim, head) if head.version == "1.1" else None
+        answer = self._respond(head.request, body, self.peer, interim, partial(self._arrived, head))
+        if answer is not None:
+            # Even where it is here: of a thousand requests in one read, each answer would begin within the one before.
+            self._tasks.start(self._exchange(head, answer), "request")
 
     def _begin_body(self, head: RequestHead) -> Body:
         self._unwanted = 0
@@ -379,11 +383,28 @@ class ClientConnection(asyncio.Protocol):
 
     # Answering.
 
-    async def _exchange(self, head: RequestHead, body: Body) -> None:
+    def _arrived(self, head: RequestHead, answer: Answer | Later) -> None:
+        """The answer is here, or something of it. What can leave at once does so without a task."""
+        waits = self._broken is not None or not self._writing.is_open
+        if waits or not isinstance(answer, Answer) or not leaves_at_once(answer):
+            self._tasks.start(self._exchange(head, answer), "request")
+            return
+        follows = False
+        try:
+            follows = self._put(head, answer)
+        except Exception:
+            self._broke_off(head)
+        answer.close()
+        if self._writing.is_open:
+            self._ended(follows)
+        else:
+            self._tasks.start(self._until_taken(head, follows), "request")
+
+    async def _exchange(self, head: RequestHead, answer: Answer | Later) -> None:
         may_follow = False
         try:
-            interim = partial(self._interim, head) if head.version == "1.1" else None
-            answer = await self._respond(head.request, body, self.peer, interim)
+            if not isinstance(answer, Answer):
+                answer = await answer()
             if self._broken is not None:
                 # Of a request that has not come whole, this is the truth, whatever the origin makes of its part.
                 answer.close()
@@ -398,11 +419,22 @@ class ClientConnection(asyncio.Protocol):
             log.debug("a client left before its answer was out: %s", self.peer.address)
             self.abort()
         except Exception:
-            log.exception("an answer broke off: %s %s", head.request.method, head.request.target.partition("?")[0])
-            self._writing.reset()
+            self._broke_off(head)
         finally:
-            self._head = self._answer = None
-            self._end(may_follow)
+            self._ended(may_follow)
+
+    async def _until_taken(self, head: RequestHead, follows: bool) -> None:
+        try:
+            await self._writing.drain()
+            follows = follows and self._may_follow(head)
+        except ConnectionError:
+            follows = False
+        finally:
+            self._ended(follows)
+
+    def _broke_off(self, head: RequestHead) -> None:
+        log.exception("an answer broke off: %s %s", head.request.method, head.request.target.partition("?")[0])
+        self._writing.reset()
 
     def _interim(self, head: RequestHead, response: Response) -> None:
         # A 100 of the origin's answers our own asking: the client gets one when its body is wanted.
@@ -419,20 +451,33 @@ class ClientConnection(asyncio.Protocol):
         if answer.tunnel is not None:
             await self._switch(answer.response, answer.tunnel)
             return False
-        request = head.request
-        start = framed(request.method, head.version, answer, time.time(), keep_alive=self._may_follow(head))
-        self._learn(head, answer, start.start)
-        if not await send(self._writing, answer, start):
-            return False
+        if leaves_at_once(answer):
+            follows = self._put(head, answer)
+            await self._writing.drain()
+        else:
+            start = self._framed(head, answer)
+            follows = await send(self._writing, answer, start) and start.ends != "close"
+        return follows and self._may_follow(head)
+
+    def _put(self, head: RequestHead, answer: Answer) -> bool:
+        """Writes an answer that leaves at once; whether another request may follow. Raises ConnectionError."""
+        start = self._framed(head, answer)
+        put(self._writing, answer, start)
         return start.ends != "close" and self._may_follow(head)
 
-    def _learn(self, head: RequestHead, answer: Answer, start: bytes) -> None:
+    def _framed(self, head: RequestHead, answer: Answer) -> Framed:
+        start = framed(head.request.method, head.version, answer, time.time(), keep_alive=self._may_follow(head))
+        if answer.repeatable is not None:
+            self._learn(head, answer, answer.repeatable, start.start)
+        return start
+
+    def _learn(self, head: RequestHead, answer: Answer, how: Repeatable, start: bytes) -> None:
         """Has an answer noted that may be repeated."""
-        if answer.repeatable is not None and head.version == "1.1" and self._may_follow(head):
+        if head.version == "1.1" and self._may_follow(head):
             whole = cast(bytes, answer.body)
             # Over TLS, what is larger goes out in pieces, and each waits for the client: see `writing`.
             if self._scheme == "http" or len(whole) <= ONE_WRITE_BYTES:
-                self._prepared.learn(head.raw, answer.repeatable, start, whole, trusted=self.peer.trusted)
+                self._prepared.learn(head.raw, how, start, whole, trusted=self.peer.trusted)
 
     def _may_follow(self, head: RequestHead) -> bool:
         """Whether another request may follow on this connection, as far as is known now."""
@@ -474,8 +519,9 @@ class ClientConnection(asyncio.Protocol):
             put(self._writing, answer, framed(method, "1.1", answer, time.time(), keep_alive=False))
         self._close()
 
-    def _end(self, may_follow: bool) -> None:
+    def _ended(self, may_follow: bool) -> None:
         """A request has been answered."""
+        self._head = self._answer = None
         if self._transport.is_closing():
             return
         self._since = self._loop.time()

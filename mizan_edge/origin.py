@@ -135,6 +135,51 @@ class Exchange:
             self.close()
 
 
+class Asked:
+    """A request to the origin.
+
+    # mutable state: where it was `written` to, and what is due there; the `exchange`, once it has `arrived`.
+    """
+
+    __slots__ = ("body", "exchange", "head", "is_whole", "length", "request", "waits", "written")
+
+    def __init__(self, request: Request, body: Body, *, host: str) -> None:
+        """`host` is for requests that name none. Raises OriginError for what cannot be sent."""
+        self.request = request
+        self.body = body
+        self.length = body_length(request, body)
+        try:
+            self.head = request_head(request, self.length, host=host)
+        except ValueError as error:
+            raise OriginError(400, "The request's head cannot be sent on.", sent=False) from error
+        self.waits = self.length != 0 and "100-continue" in members(request.get("expect"))
+        """Whether the body is to be sent once the origin wants it."""
+        self.is_whole = body is None or (isinstance(body, bytes) and len(body) <= _ONE_WRITE_BYTES and not self.waits)
+        """Whether it goes out in one write."""
+        self.written: tuple[Connection, Incoming] | None = None
+        self.exchange: Exchange | None = None
+
+    def write(self, connection: Connection) -> tuple[Connection, Incoming]:
+        """Begins the exchange on a connection, with all that can be written at once; what is `written`."""
+        request = self.request
+        incoming = connection.begin(request.method, may_switch=request.get("upgrade") is not None)
+        self.written = connection, incoming
+        if self.is_whole:
+            connection.write(self.head + self.body if isinstance(self.body, bytes) else self.head)
+            connection.is_sending = False
+        else:
+            connection.write(self.head)
+        return self.written
+
+    def tell(self, told: Callable[[], None]) -> bool:
+        """Has `told` called, once, when something comes of the answer; False where the request was not written yet. It
+        may not raise anything."""
+        if self.written is None:
+            return False
+        self.written[1].tell(told)
+        return True
+
+
 class Origin:
     """One origin server and the connections to it.
 
@@ -166,22 +211,37 @@ class Origin:
         self._free: dict[Connection, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    async def send(self, request: Request, body: Body, informational: Informational | None = None) -> Exchange:
-        """Sends a request. Raises OriginError: 502 for no usable answer, 504 for none in time.
+    def begin(self, request: Request, body: Body) -> Asked:
+        """Sends a request if nothing has to be waited for: all of it is here, and a connection is free. Raises
+        OriginError."""
+        asked = Asked(request, body, host=self._address.name)
+        if asked.is_whole and (connection := self._latest()) is not None:
+            asked.write(connection)
+        return asked
+
+    def arrived(self, asked: Asked) -> Exchange | None:
+        """The exchange, if the final head is here, and no other came before it. Else `finish` has it."""
+        if asked.written is not None:
+            connection, incoming = asked.written
+            if incoming.first is not None and _is_final(incoming.first):
+                asked.exchange = self._exchanged(connection, incoming, incoming.take_head())
+        return asked.exchange
+
+    async def finish(self, asked: Asked, informational: Informational | None = None) -> Exchange:
+        """Sends what is still to be sent. Raises OriginError: 502 for no usable answer, 504 for none in time.
 
         `informational` gets each 1xx response as it comes. A response that comes before the whole body is sent ends the
         sending.
         """
-        length = body_length(request, body)
-        try:
-            head = request_head(request, length, host=self._address.name)
-        except ValueError as error:
-            raise OriginError(400, "The request's head cannot be sent on.", sent=False) from error
-        if (connection := self._latest()) is not None:
+        if asked.exchange is not None:
+            return asked.exchange
+        if asked.written is None and (connection := self._latest()) is not None:
+            asked.write(connection)
+        if asked.written is not None:
             try:
-                return await self._exchange(connection, request, head, body, length, informational)
+                return await self._exchange(asked, *asked.written, informational)
             except UnansweredError:
-                if request.method not in SAFE_METHODS or body:
+                if asked.request.method not in SAFE_METHODS or asked.body:
                     raise
                 try:
                     connection = await self._connect()
@@ -191,7 +251,11 @@ class Origin:
                     raise
         else:
             connection = await self._connect()
-        return await self._exchange(connection, request, head, body, length, informational)
+        return await self._exchange(asked, *asked.write(connection), informational)
+
+    async def send(self, request: Request, body: Body, informational: Informational | None = None) -> Exchange:
+        """Sends a request. As `begin` and `finish`."""
+        return await self.finish(self.begin(request, body), informational)
 
     async def accepts(self) -> bool:
         """Whether the origin accepts a connection at the moment."""
@@ -210,7 +274,7 @@ class Origin:
             self._timer.cancel()
         closing = list(self._open)
         for connection in closing:
-            connection.abort()
+            connection.let_go()
         for connection in closing:
             await connection.ended.wait()
 
@@ -221,27 +285,22 @@ class Origin:
         await self.close()
 
     async def _exchange(
-        self,
-        connection: Connection,
-        request: Request,
-        head: bytes,
-        body: Body,
-        length: int | None,
-        informational: Informational | None,
+        self, asked: Asked, connection: Connection, incoming: Incoming, informational: Informational | None
     ) -> Exchange:
-        incoming = connection.begin(request.method, may_switch=request.get("upgrade") is not None)
-        waits = length != 0 and "100-continue" in members(request.get("expect"))
+        body = asked.body
         try:
-            if body is None or (isinstance(body, bytes) and len(body) <= _ONE_WRITE_BYTES and not waits):
-                connection.write(head + body if body else head)
-                connection.is_sending = False
+            if body is None or asked.is_whole:
                 response = await _final(incoming, informational)
             else:
-                connection.write(head)
-                response = await self._final_while_sending(connection, incoming, body, length, waits, informational)
+                response = await self._final_while_sending(
+                    connection, incoming, body, asked.length, asked.waits, informational
+                )
         except BaseException:
             incoming.give_up()
             raise
+        return self._exchanged(connection, incoming, response)
+
+    def _exchanged(self, connection: Connection, incoming: Incoming, response: Response) -> Exchange:
         upgraded = Tunnel(connection, incoming) if response.status == 101 else None
         return Exchange(response, incoming, upgraded, self._read_timeout_s)
 
@@ -373,10 +432,14 @@ async def _final(
             # While the client still sends, it is not the origin that is silent.
             await asyncio.wait([sending, incoming.news()], return_when=asyncio.FIRST_COMPLETED)
         response = await incoming.head()
-        if response.status >= 200 or response.status == 101:
+        if _is_final(response):
             return response
         if informational is not None:
             informational(response)
+
+
+def _is_final(head: Response) -> bool:
+    return head.status >= 200 or head.status == 101
 
 
 async def _slices(body: bytes) -> AsyncIterator[bytes]:

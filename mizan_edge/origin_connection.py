@@ -28,8 +28,8 @@ class Incoming:
     """A response as it comes.
 
     # mutable state: the heads and the bytes of the body that nobody has taken; `trailers`; whether it `_ended`, and by
-    # which error; the `_connection`, until then; the `_waiter` of whoever reads; since when it is the origin that is
-    # waited for (`silent_since_s`), if it is.
+    # which error; the `_connection`, until then; the `_waiter` of whoever reads, or who else is `_told`; since when it
+    # is the origin that is waited for (`silent_since_s`), if it is.
     """
 
     __slots__ = (
@@ -40,6 +40,7 @@ class Incoming:
         "_heads",
         "_loop",
         "_size",
+        "_told",
         "_waiter",
         "silent_since_s",
         "trailers",
@@ -56,6 +57,7 @@ class Incoming:
         self._ended = False
         self._error: OriginError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._told: Callable[[], None] | None = None
 
     @property
     def is_full(self) -> bool:
@@ -70,11 +72,37 @@ class Incoming:
             self._waiter.set_result(None)
         return self._waiter
 
+    def tell(self, told: Callable[[], None]) -> None:
+        """Has `told` called, once, when there is something to take and nothing more has come with it. It may not raise
+        anything. For whoever begins to wait before anything can have come."""
+        self._told = told
+        self.silent_since_s = self._loop.time()
+
+    def now(self) -> None:
+        """What has come with the last bytes has all been added."""
+        told = self._told
+        if told is not None and (self._heads or self._body or self._ended):
+            self._told = self.silent_since_s = None
+            told()
+
+    def forget(self) -> None:
+        """Nobody is to be told any more."""
+        self._told = None
+
+    @property
+    def first(self) -> Response | None:
+        """The next head, if it is here. It is not taken."""
+        return self._heads[0] if self._heads else None
+
+    def take_head(self) -> Response:
+        """The next head, which is here."""
+        return self._heads.pop(0)
+
     async def head(self) -> Response:
         """The next head. Raises OriginError."""
         while not self._heads:
             await self._more()
-        return self._heads.pop(0)
+        return self.take_head()
 
     async def read(self) -> bytes:
         """Bytes of the body; none at its end. Raises OriginError where it breaks off."""
@@ -223,6 +251,12 @@ class Connection(asyncio.Protocol):
         self._end(error)
         self.abort()
 
+    def let_go(self) -> None:
+        """Ends the connection at once, and tells nobody who would go on."""
+        if self._incoming is not None:
+            self._incoming.forget()
+        self.abort()
+
     def abort(self) -> None:
         """Ends the connection at once."""
         if self._transport is not None:
@@ -246,9 +280,11 @@ class Connection(asyncio.Protocol):
             return
         if parser.is_whole:
             self._end()
-        elif incoming.is_full and not self._paused and self._transport is not None:
+            return
+        if incoming.is_full and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
+        incoming.now()
 
     def eof_received(self) -> None:
         if self._incoming is not None:
@@ -288,3 +324,5 @@ class Connection(asyncio.Protocol):
             self.resume()  # TLS may deliver what it had read before it was paused
             self._free_since_s = self._loop.time()
             self._free(self)
+        # At last: whoever is told may begin another exchange on this connection.
+        incoming.now()

@@ -6,15 +6,16 @@ Pass     `Upstream`: streams both ways
 
 import logging
 import time
+from functools import partial
 from typing import assert_never
 
 from mizan_edge import forwarding, outcome, policy, variants
-from mizan_edge.answer import Answer, refusal
-from mizan_edge.body import Body, peek
+from mizan_edge.answer import Answer, Later, Then, refusal
+from mizan_edge.body import Body, held, peek
 from mizan_edge.cache import Reading
 from mizan_edge.cache_status import Forwarded
 from mizan_edge.calls import Call, match_call
-from mizan_edge.errors import RefusedError
+from mizan_edge.errors import OriginError, RefusedError
 from mizan_edge.forwarding import Peer
 from mizan_edge.http import Request, Response
 from mizan_edge.identity import PUBLIC, Partition, is_named, partition
@@ -37,10 +38,11 @@ class Proxy:
         self._reader = reader
         self._upstream = upstream
 
-    async def answer(
-        self, request: Request, body: Body, peer: Peer, informational: Informational | None = None
-    ) -> Answer:
-        """The answer to a request, as its client may see it. Every failure is one too.
+    def answer(
+        self, request: Request, body: Body, peer: Peer, informational: Informational | None, then: Then
+    ) -> Answer | Later | None:
+        """The answer to a request, as its client may see it, or what has to be awaited for it. Every failure is one
+        too. None: the origin was asked, and `then` gets the same when something of its answer has come.
 
         `informational` gets each 1xx response of the origin as it comes.
         """
@@ -53,20 +55,73 @@ class Proxy:
             request = forwarding.seen(request, peer)
             if not self._rules.serves(request.host):
                 return refusal(421, f"This site is not served here: {request.host}")
-            return await self._answer(request, body, peer, relay)
+            return self._answer(request, body, peer, relay, then)
         except RefusedError as error:
             return refusal(error.status, str(error))
         except Exception:
-            log.exception("a request failed: %s %s", request.method, request.target.partition("?")[0])
-            return refusal(500, "The edge failed to answer. The log has the reason.")
+            return _failure(request)
 
-    async def _answer(self, request: Request, body: Body, peer: Peer, informational: Informational) -> Answer:
+    def _answer(
+        self, request: Request, body: Body, peer: Peer, informational: Informational, then: Then
+    ) -> Answer | Later | None:
         site = self._in_use.site
         asked = forwarding.one_hop_less(forwarding.to_origin(request, peer))
         if asked is None:
             return _as_last(request)
         request = asked
-        planned, body = await self._plan(site, request, body)
+        is_call = request.method == "POST" and site.router.is_call(request.target.partition("?")[0])
+        # What is sent with a request for an upgrade may be another protocol's, so it is not read.
+        is_read = is_call and not forwarding.wants_upgrade(request)
+        if body is not None and not isinstance(body, bytes):
+            if is_read:
+                return partial(self._later, request, partial(self._answer_call, site, request, body, informational))
+            planned = self._plan(site, request, is_call, None, has_body=True)
+        else:
+            call = held(body, self._rules.max_call_bytes) if is_read else None
+            planned = self._plan(site, request, is_call, call, has_body=body is not None)
+        if isinstance(planned, Pass) and planned.affects is None:
+            return self._pass(request, body, planned.why, informational, then)
+        return partial(self._later, request, partial(self._carry_out, site, request, body, planned, informational))
+
+    def _pass(
+        self, request: Request, body: Body, why: Forwarded, informational: Informational, then: Then
+    ) -> Answer | Later | None:
+        """Has the origin answer what has nothing to do with the cache: without a task, unless more has to be waited for
+        than that."""
+        try:
+            asked = self._upstream.begin(request, body)
+        except OriginError as error:
+            return self._upstream.failed(error, why)
+        rest = partial(self._later, request, partial(self._upstream.answer_asked, asked, why, informational))
+
+        def told() -> None:
+            answer: Answer | Later = rest
+            try:
+                if (exchange := self._upstream.arrived(asked)) is not None:
+                    answer = self._upstream.passed(exchange, why)
+            except Exception:
+                answer = _failure(request)
+            then(answer)
+
+        return None if asked.tell(told) else rest
+
+    async def _later(self, request: Request, work: Later) -> Answer:
+        """What `work` gives, with every failure as an answer."""
+        try:
+            return await work()
+        except RefusedError as error:
+            return refusal(error.status, str(error))
+        except Exception:
+            return _failure(request)
+
+    async def _answer_call(self, site: Site, request: Request, body: Body, informational: Informational) -> Answer:
+        start, body = await peek(body, self._rules.max_call_bytes)
+        planned = self._plan(site, request, True, start, has_body=True)
+        return await self._carry_out(site, request, body, planned, informational)
+
+    async def _carry_out(
+        self, site: Site, request: Request, body: Body, planned: Pass | Lookup, informational: Informational
+    ) -> Answer:
         match planned:
             case Pass(why, affects):
                 if affects is None:
@@ -78,39 +133,46 @@ class Proxy:
             case _ as never:
                 assert_never(never)
 
-    async def _plan(self, site: Site, request: Request, body: Body) -> tuple[Pass | Lookup, Body]:
+    def _plan(
+        self, site: Site, request: Request, is_call: bool, call: bytes | None, *, has_body: bool
+    ) -> Pass | Lookup:
+        """What to do with a request. `call`: what is sent to a URL for calls, None where that is too long to be one."""
         resource: Resource | Uncacheable
-        is_call = request.method == "POST" and site.router.is_call(request.target.partition("?")[0])
         if forwarding.wants_upgrade(request):
-            # What is sent may be another protocol's, so it is not read; an origin that declines may take it for a call.
+            # An origin that declines may take it for a call.
             affects = outcome.of_call(site.manifest, None) if is_call else outcome.of_view(site.router, request)
-            return Pass(Forwarded("bypass"), affects), body
+            return Pass(Forwarded("bypass"), affects)
         if request.method in ("GET", "HEAD"):
             resource = site.router.match(request.target)
-            if isinstance(resource, Resource) and body is not None:
+            if isinstance(resource, Resource) and has_body:
                 # What an application makes of a GET's body is in no key. RFC 9110 section 9.3.1
                 resource = Uncacheable("non-canonical")
         elif is_call:
-            start, body = await peek(body, self._rules.max_call_bytes)
-            call = None
-            if start is not None:
-                call = match_call(site.manifest, request.target, request.get("content-type"), start)
-            if call is None:
-                return Pass(Forwarded("bypass", "non-canonical"), outcome.of_call(site.manifest, None)), body
-            if isinstance(call, Call):
-                return Pass(Forwarded("method"), outcome.of_call(site.manifest, call)), body
-            resource = call
+            matched = None
+            if call is not None:
+                matched = match_call(site.manifest, request.target, request.get("content-type"), call)
+            if matched is None:
+                return Pass(Forwarded("bypass", "non-canonical"), outcome.of_call(site.manifest, None))
+            if isinstance(matched, Call):
+                return Pass(Forwarded("method"), outcome.of_call(site.manifest, matched))
+            resource = matched
         else:
-            return Pass(Forwarded("method"), outcome.of_view(site.router, request)), body
+            return Pass(Forwarded("method"), outcome.of_view(site.router, request))
         if isinstance(resource, Uncacheable):
             affects = outcome.of_view(site.router, request) if request.method == "GET" else None
-            return Pass(Forwarded("bypass", resource.detail), affects), body
+            return Pass(Forwarded("bypass", resource.detail), affects)
         who: Partition | None = Partition(PUBLIC)
         if site.manifest.contexts[resource.context].scope == "user":
             who = partition(request.fields, self._rules.identity, self._rules.verifier(time.time()))
         named = is_named(request.fields, self._rules.identity)
         anybody = self._rules.client_revalidation
-        return policy.plan(request, resource, who, named=named, anybody_revalidates=anybody), body
+        return policy.plan(request, resource, who, named=named, anybody_revalidates=anybody)
+
+
+def _failure(request: Request) -> Answer:
+    """The answer where something is wrong here. To be called where the exception is handled."""
+    log.exception("a request failed: %s %s", request.method, request.target.partition("?")[0])
+    return refusal(500, "The edge failed to answer. The log has the reason.")
 
 
 def _as_last(request: Request) -> Answer:

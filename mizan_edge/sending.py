@@ -35,9 +35,9 @@ def framed(method: str, version: str, answer: Answer, now_s: float, *, keep_aliv
     return Framed(response_bytes(response), ends, length)
 
 
-def leaves_at_once(answer: Answer, head: Framed) -> bool:
-    """Whether all of an answer can be written at once."""
-    return head.ends == "head" or (isinstance(answer.body, bytes) and len(answer.body) <= ONE_WRITE_BYTES)
+def leaves_at_once(answer: Answer) -> bool:
+    """Whether all of an answer is here, and can be written at once."""
+    return isinstance(answer.body, bytes) and len(answer.body) <= ONE_WRITE_BYTES and answer.tunnel is None
 
 
 def put(writing: Writing, answer: Answer, head: Framed) -> None:
@@ -46,10 +46,10 @@ def put(writing: Writing, answer: Answer, head: Framed) -> None:
 
 
 async def send(writing: Writing, answer: Answer, head: Framed) -> bool:
-    """Writes an answer as the client takes it; whether it came whole, else the connection has ended. Raises
+    """Writes any other answer as the client takes it; whether it came whole, else the connection has ended. Raises
     ConnectionError where the client has left."""
-    if leaves_at_once(answer, head):
-        put(writing, answer, head)
+    if head.ends == "head":
+        writing.put(head.start)
     elif isinstance(answer.body, bytes):
         writing.put(head.start)
         await writing.write(answer.body)

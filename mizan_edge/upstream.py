@@ -8,15 +8,16 @@ import time
 from collections.abc import AsyncIterator
 
 from mizan_core.resolve import Purge, longest_hold
+from mizan_core.scopes import Scope
 from mizan_edge import outcome
 from mizan_edge.answer import Answer, refusal, relayed
 from mizan_edge.body import Body
 from mizan_edge.cache_status import Forwarded, forwarded
 from mizan_edge.counters import Counters
 from mizan_edge.errors import OriginError
-from mizan_edge.http import Request, dated, dropped, values
+from mizan_edge.http import Request, Response, dated, dropped, values
 from mizan_edge.invalidation import FIELD, Invalidation
-from mizan_edge.origin import Exchange, Informational, Origin
+from mizan_edge.origin import Asked, Exchange, Informational, Origin
 from mizan_edge.routes import Resource
 from mizan_edge.site import InUse, Rules
 
@@ -42,29 +43,47 @@ class Upstream:
         self._counters = counters
         self._logged: dict[str, float] = {}
 
-    async def send(self, request: Request, body: Body, informational: Informational | None) -> Exchange:
-        """Asks the origin, and purges what its answer says, and what it means, before anybody sees it.
-
-        Raises OriginError.
-        """
+    def begin(self, request: Request, body: Body) -> Asked:
+        """Asks the origin, if nothing has to be waited for. Raises OriginError."""
         if (body is None or isinstance(body, bytes)) and request.get("expect") is not None:
             # What is here already need not wait to be wanted. RFC 9110 section 10.1.1
             request = request.with_lines(dropped(request.fields, ["expect"]))
+        return self._origin.begin(request, body)
+
+    def arrived(self, asked: Asked) -> Exchange | None:
+        """The answer, if it is here, and nobody has to wait for what it changes. Else it is `finish` that has it."""
+        exchange = self._origin.arrived(asked)
+        if exchange is None or self._changed(asked.request, exchange.response) is not None:
+            return None
+        return _dated(exchange)
+
+    async def finish(self, asked: Asked, informational: Informational | None) -> Exchange:
+        """The origin's answer. What it says, and what it means, is purged before anybody sees it.
+
+        Raises OriginError.
+        """
         try:
-            exchange = await self._origin.send(request, body, informational)
+            exchange = await self._origin.finish(asked, informational)
         except OriginError as error:
             if error.unread:
                 fault = "the head of a response could not be read"
                 hold_s = longest_hold(None, self._in_use.site.manifest.contexts)
                 await self._invalidation.purge(Purge((), True, (fault,), hold_s))
             raise
+        also = self._changed(asked.request, exchange.response)
+        if also is not None:
+            await self._invalidation.obey(exchange.response.fields, self._in_use.site.manifest.contexts, also)
+        return _dated(exchange)
+
+    async def send(self, request: Request, body: Body, informational: Informational | None) -> Exchange:
+        """Asks the origin. As `begin` and `finish`."""
+        return await self.finish(self.begin(request, body), informational)
+
+    def _changed(self, request: Request, response: Response) -> tuple[Scope, ...] | None:
+        """What a response means to have changed; None where it says nothing of its own either, as most."""
         # By the manifest of now: what it does not know of the scopes would match nothing that it has stored.
-        site = self._in_use.site
-        also = outcome.of_response(site.router, request, exchange.response)
-        if also or values(exchange.response.fields, FIELD):
-            await self._invalidation.obey(exchange.response.fields, site.manifest.contexts, also)
-        exchange.response = dated(exchange.response, time.time())
-        return exchange
+        also = outcome.of_response(self._in_use.site.router, request, response)
+        return also if also or values(response.fields, FIELD) else None
 
     async def forget(self, resource: Resource) -> None:
         """Purges a URL of which the origin has said in passing that it has changed."""
@@ -75,6 +94,14 @@ class Upstream:
         """The origin's answer to a request that has nothing to do with the cache, or its failure."""
         try:
             exchange = await self.send(request, body, informational)
+        except OriginError as error:
+            return self.failed(error, why)
+        return self.passed(exchange, why)
+
+    async def answer_asked(self, asked: Asked, why: Forwarded, informational: Informational | None) -> Answer:
+        """The same for one that the origin may have been asked already."""
+        try:
+            exchange = await self.finish(asked, informational)
         except OriginError as error:
             return self.failed(error, why)
         return self.passed(exchange, why)
@@ -113,3 +140,8 @@ class Upstream:
             self._logged[str(error)] = now_s
             log.error("%s", error)
         return refusal(error.status, str(error), forwarded(why))
+
+
+def _dated(exchange: Exchange) -> Exchange:
+    exchange.response = dated(exchange.response, time.time())
+    return exchange

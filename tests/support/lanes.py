@@ -149,9 +149,9 @@ def _reading(patch: Any) -> Iterator[list[Read]]:
 
         fetch(self, noted, answered)
 
-    async def decided(self: Proxy, request: Any, *given: Any) -> Any:
+    def decided(self: Proxy, request: Any, *given: Any) -> Any:
         read.append(Read.of(request.method, request.target))
-        return await decide(self, request, *given)
+        return decide(self, request, *given)
 
     patch.setattr(Prepared, "__init__", begun)
     patch.setattr(Prepared, "learn", learned)

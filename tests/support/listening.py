@@ -7,6 +7,7 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ async def listening(
         proxy = Plain(asked)
         board = Board.create(0)
         listener = Listener(
-            lambda *given: proxy.answer(*given),
+            lambda *given: partial(proxy.answer, *given[:-1]),
             limits,
             trusted=rules.trusted_proxies,
             prepared=Prepared(
