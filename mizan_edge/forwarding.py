@@ -210,7 +210,9 @@ def _is_ours(name: str) -> bool:
     return name.startswith(_OURS) or name == "mizan-cache-control"
 
 
-def _upgrade(fields: Fields) -> Fields:
+def _upgrade(fields: FieldLines) -> Fields:
+    if "upgrade" not in fields.names.at:
+        return ()
     protocols = ", ".join(values(fields, "upgrade"))
     if "upgrade" not in connection_options(fields) or not _can_pass(protocols):
         return ()

@@ -97,6 +97,8 @@ class RequestParser:
     def head(self) -> RequestHead | None:
         """The next request, once its whole head is there. Raises RefusedError."""
         waiting = self._waiting
+        if not waiting:
+            return None
         while waiting.startswith(b"\r\n"):
             # RFC 9112 section 2.2: old clients send an empty line after a body.
             del waiting[:2]
@@ -185,7 +187,7 @@ def _request_line(head: bytes | bytearray) -> tuple[bytes, bytes, str]:
 
 def _target(target: str, method: bytes, host: str, fields: Fields) -> tuple[str, str, Fields]:
     """The target in origin form, its host, and the fields with that host."""
-    if absolute := _ABSOLUTE.fullmatch(target):
+    if not target.startswith("/") and (absolute := _ABSOLUTE.fullmatch(target)):
         # RFC 9112 section 3.2.2: such a target's host stands for the field's.
         host, target = absolute[1], "/" + absolute[2].removeprefix("/")
         if method == b"OPTIONS" and not absolute[2]:

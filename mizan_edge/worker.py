@@ -7,6 +7,7 @@ with its keeper.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -54,6 +55,8 @@ _OTHER_DESCRIPTORS = 1024
 _BEAT_S = 0.25
 # What is counted between two reports is lost with a worker that is killed.
 _REPORT_S = 1.0
+# Of objects that hold others: requests that are under way are many, and cycles are few.
+_COLLECT_EVERY = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,10 @@ class _Program:
             self._composed.set()
             self._tasks.start(self._beat(), "heartbeat")
             self._tasks.start(self._report(keeper), "report-counts")
+            # What is here now stays, and is not looked at each time that garbage is sought.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(_COLLECT_EVERY)
             keeper.ready()
             await self._stop.wait()
         keeper.counted(self._serving.counters.snapshot())
