@@ -131,7 +131,8 @@ class Request:
     """In which the client wrote it: `1.0` or `1.1`. It leaves in 1.1."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fields", lines_of(self.fields))
+        if type(self.fields) is not FieldLines:
+            object.__setattr__(self, "fields", FieldLines.of(self.fields))
 
     def get(self, name: str) -> str | None:
         return combined(self.fields, name)
@@ -150,7 +151,8 @@ class Response:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fields", lines_of(self.fields))
+        if type(self.fields) is not FieldLines:
+            object.__setattr__(self, "fields", FieldLines.of(self.fields))
 
     def get(self, name: str) -> str | None:
         return combined(self.fields, name)
@@ -183,12 +185,13 @@ def lines_of(fields: Fields) -> FieldLines:
 
 def values(fields: Fields, name: str) -> list[str]:
     """The values of all lines of a field; `name` in lower case."""
-    return [fields[i][1] for i in lines_of(fields).names.at.get(name, ())]
+    places = (fields if type(fields) is FieldLines else FieldLines.of(fields)).names.at.get(name)
+    return [] if places is None else [fields[i][1] for i in places]
 
 
 def combined(fields: Fields, name: str) -> str | None:
     """A field's value, its lines joined as RFC 9110 section 5.3 says; None where there is no such line."""
-    places = lines_of(fields).names.at.get(name)
+    places = (fields if type(fields) is FieldLines else FieldLines.of(fields)).names.at.get(name)
     if places is None:
         return None
     if len(places) == 1:

@@ -5,6 +5,7 @@ Interim responses (1xx) come before a response, and are handed over as they come
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import httptools
 
@@ -16,22 +17,40 @@ MAX_HEAD_BYTES = 1 << 20
 # An origin that is busy says most heads again: within a second, those of bodies of one length are often the same.
 _MAX_KNOWN_BYTES = 16 << 10
 _known_head = lru_cache(maxsize=512)(response_head)
+_MAX_WHOLE = 512
+_MAX_WHOLE_BYTES = 2048
+_END_OF_HEAD = b"\r\n\r\n"
 _TOO_LONG = f"more than {MAX_HEAD_BYTES} bytes of field lines"
+
+
+class _Whole(NamedTuple):
+    """What was read of a head after which the whole of a body came, and nothing more."""
+
+    head: Response
+    framing: ResponseFraming
+    size: int
+    """Of the body, in bytes."""
+
+
+# mutable state: by method and bytes, the heads of responses that came whole lately; when they are too many, all are
+# forgotten.
+_wholes: dict[tuple[str, bytes], _Whole] = {}
 
 
 class ResponseParser:
     """Parses the responses of one connection. `begin` each, and feed it until it `is_whole`, or `is_switched` to
     another protocol.
 
-    # mutable state: of the response that has begun: what it was asked with, and who gets it; its `framing`, once the
-    # final head is read; `trailers`; `is_whole`; `is_switched`; `in_head`, while a head is being read; `surplus`, once
-    # more has come than the response; the current message's `_reason` and `_lines`; the bytes since some of the body
-    # came (`_bytes`); whether llhttp is `_between` two messages.
+    # mutable state: of the response that has begun: what it was asked with, and who gets it; its final `_head` and its
+    # `framing`, once that is read; `trailers`; `is_whole`; `is_switched`; `in_head`, while a head is being read;
+    # `surplus`, once more has come than the response; the current message's `_reason` and `_lines`; the bytes since
+    # some of the body came (`_bytes`); whether llhttp is `_between` two messages.
     """
 
     __slots__ = (
         "_between",
         "_bytes",
+        "_head",
         "_lines",
         "_may_switch",
         "_method",
@@ -70,6 +89,7 @@ class ResponseParser:
         self._on_body = on_body
         self._reason = b""
         self._bytes = 0
+        self._head: Response | None = None
         if not self._between:
             # llhttp knows nothing of methods, and may not see the end of a response that has no body.
             self._lines.clear()
@@ -87,6 +107,9 @@ class ResponseParser:
         if self.is_switched:
             self._on_body(data)
             return
+        is_first = not self._bytes
+        if is_first and self._repeats(data):
+            return
         self._bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -99,6 +122,36 @@ class ResponseParser:
             self.surplus = True
         if self._bytes > MAX_HEAD_BYTES and not self.is_whole and not self.is_switched:
             raise UnreadableError(_TOO_LONG)
+        if is_first and self.may_be_followed:
+            self._learn(data)
+
+    def _repeats(self, data: bytes) -> bool:
+        """Whether these bytes, the first of a response, are the whole of one whose head has come before, byte for byte.
+        Then it is handed over as it was read then: llhttp is between two messages, and need not see this one."""
+        if self.framing is not None:
+            return False
+        end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+        known = _wholes.get((self._method, data[:end]))
+        if known is None or len(data) - end != known.size:
+            return False
+        self.framing = known.framing
+        self.is_whole = self._between = True
+        self._on_head(known.head)
+        self._on_body(data[end:])
+        return True
+
+    def _learn(self, data: bytes) -> None:
+        """Notes the head of a response that has come whole, in one piece, and says how long its body is."""
+        head, framing = self._head, self.framing
+        end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+        size = len(data) - end
+        # An interim head, or chunks, would not add up.
+        if head is None or framing is None or framing.until != "marked" or not 0 < end <= _MAX_WHOLE_BYTES or not size:
+            return
+        if head.get("content-length") == str(size):
+            if len(_wholes) >= _MAX_WHOLE:
+                _wholes.clear()
+            _wholes[self._method, data[:end]] = _Whole(head, framing, size)
 
     def feed_eof(self) -> None:
         """The other end says no more, which ends some responses."""
@@ -131,7 +184,7 @@ class ResponseParser:
                 raise UnreadableError("an upgrade that was not asked for")
             self.is_switched = True
         elif status >= 200:
-            self.framing = framing
+            self.framing, self._head = framing, head
             # llhttp does not know of HEAD, and takes for a body what comes next.
             self.is_whole = framing.until == "head"
         self.in_head = False

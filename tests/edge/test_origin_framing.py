@@ -201,6 +201,48 @@ def test_a_content_length_that_does_not_count_is_not_passed_on():
     assert read(b"HTTP/1.1 304 X\r\nContent-Length: 2\r\n\r\n").heads[0].get("content-length") == "2"
 
 
+_KEPT = st.sampled_from([b"", b"Connection: keep-alive\r\n", b"Connection: close\r\n", b"Proxy-Connection: close\r\n"])
+_BODY = st.binary(max_size=6)
+
+
+@given(
+    version=st.sampled_from([b"1.0", b"1.1"]),
+    kept=_KEPT,
+    value=st.from_regex(rb"\A[a-z]{24}\Z"),
+    size=st.integers(0, 4),
+    first=_BODY,
+    second=_BODY,
+    method=st.sampled_from(["GET", "HEAD", "POST"]),
+    cut=st.integers(0, 90),
+)
+def test_a_head_that_has_come_before_is_read_as_at_first_whatever_comes_with_it(
+    version: bytes, kept: bytes, value: bytes, size: int, first: bytes, second: bytes, method: str, cut: int
+):
+    def head(value: bytes) -> bytes:
+        return b"HTTP/%b 200 OK\r\n%bX: %b\r\nContent-Length: %d\r\n\r\n" % (version, kept, value, size)
+
+    for known in "GET", method:
+        read(head(value) + first, method=known)
+        read(head(value) + b"x" * size, method=known)
+    # No other example has this value, so this head is new.
+    for pieces in [second], [second[:1], second[1:]]:
+        again = read(head(value) + pieces[0], *pieces[1:], method=method)
+        other = read(head(value[::-1]) + pieces[0], *pieces[1:], method=method)
+        assert again.heads[0].fields == tuple((n, v if n != "X" else value.decode()) for n, v in other.heads[0].fields)
+        assert (again.body, again.whole, again.followed, again.framing) == (
+            other.body,
+            other.whole,
+            other.followed,
+            other.framing,
+        )
+    whole = head(value) + b"x" * size
+    assert read(whole[:cut], whole[cut:], method="GET").body == b"x" * size
+    # And the connection is where it would be.
+    if read(whole).followed:
+        for after in EARLIER:
+            assert read(after, after=whole) == read(after, after=after)
+
+
 def test_heads_that_come_again_keep_their_own_bytes_and_meaning():
     for _ in range(2):
         for value in "ü".encode(), b"\xfc", b"u":
