@@ -1,6 +1,5 @@
 """Stored responses: found for a request in memory or in Redis, and kept in both with the records that lead to them."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -138,21 +137,23 @@ class Cache:
 
         `mark` was taken before. `then` gets it a little later; None where it does not lie there, or Redis fails.
         """
-        # Without a task, which would cost as much as the look itself.
-        self._reads.look(gone.entry).add_done_callback(partial(self._fetched, gone, mark, then))
+        # Without a task or a future, which would cost as much as the look itself.
+        key = gone.entry
+        self._reads.call(key, partial(self._fetched, gone, key, mark, then))
 
     def _fetched(
         self,
         gone: PackedResponse,
+        key: str,
         mark: Mark,
         then: Callable[[PackedResponse | None], None],
-        look: "asyncio.Future[Look]",
+        look: Look | StoreError,
     ) -> None:
         kept = None
-        if not look.cancelled() and look.exception() is None and (entry := look.result().entry) is not None:
-            written = decode_payload(entry.payload)
+        if isinstance(look, Look) and look.entry is not None:
+            written = decode_payload(look.entry.payload)
             if isinstance(written, Written) and gone.was(written):
-                kept = PackedResponse(gone.entry, entry.names, written, gone.template, hidden=self._hidden)
+                kept = PackedResponse(key, look.entry.names, written, gone.template, hidden=self._hidden)
                 self._memory.put(kept, mark)
         then(kept)
 

@@ -178,7 +178,7 @@ class Prepared:
             profile, line, ready = found
             special = None if isinstance(ready, PackedResponse) else ready
             kept = ready if isinstance(ready, PackedResponse) else ready.kept
-        now = self._memory.holds(kept)
+        now = self._memory.holds(kept) if kept.is_kept else None
         if now is None:
             if kept.is_kept:
                 return None

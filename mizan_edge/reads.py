@@ -8,19 +8,23 @@ A look-up shares the batch that has not been sent yet, never one that has been:
 1. A asks for K; the batch is sent, and Redis reads K.   2. K is stored or purged, and that is confirmed.   3. B asks
 for K, and joins A. -- B would see what was there before it began. Hence keys leave `_waiting` before they are sent.
 
-Whoever waits has a future of his own, and the batch runs in a task of its own: a caller that is cancelled takes neither
-the others' answers nor the connection with it.
+Whoever awaits an answer has a future of his own, and the batch runs in a task of its own: a caller that is cancelled
+takes neither the others' answers nor the connection with it. Who cannot leave is called back instead, without the turn
+of the event loop that a future takes.
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
 from mizan_core.store import AsyncStore, Entry, Fence, StoreError
 from mizan_core.store.operations import Operation
 from mizan_edge.breaker import LONGEST_S, Breaker
 from mizan_edge.tasks import Tasks
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -42,9 +46,39 @@ class Look(NamedTuple):
     """Whether something lies there that is no entry of this site for this key."""
 
 
-class _Wait(NamedTuple):
-    until: float
-    callers: list[asyncio.Future[Look]]
+Then = Callable[[Look | StoreError], None]
+"""Gets what was found, or why that is not known."""
+
+
+class _Wait:
+    """Those who wait for one key."""
+
+    __slots__ = ("callers", "thens", "until_s")
+
+    def __init__(self, until_s: float) -> None:
+        self.until_s = until_s
+        self.thens: list[Then] = []
+        self.callers: list[asyncio.Future[Look]] = []
+        """Of whom some may have left."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all have left."""
+        return not self.thens and all([caller.done() for caller in self.callers])
+
+    def end(self, found: Look | StoreError) -> None:
+        """Tells all."""
+        for then in self.thens:
+            try:
+                then(found)
+            except Exception:
+                log.exception("what was read could not be used")
+        for caller in self.callers:
+            if not caller.done():
+                if isinstance(found, Look):
+                    caller.set_result(found)
+                else:
+                    caller.set_exception(found)
 
 
 class Reads:
@@ -67,19 +101,21 @@ class Reads:
 
     def look(self, key: str) -> "asyncio.Future[Look]":
         """What lies under a key, read after this was called; or a StoreError."""
-        now = self._clock()
         caller: asyncio.Future[Look] = self._loop.create_future()
-        if now < self._breaker.open_until:
+        wait = self._wait(key)
+        if wait is None:
             caller.set_exception(_silent())
-            return caller
-        if wait := self._waiting.get(key):
-            wait.callers.append(caller)
         else:
-            self._waiting[key] = _Wait(now + self._timeout_s, [caller])
-            if len(self._waiting) == 1:
-                self._start_batching()
-                self._watch(now)
+            wait.callers.append(caller)
         return caller
+
+    def call(self, key: str, then: Then) -> None:
+        """Calls `then`, a little later, with what lies under a key, read after this was called; or with a StoreError."""
+        wait = self._wait(key)
+        if wait is None:
+            self._loop.call_soon(then, _silent())
+        else:
+            wait.thens.append(then)
 
     async def run(self, operation: Operation[T]) -> T:
         """The operation's result, or its failure at once while Redis does not answer. Raises StoreError."""
@@ -96,6 +132,19 @@ class Reads:
         self._breaker.succeeded()
         return result
 
+    def _wait(self, key: str) -> _Wait | None:
+        """The wait for the next answer under a key; None while Redis does not answer."""
+        now = self._clock()
+        if now < self._breaker.open_until:
+            return None
+        wait = self._waiting.get(key)
+        if wait is None:
+            wait = self._waiting[key] = _Wait(now + self._timeout_s)
+            if len(self._waiting) == 1:
+                self._start_batching()
+                self._watch(now)
+        return wait
+
     def _start_batching(self) -> None:
         if self._batching < MAX_BATCHES:
             self._batching += 1
@@ -111,58 +160,49 @@ class Reads:
         finally:
             self._batching -= 1
 
-    def _take(self) -> Mapping[str, list[asyncio.Future[Look]]]:
+    def _take(self) -> Mapping[str, _Wait]:
         """The keys of the next batch, without those whose callers have all left."""
-        batch: dict[str, list[asyncio.Future[Look]]] = {}
+        batch: dict[str, _Wait] = {}
         while self._waiting and len(batch) < MAX_KEYS:
             key = next(iter(self._waiting))
-            callers = self._waiting.pop(key).callers
-            if not all(caller.done() for caller in callers):
-                batch[key] = callers
+            wait = self._waiting.pop(key)
+            if not wait.is_over:
+                batch[key] = wait
         if self._waiting:
             self._start_batching()
         return batch
 
-    async def _answer(self, batch: Mapping[str, list[asyncio.Future[Look]]]) -> None:
+    async def _answer(self, batch: Mapping[str, _Wait]) -> None:
         try:
-            looks = await self._read(list(batch))
+            found = await self.run(self._store.namespace.read(list(batch)))
         except StoreError as error:
-            _fail(batch.values(), error)
+            _end(batch.values(), error)
         except BaseException:  # the process stops, or something is broken: nobody is left waiting for ever
-            _fail(batch.values(), StoreError("the look-up was not finished"))
+            _end(batch.values(), StoreError("the look-up was not finished"))
             raise
         else:
-            for key, callers in batch.items():
-                for caller in callers:
-                    if not caller.done():
-                        caller.set_result(looks[key])
-
-    async def _read(self, keys: Sequence[str]) -> dict[str, Look]:
-        found = await self.run(self._store.namespace.read(keys))
-        return {
-            key: Look(entry, found.fence, found.now_ms, seal, corrupt)
-            for key, entry, seal, corrupt in zip(keys, found.entries, found.seals, found.corrupt, strict=True)
-        }
+            fence, now_ms = found.fence, found.now_ms
+            looks = zip(batch.values(), found.entries, found.seals, found.corrupt, strict=True)
+            for wait, entry, seal, corrupt in looks:
+                wait.end(Look(entry, fence, now_ms, seal, corrupt))
 
     def _watch(self, now: float) -> None:
         """Sees to it that the oldest wait ends in time."""
         if self._timer is None and self._waiting:
             oldest = next(iter(self._waiting.values()))
-            self._timer = self._loop.call_later(oldest.until - now, self._expire)
+            self._timer = self._loop.call_later(oldest.until_s - now, self._expire)
 
     def _expire(self) -> None:
         now = self._clock()
-        late = [key for key, wait in self._waiting.items() if wait.until <= now]
-        _fail([self._waiting.pop(key).callers for key in late], StoreError("Redis: too many look-ups wait for it"))
+        late = [key for key, wait in self._waiting.items() if wait.until_s <= now]
+        _end([self._waiting.pop(key) for key in late], StoreError("Redis: too many look-ups wait for it"))
         self._timer = None
         self._watch(now)
 
 
-def _fail(waits: Iterable[list[asyncio.Future[Look]]], error: StoreError) -> None:
-    for callers in waits:
-        for caller in callers:
-            if not caller.done():
-                caller.set_exception(error)
+def _end(waits: Iterable[_Wait], error: StoreError) -> None:
+    for wait in waits:
+        wait.end(error)
 
 
 def _silent() -> StoreError:

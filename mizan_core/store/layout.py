@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from mizan_core.errors import MizanError
 from mizan_core.scopes import Scope, term
@@ -28,11 +28,27 @@ class Fence(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What lies under a key: the fence of its fill, the names of its indexes, and the payload."""
+    """What lies under a key. Of most that are read, nobody wants more than the payload."""
 
-    fence: Fence
-    names: tuple[str, ...]
+    header: bytes
+    """The fence of its fill and the names of its indexes."""
     payload: bytes
+
+    @classmethod
+    def of(cls, fence: Fence, names: Iterable[str], payload: bytes) -> Self:
+        """The entry of a fill with this fence that stands in the indexes with these names."""
+        return cls("\n".join([f"{fence.incarnation} {fence.seq}", *names]).encode(), payload)
+
+    @property
+    def fence(self) -> Fence:
+        """The fence of its fill."""
+        incarnation, seq = self.header.partition(b"\n")[0].decode().split(" ")
+        return Fence(incarnation, int(seq))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its indexes."""
+        return tuple(self.header.decode().split("\n")[1:])
 
 
 def stored_term(name: str, text: str) -> str:
@@ -64,7 +80,7 @@ def scope_argument(scope: Scope) -> str:
 
 def encode_entry(sealing: bytes, key: str, entry: Entry) -> bytes:
     """The sealed bytes of an entry. Raises EntryError where its index names are too many."""
-    header = "\n".join([f"{entry.fence.incarnation} {entry.fence.seq}", *entry.names]).encode()
+    header = entry.header
     if len(header) > _MAX_HEADER_BYTES:
         raise EntryError(f"an entry stands in {len(entry.names)} indexes, which is more than one can be purged by")
     return seal(sealing, key, len(header).to_bytes(_HEADER_LENGTH_BYTES) + header + entry.payload)
@@ -76,6 +92,4 @@ def decode_entry(sealing: bytes, key: str, value: bytes) -> Entry | None:
     if data is None or len(data) < _HEADER_LENGTH_BYTES:
         return None
     end = _HEADER_LENGTH_BYTES + int.from_bytes(data[:_HEADER_LENGTH_BYTES])
-    token, *names = data[_HEADER_LENGTH_BYTES:end].decode().split("\n")
-    incarnation, seq = token.split(" ")
-    return Entry(Fence(incarnation, int(seq)), tuple(names), data[end:])
+    return Entry(data[_HEADER_LENGTH_BYTES:end], data[end:])

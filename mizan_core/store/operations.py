@@ -206,7 +206,7 @@ class Namespace:
         `began_ms` is when the fill began, by the clock of the look-up that gave the fence: holds are judged by it.
         `shapes` has the shape of each context among the scopes. Raises EntryError where the scopes are too many.
         """
-        value = encode_entry(self.sealing, key, Entry(fence, index_names(scopes), payload))
+        value = encode_entry(self.sealing, key, Entry.of(fence, index_names(scopes), payload))
         pairs = [text for context in sorted({s.context for s in scopes}) for text in (context, shapes.get(context, ""))]
         return Operation(
             script("store"),

@@ -457,7 +457,7 @@ def age_by(redis_url: str, namespace: str, seconds: int) -> None:
         entry = decode_entry(sealing, key, client.get(name))
         assert entry is not None
         made_ms = int.from_bytes(entry.payload[:8]) - seconds * 1000
-        older = Entry(entry.fence, entry.names, made_ms.to_bytes(8) + entry.payload[8:])
+        older = Entry.of(entry.fence, entry.names, made_ms.to_bytes(8) + entry.payload[8:])
         client.set(name, encode_entry(sealing, key, older), keepttl=True)
 
 
