@@ -232,7 +232,8 @@ class ClientConnection(asyncio.Protocol):
             self._parser.skip(size)
             self._repeat(*answer)
         self._resume()
-        self._next()
+        if self._parser.waiting or self._eof:
+            self._next()
         self._settle()
 
     def _settle(self) -> None:

@@ -31,7 +31,10 @@ T = TypeVar("T")
 MAX_KEYS = 64
 """Keys in one batch."""
 MAX_BATCHES = 4
-"""Batches in flight; further keys wait, and so the next batch is the larger."""
+"""Batches in flight where many keys wait."""
+USUAL_BATCHES = 2
+"""Batches in flight where fewer keys wait than one batch holds: they wait for the next one, which is the larger. Each
+costs as much as a dozen keys."""
 
 
 class Look(NamedTuple):
@@ -64,7 +67,7 @@ class _Wait:
     @property
     def is_over(self) -> bool:
         """Whether all have left."""
-        return not self.thens and all([caller.done() for caller in self.callers])
+        return not self.thens and all(caller.done() for caller in self.callers)
 
     def end(self, found: Look | StoreError) -> None:
         """Tells all."""
@@ -110,7 +113,7 @@ class Reads:
         return caller
 
     def call(self, key: str, then: Then) -> None:
-        """Calls `then`, a little later, with what lies under a key, read after this was called; or with a StoreError."""
+        """Calls `then`, a little later, with what lies under a key, read after this was called; or a StoreError."""
         wait = self._wait(key)
         if wait is None:
             self._loop.call_soon(then, _silent())
@@ -140,13 +143,13 @@ class Reads:
         wait = self._waiting.get(key)
         if wait is None:
             wait = self._waiting[key] = _Wait(now + self._timeout_s)
-            if len(self._waiting) == 1:
+            if len(self._waiting) % MAX_KEYS == 1:
                 self._start_batching()
                 self._watch(now)
         return wait
 
     def _start_batching(self) -> None:
-        if self._batching < MAX_BATCHES:
+        if self._batching < (USUAL_BATCHES if len(self._waiting) < MAX_KEYS else MAX_BATCHES):
             self._batching += 1
             # Its first step comes after those who are about to ask in this turn of the loop.
             self._tasks.start(self._batches(), "read-batches")

@@ -247,6 +247,41 @@ async def test_no_more_than_four_batches_are_in_flight_and_the_rest_waits_for_a_
     assert link.connections == BATCHES
 
 
+async def test_fewer_keys_than_a_batch_holds_wait_for_one_of_two_and_share_the_next(
+    site: Site, held: tuple[Held, Reads]
+):
+    link, reads = held
+    link.replies.clear()
+    before = site.script_calls()
+    looks = []
+    for sent, key in enumerate(["a", "b"]):
+        looks.append(asking(reads, key))
+        await until(partial(site.script_calls_exceed, before + sent))
+    looks += [asking(reads, key) for key in names(10)]
+    link.replies.set()
+    assert await answers(looks) == [None] * 12
+    assert site.script_calls() - before == 3
+    assert link.connections == 2
+
+
+async def test_who_is_called_back_gets_what_others_get_and_one_that_fails_takes_nothing_from_them(
+    site: Site, reads: Reads, caplog: pytest.LogCaptureFixture
+):
+    await site.fill("a")
+    called: list[Look | StoreError] = []
+
+    def fail(found: Look | StoreError) -> None:
+        raise ValueError("of no use")
+
+    before = site.script_calls()
+    reads.call("a", fail)
+    reads.call("a", called.append)
+    look = await reads.look("a")
+    assert called == [look] and payload(look) == b"a"
+    assert site.script_calls() - before == 1
+    assert "of no use" in caplog.text
+
+
 async def test_nobody_waits_longer_for_a_free_batch_than_the_timeout(site: Site, held: tuple[Held, Reads]):
     link, reads = held
     link.replies.clear()
@@ -386,6 +421,9 @@ async def test_while_redis_is_silent_a_look_up_fails_without_waiting_for_anythin
         link.mend()
         with pytest.raises(StoreError, match=SILENT):
             reads.look("a").result()
+        told: asyncio.Future[Look | StoreError] = asyncio.get_running_loop().create_future()
+        reads.call("a", told.set_result)
+        assert SILENT in str(await told)
         with pytest.raises(StoreError, match=SILENT):
             reads.run(site.namespace.read(["a"])).send(None)
         clock.now += SHORTEST_S
