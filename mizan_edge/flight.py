@@ -1,8 +1,8 @@
 """Flights: any number of requests for one missing entry, one fetch.
 
 Who fetches is decided in Redis (`mizan_core.store.fills`), for all hosts at once. Here is what happens in one process:
-one request asks there whose turn it is, and the others join it; the leader's lease is kept alive while it fetches; who
-waits for a fetch of another process is woken.
+one request asks there whose turn it is, and the others join it; the leader's lease is kept alive while it fetches
+(`leads`); who waits for a fetch of another process is woken.
 
     # mutable state: `_open`, for each key the flight that may be joined; `_wakes`, the events of those that wait for
     # another process.
@@ -20,24 +20,22 @@ that. -- A would sleep on. Hence the event exists before A asks.
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from mizan_core.scopes import Scope
-from mizan_core.store import Namespace, StoreError
-from mizan_core.store.fills import Turn, end, lead, renew
+from mizan_core.store import Namespace, StoreError, fills
+from mizan_core.store.fills import Turn
 from mizan_core.store.layout import index_names
 from mizan_edge.entry import StoredResponse
 from mizan_edge.errors import OriginError
+from mizan_edge.leads import LEASE_MS, Leads
 from mizan_edge.memory import Mark, Memory
 from mizan_edge.reads import Reads
 from mizan_edge.site import Site
-from mizan_edge.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-LEASE_MS = 2000
 # How long it is remembered that responses under a key cannot be shared.
 ALONE_MS = 5000
 # A key may be purged faster than it can be fetched. Who has waited so often for others fetches for himself.
@@ -78,21 +76,11 @@ class Flight:
 class Flights:
     """The flights of this process."""
 
-    def __init__(
-        self,
-        reads: Reads,
-        namespace: Namespace,
-        memory: Memory,
-        tasks: Tasks,
-        *,
-        told: Callable[[str, str, bool], None],
-    ) -> None:
-        """`told` hears of each lead that begins or ends: somebody must end those of a process that has died."""
-        self._told = told
+    def __init__(self, reads: Reads, namespace: Namespace, memory: Memory, leads: Leads) -> None:
+        self._leads = leads
         self._reads = reads
         self._namespace = namespace
         self._memory = memory
-        self._tasks = tasks
         self._open: dict[str, Flight] = {}
         self._wakes: dict[str, set[asyncio.Event]] = {}
 
@@ -149,7 +137,7 @@ class Flights:
             wake = asyncio.Event()
             self._wakes.setdefault(flight.key, set()).add(wake)
             try:
-                operation = lead(
+                operation = fills.lead(
                     self._namespace, flight.key, flight.token, scopes=flight.scopes, seen=seen, lease_ms=LEASE_MS
                 )
                 turn = await self._reads.run(operation)
@@ -168,35 +156,22 @@ class Flights:
                 if not waiting:
                     self._wakes.pop(flight.key, None)
 
-    @asynccontextmanager
-    async def led(self, flight: Flight) -> AsyncIterator[None]:
-        """Keeps a lead while the block runs, and ends it."""
-        self._told(flight.key, flight.token, True)
-        keeping = self._tasks.start(self._keep(flight), "keep-fill-lease")
+    def lead(self, flight: Flight) -> None:
+        """It is this process's turn: the lease is kept alive until `end`."""
+        self._leads.begin(flight.key, flight.token)
+
+    async def end(self, flight: Flight) -> None:
+        """What this process has led is over."""
         try:
-            yield
+            await self._reads.run(fills.end(self._namespace, flight.key, flight.token, alone_ms=flight.alone_ms))
+        except StoreError as error:
+            log.debug("a fill lease was not ended: %s", error)
         finally:
-            keeping.cancel()
-            await self._end(flight)
-            self._told(flight.key, flight.token, False)
+            self._leads.end(flight.token)
+        self.wake(flight.key)
 
     def wake(self, key: str | None) -> None:
         """A fill of a key has ended somewhere. None: any may have, and the message was missed."""
         for woken in list(self._wakes) if key is None else [key]:
             for wake in self._wakes.pop(woken, ()):
                 wake.set()
-
-    async def _keep(self, flight: Flight) -> None:
-        while True:
-            await asyncio.sleep(LEASE_MS / 3000)
-            try:
-                await self._reads.run(renew(self._namespace, flight.key, flight.token, lease_ms=LEASE_MS))
-            except StoreError as error:
-                log.debug("a fill lease was not renewed: %s", error)
-
-    async def _end(self, flight: Flight) -> None:
-        try:
-            await self._reads.run(end(self._namespace, flight.key, flight.token, alone_ms=flight.alone_ms))
-        except StoreError as error:
-            log.debug("a fill lease was not ended: %s", error)
-        self.wake(flight.key)

@@ -216,8 +216,11 @@ class Reader:
         try:
             turn = await self._flights.turn(flight, found.seal)
             if turn.what == "lead":
-                async with self._flights.led(flight):
+                self._flights.lead(flight)
+                try:
                     return await self._fetch_after(reading, found, why, flight, turn)
+                finally:
+                    await self._flights.end(flight)
             if turn.what == "alone":
                 self._flights.land(flight, Landed())
                 return await self._fetch_after(reading, found, why, flight, turn)

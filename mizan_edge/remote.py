@@ -2,12 +2,12 @@
 
 Both ends of each message stand here: `Keeper` is what a worker sees of its keeper, `Worker` what the keeper sees of it.
 
-    worker -> keeper    settings, purge, intend, settle, purge_twice, adopt; told: lead, counted, ready
+    worker -> keeper    settings, purge, intend, settle, purge_twice, adopt; told: led, counted, ready
     keeper -> worker    site, certificate, counters; told: wake, stop
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -16,6 +16,7 @@ from mizan_core.store import AsyncStore, Purged, StoreError
 from mizan_core.store.fills import end
 from mizan_edge.channel import Channel, Handler
 from mizan_edge.invalidation import Pending, Purges, Source
+from mizan_edge.leads import Lead
 from mizan_edge.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -55,9 +56,9 @@ class Keeper:
         """The store has forgotten the manifest."""
         await self._channel.call("adopt")
 
-    def lead(self, key: str, token: str, leads: bool) -> None:
-        """This worker has begun, or ended, to lead the fill of a key."""
-        self._channel.tell("lead", [key, token, leads])
+    def led(self, begun: Sequence[Lead], over: Sequence[Lead]) -> None:
+        """This worker leads some fills, and others no more."""
+        self._channel.tell("led", [begun, over])
 
     def counted(self, counts: Mapping[str, int]) -> None:
         """What this worker has counted so far."""
@@ -105,7 +106,7 @@ class Worker:
             "settle": self._settle,
             "purge_twice": self._purge_twice,
             "adopt": lambda _: self._adopt(),
-            "lead": self._lead,
+            "led": self._led,
             "counted": self._counted,
         }
 
@@ -150,20 +151,20 @@ class Worker:
         number, _affects = self._intents.pop(handle)
         await self._purges.purge_twice(Purge.from_json(affects), number)
 
-    async def _lead(self, argument: Any) -> None:
-        key, token, leads = argument
-        if leads and self._gone:
-            await self._end_fills({key: token})
-        elif leads:
-            self._leads[key] = token
-        elif self._leads.get(key) == token:
-            del self._leads[key]
+    async def _led(self, argument: Any) -> None:
+        begun, over = argument
+        if self._gone:
+            await self._end_fills({token: key for key, token in begun})
+            return
+        self._leads.update((token, key) for key, token in begun)
+        for _key, token in over:
+            self._leads.pop(token, None)
 
     async def _counted(self, counts: Any) -> None:
         self.counts = counts
 
     async def _end_fills(self, leads: Mapping[str, str]) -> None:
-        for key, token in leads.items():
+        for token, key in leads.items():
             try:
                 await self._store.run(end(self._store.namespace, key, token))
             except StoreError as error:

@@ -31,6 +31,7 @@ from mizan_edge.config import Settings, limits_of, rules_of, set_up_logging
 from mizan_edge.counters import Counters
 from mizan_edge.flight import Flights
 from mizan_edge.invalidation import Invalidation, Purges
+from mizan_edge.leads import Lead, Leads
 from mizan_edge.limits import Limits
 from mizan_edge.listener import Listener
 from mizan_edge.memory import Memory
@@ -79,7 +80,7 @@ async def serving(
     *,
     purges: Purges,
     adopt: Callable[[], Awaitable[None]],
-    lead: Callable[[str, str, bool], None] = lambda key, token, leads: None,
+    led: Callable[[Sequence[Lead], Sequence[Lead]], None] = lambda begun, over: None,
     counters: Counters,
 ) -> AsyncIterator[Serving]:
     """Everything from the public listener to the origin, ready for the listener's sockets."""
@@ -89,7 +90,7 @@ async def serving(
     try:
         reads = Reads(store, tasks, timeout_s=settings.redis_timeout)
         memory = Memory(board, max_bytes=settings.near)
-        flights = Flights(reads, namespace, memory, tasks, told=lead)
+        flights = Flights(reads, namespace, memory, Leads(reads, namespace, tasks, told=led))
         async with origin_of(settings) as origin:
             upstream = Upstream(in_use, rules, origin, Invalidation(purges, counters), counters)
             cache = Cache(reads, memory, namespace, rules, counters, adopt=adopt)
@@ -202,7 +203,7 @@ class _Program:
             self._certificate,
             purges=keeper,
             adopt=keeper.adopt,
-            lead=keeper.lead,
+            led=keeper.led,
             counters=Counters(),
         ) as self._serving:
             await self._serving.listener.listen(self._sockets)

@@ -71,7 +71,7 @@ class Link(asyncio.Protocol):
         try:
             # Its annotations know commands of one word only.
             packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
-            self._writer.write(b"".join(packed))
+            self._writer.transport.write(b"".join(packed))
             return await caller
         finally:
             self._timer.cancel()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mizan_core.scopes import Scope
+from mizan_edge.leads import SWEEP_S
 from tests.support.edge import MANIFEST, EdgeFactory, RunningEdge
 from tests.support.edges import LEASE_S, NAMESPACE, Client, Start, Watch, outside, somebody_waits, starting
 from tests.support.killable import Redis
@@ -177,7 +178,9 @@ async def _broken(work) -> bool:
     return False
 
 
-async def test_a_fill_whose_worker_was_killed_is_taken_over_at_once(start_edge: Start, server: Redis, origin: Origin):
+async def test_a_fill_under_way_whose_worker_was_killed_is_taken_over_at_once(
+    start_edge: Start, server: Redis, origin: Origin
+):
     answer = asyncio.Event()
 
     async def script(asked: Asked) -> Says:
@@ -198,6 +201,8 @@ async def test_a_fill_whose_worker_was_killed_is_taken_over_at_once(start_edge: 
         await until(lambda: origin.hits == 1)
         crowd = [group.create_task(client.get(VIEW)) for client in others]
         await until(lambda: somebody_waits(server.url))
+        under_way_s = clock()
+        await until(lambda: clock() - under_way_s > 10 * SWEEP_S)
         os.kill(leader.pid, signal.SIGKILL)
         since_s = clock()
         await until(lambda: origin.hits == 2)
