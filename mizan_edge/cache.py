@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -38,6 +38,8 @@ class Reading:
     body: Body = None
     informational: Informational | None = None
     """Gets the 1xx responses of the origin, where it is asked for this request."""
+    keys: dict[str | None, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What has been worked out: the key of each variant that was looked for."""
 
     @property
     def context(self) -> str:
@@ -243,4 +245,7 @@ def key_of(reading: Reading, stored: StoredResponse) -> str:
 
 
 def _key(reading: Reading, variant: str | None) -> str:
-    return policy.entry_key(reading.site.keys, reading.request, reading.lookup, variant)
+    key = reading.keys.get(variant)
+    if key is None:
+        key = reading.keys[variant] = policy.entry_key(reading.site.keys, reading.request, reading.lookup, variant)
+    return key

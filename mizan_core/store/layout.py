@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 from mizan_core.errors import MizanError
@@ -66,6 +67,12 @@ def _terms(scope: Scope) -> list[str]:
 
 def index_names(scopes: Iterable[Scope]) -> tuple[str, ...]:
     """The indexes in which an entry stands that depends on these scopes: each context and each of its parameters."""
+    return _index_names(tuple(scopes))
+
+
+# For each entry that is fetched and stored, several ask.
+@lru_cache(maxsize=64)
+def _index_names(scopes: tuple[Scope, ...]) -> tuple[str, ...]:
     names = set()
     for scope in scopes:
         names.add(scope.context)
