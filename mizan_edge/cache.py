@@ -160,11 +160,19 @@ class Cache:
         then(kept)
 
     async def keep(
-        self, reading: Reading, found: Found, stored: StoredResponse, how: Storable, *, confirmed: bool = False
+        self,
+        reading: Reading,
+        found: Found,
+        stored: StoredResponse,
+        how: Storable,
+        *,
+        confirmed: bool = False,
+        lead: tuple[str, str] | None = None,
     ) -> StoreReply | None:
         """Stores a response, and whatever record leads to it. None where Redis has failed.
 
-        `confirmed`: it is what was found, which the origin has confirmed; if that still lies there.
+        `confirmed`: it is what was found, which the origin has confirmed; if that still lies there. `lead` is the fill
+        that has brought it, by its key and token, which is over when this gives "stored".
         """
         names = variants.selecting(found.vary, how.vary)
         resource = _key(reading, None)
@@ -189,6 +197,8 @@ class Cache:
                     retention_ms=retention_ms,
                     expected=found.seal if confirmed and at == found.key else b"",
                     outlasting=isinstance(payload, VaryRecord),
+                    # Who is woken finds all of it.
+                    lead=lead if at == lying[-1][0] else None,
                 )
                 reply, gone = await self._store(storing, at, resource)
                 if reply == "unadopted":

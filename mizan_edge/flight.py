@@ -29,7 +29,7 @@ from mizan_core.store.fills import Turn
 from mizan_core.store.layout import index_names
 from mizan_edge.entry import StoredResponse
 from mizan_edge.errors import OriginError
-from mizan_edge.leads import LEASE_MS, Leads
+from mizan_edge.leads import LEASE_MS, Lead, Leads
 from mizan_edge.memory import Mark, Memory
 from mizan_edge.reads import Reads
 from mizan_edge.site import Site
@@ -70,6 +70,8 @@ class Flight:
     token: str = field(default_factory=lambda: secrets.token_hex(8))
     alone_ms: int = 0
     """Set where the response cannot be shared: for how long those who come next need not wait for each other."""
+    lead: Lead | None = None
+    """The lease of the fill, while this process holds it."""
     landed: asyncio.Future[Landed] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -158,12 +160,14 @@ class Flights:
 
     def lead(self, flight: Flight) -> None:
         """It is this process's turn: the lease is kept alive until `end`."""
-        self._leads.begin(flight.key, flight.token)
+        flight.lead = flight.key, flight.token
+        self._leads.begin(*flight.lead)
 
     async def end(self, flight: Flight) -> None:
-        """What this process has led is over."""
+        """What this process has led is over; its lease may be already, by a `store`."""
         try:
-            await self._reads.run(fills.end(self._namespace, flight.key, flight.token, alone_ms=flight.alone_ms))
+            if flight.lead is not None:
+                await self._reads.run(fills.end(self._namespace, flight.key, flight.token, alone_ms=flight.alone_ms))
         except StoreError as error:
             log.debug("a fill lease was not ended: %s", error)
         finally:

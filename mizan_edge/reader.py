@@ -207,7 +207,7 @@ class Reader:
                     verdict = self._storable(reading, head)
                     if isinstance(verdict, Storable):
                         stored = StoredResponse.of(head, known.body, found.now_ms, verdict.lifetime, known)
-                        await self._keep(reading, found, stored, verdict, confirmed=True)
+                        await self._keep(reading, found, stored, verdict, None, confirmed=True)
         return self._upstream.passed(exchange, why)
 
     async def _lead(self, reading: Reading, found: Found, why: Forwarded, scopes: Sequence[Scope]) -> Answer:
@@ -289,8 +289,11 @@ class Reader:
         # RFC 9111 section 4.2.3: a response ages from when it was asked for.
         took_ms = int((time.monotonic() - began_s) * 1000)
         stored = StoredResponse.of(head, whole, found.now_ms, verdict.lifetime, known, took_ms=took_ms)
-        reply = await self._keep(reading, found, stored, verdict, confirmed=known is not None)
-        if stored.ttl_s(found.now_ms) <= 0 or reply in _NOT_SHARED:
+        shared = stored.ttl_s(found.now_ms) > 0
+        reply = await self._keep(
+            reading, found, stored, verdict, flight if shared else None, confirmed=known is not None
+        )
+        if not shared or reply in _NOT_SHARED:
             self._flights.alone(flight)
         # Even where a purge has overtaken it: who has joined came before that.
         self._flights.land(flight, _landed(reading, stored, index_names(verdict.scopes)))
@@ -299,12 +302,24 @@ class Reader:
         return self._from_stored(reading, stored, forwarded(why, stored=kept, status=status), None)
 
     async def _keep(
-        self, reading: Reading, found: Found, stored: StoredResponse, how: Storable, *, confirmed: bool
+        self,
+        reading: Reading,
+        found: Found,
+        stored: StoredResponse,
+        how: Storable,
+        flight: Flight | None,
+        *,
+        confirmed: bool,
     ) -> StoreReply | None:
+        """Stores a response, with which the `flight` is over."""
         # What began under another manifest was judged by it.
-        if self._memory.still(found.mark) and reading.site is self._in_use.site:
-            return await self._cache.keep(reading, found, stored, how, confirmed=confirmed)
-        return None
+        if not self._memory.still(found.mark) or reading.site is not self._in_use.site:
+            return None
+        lead = flight.lead if flight is not None else None
+        reply = await self._cache.keep(reading, found, stored, how, confirmed=confirmed, lead=lead)
+        if flight is not None and reply == "stored":
+            flight.lead = None
+        return reply
 
     async def _ask(self, reading: Reading, found: Found) -> tuple[Exchange, Response, StoredResponse | None]:
         """The origin's answer, the head that follows from it, and the stored response that it has confirmed, if any."""

@@ -198,20 +198,23 @@ class Namespace:
         began_ms: int,
         expected: bytes = b"",
         outlasting: bool = False,
+        lead: tuple[str, str] | None = None,
     ) -> Operation[StoreReply]:
         """Stores a payload under `key`, indexed by the scopes it depends on, unless a purge has overtaken `fence`.
 
         `expected` is the seal of the entry that it was made from, if that must still lie there.
         `outlasting`: it is kept for at least as long as what lies there would have been.
+        `lead` is the key and the token of a fill that is over once this is stored: see `fills.end`.
         `began_ms` is when the fill began, by the clock of the look-up that gave the fence: holds are judged by it.
         `shapes` has the shape of each context among the scopes. Raises EntryError where the scopes are too many.
         """
         value = encode_entry(self.sealing, key, Entry.of(fence, index_names(scopes), payload))
         pairs = [text for context in sorted({s.context for s in scopes}) for text in (context, shapes.get(context, ""))]
+        lease, token = lead or ("", "")
         return Operation(
             script("store"),
             [self.control, self.entry(key)],
-            [nonce(), key, value, retention_ms, began_ms, expected, int(outlasting), *pairs],
+            [nonce(), key, value, retention_ms, began_ms, expected, int(outlasting), token, lease, *pairs],
             lambda reply: cast(StoreReply, reply.decode()),
         )
 

@@ -187,6 +187,16 @@ local function remove(key, header)
   end
 end
 
+-- Ends the fill lease that the holder of a token has on `key`, and wakes who waits for that fill, once this script is
+-- over. Whether it was the holder's.
+local function end_lease(lease_key, token, key)
+  local lease = redis.pcall('HMGET', lease_key, 'token', 'waited') -- an error has no [1]
+  if lease[1] ~= token then return false end
+  redis.call('DEL', lease_key)
+  if lease[2] then redis.call('PUBLISH', prefix .. 'wake', key) end
+  return true
+end
+
 -- Drops at most `limit` entries whose retention has ended from an index; returns how many. Unlinks them too: Redis
 -- deletes what has expired when it gets to it, and a clock set back would revive an entry that no purge can find.
 local function trim(index, now, limit)

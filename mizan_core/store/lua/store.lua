@@ -10,7 +10,9 @@
 --       5 when its fill began, ms of Redis' clock
 --       6 the seal of what must still lie there, '' for whatever does
 --       7 '1' where it must last at least as long as what lies there
---       8.. pairs: a context that it is indexed under, that context's shape; and last, for a variant: how many of them
+--       8 the token of the fill lease that is over once this is stored, or ''
+--       9 the KEY of that lease
+--       10.. pairs: a context that it is indexed under, that context's shape; and last, for a variant: how many of them
 --         may be there
 -- Returns 'stored' (for a variant {'stored', KEY, ...}, with those that had to make room), or why not: 'incarnation' (the fence is of another one, or of the future), 'trimmed' (too old to be
 -- judged), 'overtaken' (by a matching purge), 'changed' (something else lies there), 'held' (begun while a matching hold lasts), 'shape' (somebody indexes the context otherwise), 'unadopted' (nobody has said how it is
@@ -29,13 +31,13 @@ if ARGV[6] ~= '' and redis.pcall('GETRANGE', KEYS[2], 0, 31) ~= ARGV[6] then ret
 -- The same question about holds: is there a matching one that ends later than the fill began?
 if overtaken(holds_key, header, tonumber(ARGV[5])) then return 'held' end
 
-for i = 8, #ARGV, 2 do
+for i = 10, #ARGV, 2 do
   local shape = redis.call('HGET', prefix .. 'shapes', ARGV[i])
   if not shape then return 'unadopted' end
   if shape ~= ARGV[i + 1] then return 'shape' end
 end
 -- The first write, and one that a full memory refuses: then nothing has been done.
-for i = 8, #ARGV, 2 do
+for i = 10, #ARGV, 2 do
   redis.call('SADD', prefix .. 'contexts', ARGV[i])
 end
 
@@ -55,6 +57,7 @@ for _, name in ipairs(header.names) do
   end
 end
 redis.call('SET', KEYS[2], value, 'PXAT', now + retention) -- the very instant of its scores
+if ARGV[8] ~= '' then end_lease(prefix .. 'f:' .. ARGV[9], ARGV[8], ARGV[9]) end
 if not limit then return 'stored' end
 
 -- In this same step, so that no variant is ever uncounted.

@@ -102,6 +102,7 @@ class Site:
         shape: str = SHAPE,
         retention_ms: int = HOUR_MS,
         began_ms: int | None = None,
+        lead: tuple[str, str] | None = None,
     ) -> StoreReply:
         began_ms = self.now_ms() if began_ms is None else began_ms
         self._know(scopes, shape)
@@ -113,6 +114,7 @@ class Site:
             shapes={s.context: shape for s in scopes},
             retention_ms=retention_ms,
             began_ms=began_ms,
+            lead=lead,
         )
         return self.runner.run(operation)
 

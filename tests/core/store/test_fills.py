@@ -110,6 +110,29 @@ def test_who_waited_for_a_fill_that_was_overtaken_is_woken_by_the_one_that_took_
     assert message and message["data"] == key_of("a").encode()
 
 
+def test_what_is_stored_ends_its_own_fill_and_wakes_who_waits(plain_site: Site):
+    led = turn(plain_site, "first")
+    turn(plain_site, "waiting")
+    with plain_site.raw.pubsub(ignore_subscribe_messages=True) as subscription:
+        subscription.subscribe(wake_channel(plain_site.namespace))
+        subscription.get_message(timeout=1)  # the confirmation
+        assert plain_site.store("a", USER_5, fence=led.fence, lead=(key_of("a"), "first")) == "stored"
+        message = subscription.get_message(timeout=5)
+    assert message and message["data"] == key_of("a").encode()
+    assert not plain_site.raw.exists(f"{{{plain_site.namespace.name}}}:f:{key_of('a')}")
+    assert not finish(plain_site, "first"), "it was over"
+
+
+def test_what_is_not_stored_and_what_another_has_fetched_leave_a_fill_alone(plain_site: Site):
+    led = turn(plain_site, "first")
+    assert plain_site.store("a", USER_5, fence=led.fence, lead=(key_of("a"), "another")) == "stored"
+    plain_site.purge(USER_5)
+    second = turn(plain_site, "second")
+    assert second.what == "lead"
+    assert plain_site.store("a", USER_5, fence=led.fence, lead=(key_of("a"), "second")) == "overtaken"
+    assert turn(plain_site, "third").what == "wait"
+
+
 def test_a_clock_that_was_set_back_makes_no_fill_lease_longer(plain_site: Site):
     turn(plain_site, "first")
     name = f"{{{plain_site.namespace.name}}}:f:{key_of('a')}"
