@@ -1,10 +1,10 @@
 """The fills that this process leads: each is kept alive in Redis, and somebody knows of it who lives longer.
 
-    # mutable state: `_leads`, the fills under way, by their tokens; `_over`, those that are not any more and of
-    which the keeper has yet to hear; `_timer`, while there is something to do.
+    # mutable state: `_leads`, the fills under way, and `_young`, those among them of which the keeper has yet to hear,
+    both as keys by their tokens; `_over`, those that have ended since it heard of them; the timers.
 
-Most are over within milliseconds, before any of this is due. So none has a task or a message of its own: a sweep looks
-at all that are under way.
+Most are over within milliseconds, before any of this is due. So none has a task or a message of its own: what has begun
+and lasts is told together, and all are renewed together.
 """
 
 import asyncio
@@ -19,21 +19,12 @@ from mizan_edge.tasks import Tasks
 log = logging.getLogger(__name__)
 
 LEASE_MS = 2000
-SWEEP_S = 0.02
+TELL_S = 0.02
 """A process that dies leaves fills that are younger than this to the end of their leases."""
 _RENEW_S = LEASE_MS / 3000
 
 Lead = tuple[str, str]
 """The key that is fetched, and the token of who fetches it."""
-
-
-class _Lead:
-    __slots__ = ("is_told", "key", "renew_at_s")
-
-    def __init__(self, key: str, renew_at_s: float) -> None:
-        self.key = key
-        self.renew_at_s = renew_at_s
-        self.is_told = False
 
 
 class Leads:
@@ -51,52 +42,48 @@ class Leads:
         self._reads = reads
         self._namespace = namespace
         self._tasks = tasks
-        self._tell = told
+        self._told = told
         self._loop = asyncio.get_running_loop()
-        self._leads: dict[str, _Lead] = {}
+        self._leads: dict[str, str] = {}
+        self._young: dict[str, str] = {}
         self._over: list[Lead] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._telling: asyncio.TimerHandle | None = None
+        self._renewing: asyncio.TimerHandle | None = None
 
     def begin(self, key: str, token: str) -> None:
         """A fill has begun, under a lease of `LEASE_MS`."""
-        self._leads[token] = _Lead(key, self._loop.time() + _RENEW_S)
-        self._watch()
+        self._leads[token] = self._young[token] = key
+        if self._telling is None:
+            self._telling = self._loop.call_later(TELL_S, self._tell)
+        if self._renewing is None:
+            self._renewing = self._loop.call_later(_RENEW_S, self._renew)
 
     def end(self, token: str) -> None:
         """It is over, and its lease was ended."""
-        lead = self._leads.pop(token)
-        if lead.is_told:
-            self._over.append((lead.key, token))
-            self._watch()
+        key = self._leads.pop(token)
+        if self._young.pop(token, None) is None:
+            self._over.append((key, token))
+            if self._telling is None:
+                self._telling = self._loop.call_later(TELL_S, self._tell)
 
-    def _watch(self) -> None:
-        if self._timer is None:
-            self._timer = self._loop.call_later(SWEEP_S, self._sweep)
+    def _tell(self) -> None:
+        self._telling = None
+        begun = [(key, token) for token, key in self._young.items()]
+        over, self._over = self._over, []
+        self._young.clear()
+        if begun or over:
+            self._told(begun, over)
 
-    def _sweep(self) -> None:
-        now_s = self._loop.time()
-        begun: list[Lead] = []
-        due: list[Lead] = []
-        for token, lead in self._leads.items():
-            if not lead.is_told:
-                lead.is_told = True
-                begun.append((lead.key, token))
-            if lead.renew_at_s <= now_s:
-                lead.renew_at_s = now_s + _RENEW_S
-                due.append((lead.key, token))
-        if begun or self._over:
-            over, self._over = self._over, []
-            self._tell(begun, over)
-        if due:
-            self._tasks.start(self._renew(due), "renew-fill-leases")
-        self._timer = None
+    def _renew(self) -> None:
+        self._renewing = None
         if self._leads:
-            self._watch()
+            self._tasks.start(self._renewed(dict(self._leads)), "renew-fill-leases")
+            self._renewing = self._loop.call_later(_RENEW_S, self._renew)
 
-    async def _renew(self, leads: Sequence[Lead]) -> None:
-        await asyncio.gather(*[self._renewed(key, token) for key, token in leads])
+    async def _renewed(self, leads: dict[str, str]) -> None:
+        await asyncio.gather(*[self._renew_one(key, token) for token, key in leads.items()])
 
-    async def _renewed(self, key: str, token: str) -> None:
+    async def _renew_one(self, key: str, token: str) -> None:
         try:
             await self._reads.run(renew(self._namespace, key, token, lease_ms=LEASE_MS))
         except StoreError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mizan_core.scopes import Scope
-from mizan_edge.leads import SWEEP_S
+from mizan_edge.leads import TELL_S
 from tests.support.edge import MANIFEST, EdgeFactory, RunningEdge
 from tests.support.edges import LEASE_S, NAMESPACE, Client, Start, Watch, outside, somebody_waits, starting
 from tests.support.killable import Redis
@@ -202,7 +202,7 @@ async def test_a_fill_under_way_whose_worker_was_killed_is_taken_over_at_once(
         crowd = [group.create_task(client.get(VIEW)) for client in others]
         await until(lambda: somebody_waits(server.url))
         under_way_s = clock()
-        await until(lambda: clock() - under_way_s > 10 * SWEEP_S)
+        await until(lambda: clock() - under_way_s > 10 * TELL_S)
         os.kill(leader.pid, signal.SIGKILL)
         since_s = clock()
         await until(lambda: origin.hits == 2)
