@@ -19,7 +19,7 @@ from typing import NamedTuple
 from mizan_core.keys import ENTRY_DIGITS
 from mizan_edge.board import Board, Clocks, clocks
 from mizan_edge.near import Item, Near
-from mizan_edge.purge_log import PurgeLog
+from mizan_edge.purge_log import PurgeLog, packed
 
 
 class Mark(NamedTuple):
@@ -32,12 +32,12 @@ class Mark(NamedTuple):
 class Kept(Item):
     """What lies, or may come to lie, in a worker's memory; a subclass adds what that is."""
 
-    __slots__ = ("number", "packed_names")
+    __slots__ = ("names", "number")
 
     def __init__(self, key: str, names: Sequence[str]) -> None:
         """`key` is that of the entry, `names` those of the indexes that it stands in."""
         super().__init__(_number(key))
-        self.packed_names = _packed(names)
+        self.names = packed(names)
         self.number = 0
         """The last purge by which it was judged, and not purged."""
 
@@ -45,11 +45,6 @@ class Kept(Item):
     def entry(self) -> str:
         """The key of the entry."""
         return f"{self.key:0{ENTRY_DIGITS}x}"
-
-    @property
-    def names(self) -> list[str]:
-        """Those of the indexes that it stands in."""
-        return _unpacked(self.packed_names)
 
 
 class Memory:
@@ -120,7 +115,7 @@ class Memory:
     def overtaken(self, names: Sequence[str], mark: Mark) -> bool:
         """Whether what depends on `names` may have been purged since `mark`."""
         now = self.mark()
-        return now is None or now.session != mark.session or self._log.overtaken(names, mark.number)
+        return now is None or now.session != mark.session or self._log.overtaken(packed(names), mark.number)
 
     def redis_ms(self) -> int:
         """Redis' clock, or a little later."""
@@ -162,22 +157,3 @@ class Memory:
 def _number(key: str) -> int:
     # It takes half of what the text does.
     return int(key, 16)
-
-
-def _packed(names: Sequence[str]) -> bytes:
-    """Index names, a line each; without its context where that is the one of the line before."""
-    lines, last = [], None
-    for name in names:
-        context, mark, rest = name.partition(";")
-        lines.append(mark + rest if mark and context == last else name)
-        last = context
-    return "\n".join(lines).encode()
-
-
-def _unpacked(packed: bytes) -> list[str]:
-    names, context = [], ""
-    for line in packed.decode().split("\n"):
-        name = context + line if line.startswith(";") else line
-        context = name.partition(";")[0]
-        names.append(name)
-    return names

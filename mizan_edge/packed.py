@@ -149,7 +149,7 @@ class PackedResponse(Kept):
 
     @property
     def size(self) -> int:
-        size = len(self.own) + len(self.packed_names) + 2 * _STRING_BYTES + _ATTRIBUTES_BYTES
+        size = len(self.own) + len(self.names) + 2 * _STRING_BYTES + _ATTRIBUTES_BYTES
         if self.copies:
             size += _COPIES_BYTES + sum(len(copy) + _STRING_BYTES for copy in self.copies if copy is not None)
         return size if self.template.is_shared else size + self.template.size
@@ -165,7 +165,7 @@ class PackedResponse(Kept):
 
     def let_go(self) -> None:
         super().let_go()
-        self.own, self.packed_names = b"", b""
+        self.own, self.names = b"", b""
         self.copies = () if self.copies == () else None
 
     def representation(self, number: int) -> bytes | None:
@@ -210,7 +210,7 @@ class PackedRecord(Kept):
     @property
     def size(self) -> int:
         vary = sum(len(name) + _STRING_BYTES for name in self.vary)
-        return len(self.packed_names) + vary + 2 * _STRING_BYTES
+        return len(self.names) + vary + 2 * _STRING_BYTES
 
 
 @of_names

@@ -2,90 +2,110 @@
 
 Scopes are spelled as by `mizan_core.store.layout.scope_argument`, an entry's names as by `index_names`. A scope matches
 an entry whose names hold all of `context + term`, or the context where the scope has no terms; "" matches every entry.
+
+An entry is judged at its first hit after each purge, so nothing is looked at there but what could match it: each purge
+stands under one of the names that it needs, the one under which there were fewest, as `purge.lua` walks the smallest
+of a scope's indexes. An entry that has none of the names under which anything stands is left.
 """
 
+import struct
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import Final
 
-# Up to here scanning the purges is cheaper than making and looking up the scopes that match an entry.
-_FEW = 32
-# Up to here looking the scopes up that match an entry is cheaper than scanning.
-_MAX_SUBSETS = 64
+_NAME: Final = struct.Struct("q")
+
+Needed = tuple[int, ...]
+"""The names that an entry must all have to be matched by a scope."""
+
+
+def packed(names: Iterable[str]) -> bytes:
+    """Index names as `PurgeLog.overtaken` takes them, 8 bytes each: a hash which others cannot foresee. It holds in
+    this process. Names that are one by chance are purged together."""
+    return b"".join([_NAME.pack(hash(name)) for name in names])
 
 
 class PurgeLog:
     """The last purge of each scope, for the `capacity` scopes purged last.
 
-    # mutable state: `_purges`, scope -> its last number and the names it needs, by rising number; `last`; and `_floor`,
-    # the highest number of which a purge may have been forgotten.
+    # mutable state: `_purges`, what each scope needs -> its last number and the name under which it stands, by rising
+    number; `_under`, for each of these names what stands under it with its number, by rising number; `last`; and
+    `_floor`, the highest number of a purge that was of everything or may have been forgotten.
     """
 
-    __slots__ = ("_capacity", "_floor", "_purges", "last")
+    __slots__ = ("_capacity", "_floor", "_purges", "_under", "last")
 
     def __init__(self, capacity: int = 10_000) -> None:
         self.last = 0
         """The number of the last purge: what is judged now need not be judged again by purges up to this one."""
         self._capacity = capacity
         self._floor = 0
-        self._purges: OrderedDict[str, tuple[int, tuple[str, ...]]] = OrderedDict()
+        self._purges: OrderedDict[Needed, tuple[int, int]] = OrderedDict()
+        self._under: dict[int, dict[Needed, int]] = {}
 
     def record(self, number: int, scope: str) -> None:
         """Notes a purge; several may have one number. Raises ValueError where `number` is below the last."""
         if number < self.last:
             raise ValueError(f"purge {number} after {self.last}: numbers never fall")
+        if not scope:
+            self.forget(number)
+            return
         self.last = number
-        self._purges[scope] = number, _needed(scope)
-        self._purges.move_to_end(scope)
+        needed = _needed(scope)
+        self._take(needed)
+        name = min(needed, key=self._count)
+        self._purges[needed] = number, name
+        self._under.setdefault(name, {})[needed] = number
         if len(self._purges) > self._capacity:
-            _, (trimmed, _) = self._purges.popitem(last=False)
-            self._floor = trimmed
+            oldest = next(iter(self._purges))
+            self._floor, _ = self._purges[oldest]
+            self._take(oldest)
 
     def forget(self, number: int) -> None:
         """Forgets every purge; entries from before `number`, or before the last purge, cannot be judged any more."""
         self._purges.clear()
+        self._under.clear()
         self._floor = self.last = max(number, self.last)
 
-    def overtaken(self, names: Sequence[str], since: int) -> bool:
-        """Whether a purge with a number above `since` matches an entry with these index names, or may have matched."""
+    def overtaken(self, names: bytes, since: int) -> bool:
+        """Whether a purge with a number above `since` matches an entry with these names, or may have matched.
+
+        `names` are its index names, `packed`.
+        """
         if since >= self.last:
             return False
         if since < self._floor:
             return True
-        # Numbers may skip or repeat, so their difference chooses the cheaper way, and both ways are exact.
-        if self.last - since > _FEW and (scopes := _matching_scopes(names)):
-            purges = self._purges
-            return any(scope in purges and purges[scope][0] > since for scope in scopes)
-        present = set(names)
-        for number, needed in reversed(self._purges.values()):
-            if number <= since:
-                return False
-            if present.issuperset(needed):
+        for (name,) in _NAME.iter_unpack(names):
+            purges = self._under.get(name)
+            if purges is not None and _is_matched(names, purges, since):
                 return True
         return False
 
+    def _count(self, name: int) -> int:
+        return len(self._under.get(name, ()))
 
-def _needed(scope: str) -> tuple[str, ...]:
-    """The index names that an entry must all have to be matched by a scope."""
-    if not scope:
-        return ()
+    def _take(self, needed: Needed) -> None:
+        """Takes a scope out, if it is here."""
+        found = self._purges.pop(needed, None)
+        if found is not None:
+            name = found[1]
+            del self._under[name][needed]
+            if not self._under[name]:
+                del self._under[name]
+
+
+def _needed(scope: str) -> Needed:
     context, *terms = scope.split("\n")
-    return tuple(context + text for text in terms) or (context,)
+    return tuple([hash(context + text) for text in terms]) or (hash(context),)
 
 
-def _matching_scopes(names: Sequence[str]) -> list[str] | None:
-    """Every scope that matches an entry with these index names; None where they are too many."""
-    terms: dict[str, list[str]] = {}
-    for name in names:
-        context, mark, rest = name.partition(";")
-        of_context = terms.setdefault(context, [])
-        if mark:
-            of_context.append(mark + rest)
-    if 1 + sum(2 ** len(of_context) for of_context in terms.values()) > _MAX_SUBSETS:
-        return None
-    scopes = [""]
-    for context, of_context in terms.items():
-        subsets = [context]
-        for text in of_context:
-            subsets += [f"{subset}\n{text}" for subset in subsets]
-        scopes += subsets
-    return scopes
+def _is_matched(names: bytes, purges: dict[Needed, int], since: int) -> bool:
+    """Whether one of these purges, of which the last are the latest, has a number above `since` and matches."""
+    present = {name for (name,) in _NAME.iter_unpack(names)}
+    for needed, number in reversed(purges.items()):
+        if number <= since:
+            return False
+        if present.issuperset(needed):
+            return True
+    return False

@@ -24,7 +24,7 @@ from mizan_edge.freshness import Lifetime
 from mizan_edge.http import Request, Response
 from mizan_edge.memory import Memory
 from mizan_edge.near import Near
-from mizan_edge.packed import PackedRecord, PackedResponse, Templates
+from mizan_edge.packed import PackedResponse, Templates
 from mizan_edge.prepared import Prepared, Repeatable
 from mizan_edge.selecting import Selecting, Sender
 from mizan_edge.site import InUse, Site
@@ -101,12 +101,6 @@ def test_what_follows_from_the_rest_is_left_out():
     unpacked = packed(stored(head)).unpacked()
     assert unpacked.age_s(1_000_000) == 7
     assert on_the_wire(unpacked) == on_the_wire(stored())
-
-
-def test_the_indexes_that_it_stands_in_are_known():
-    names = ("a", "a-b", "a-b;c=1", "a;b=1", "a;b=2", 'ü;*url="/;a=1"')
-    for some in names, names[3:], (), NAMES:
-        assert tuple(PackedRecord(key_of(0), some, ()).names) == (some or ("",))
 
 
 def test_responses_that_are_alike_share_what_they_have_in_common():

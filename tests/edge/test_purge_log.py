@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mizan_core.scopes import URL, USER, Scope
 from mizan_core.store.layout import index_names, scope_argument
-from mizan_edge.purge_log import PurgeLog
+from mizan_edge.purge_log import PurgeLog, packed
 
 PARAMS = ("a", "b", "c", "d", "e", "f", USER, URL)
 TEXTS = ("1", "true", "a;b", "ü\n", "long" * 200)
@@ -81,8 +81,12 @@ def text(scope: Scope | None) -> str:
     return "" if scope is None else scope_argument(scope)
 
 
-def names(context: str, **params: object) -> tuple[str, ...]:
-    return index_names([Scope.of(context, params)])
+def names(context: str, **params: object) -> bytes:
+    return of_entry([Scope.of(context, params)])
+
+
+def of_entry(scopes: list[Scope]) -> bytes:
+    return packed(index_names(scopes))
 
 
 ADA = Scope.of("user", {"user_id": 5})
@@ -96,7 +100,7 @@ def test_it_says_what_a_list_of_all_purges_says(past: Past, held: list[list[Scop
     assert log.last == past.last
     for entry in held:
         since = data.draw(st.integers(0, past.last + 1))
-        assert log.overtaken(index_names(entry), since) == past.overtaken(entry, since)
+        assert log.overtaken(of_entry(entry), since) == past.overtaken(entry, since)
 
 
 @settings(max_examples=300, deadline=None)
@@ -106,7 +110,7 @@ def test_a_small_log_errs_only_where_it_forgot_and_only_towards_a_purge(
 ):
     log = past.log(capacity)
     since = data.draw(st.integers(0, past.last))
-    said, exact = log.overtaken(index_names(entry), since), past.overtaken(entry, since)
+    said, exact = log.overtaken(of_entry(entry), since), past.overtaken(entry, since)
     assert said or not exact
     if past.scopes_since(since) <= capacity:
         assert said == exact
@@ -135,10 +139,10 @@ def test_it_says_what_the_scripts_say(redis_url: str, namespace: str):
         @given(pasts(), entries, st.data())
         def agree(past: Past, entry: list[Scope], data: st.DataObject):
             since = data.draw(st.integers(0, past.last))
-            of_entry = index_names(entry)
+            indexes = index_names(entry)
             pairs = [part for number, scope in past.purges for part in (text(scope), number)]
-            said = script([f"{{{namespace}}}:ctl", f"{{{namespace}}}:log"], [since, len(of_entry), *of_entry, *pairs])
-            assert past.log().overtaken(of_entry, since) == bool(said)
+            said = script([f"{{{namespace}}}:ctl", f"{{{namespace}}}:log"], [since, len(indexes), *indexes, *pairs])
+            assert past.log().overtaken(packed(indexes), since) == bool(said)
 
         agree()
 
@@ -182,13 +186,13 @@ def test_after_forgetting_only_later_entries_can_be_judged(past: Past, capacity:
     log.forget(number)
     known = max(number, past.last)
     assert log.last == known
-    assert all(log.overtaken(index_names(entry), since) for since in range(known))
-    assert not log.overtaken(index_names(entry), known)
+    assert all(log.overtaken(of_entry(entry), since) for since in range(known))
+    assert not log.overtaken(of_entry(entry), known)
     log.record(known + 1, scope_argument(Scope.of("catalog")))
-    assert not log.overtaken(index_names(entry), known)
-    assert all(log.overtaken(index_names(entry), since) for since in range(known))
+    assert not log.overtaken(of_entry(entry), known)
+    assert all(log.overtaken(of_entry(entry), since) for since in range(known))
     log.record(known + 2, "")
-    assert log.overtaken(index_names(entry), known + 1)
+    assert log.overtaken(of_entry(entry), known + 1)
 
 
 def test_beyond_capacity_the_oldest_scopes_go_and_what_they_might_have_matched_is_overtaken():
@@ -198,6 +202,21 @@ def test_beyond_capacity_the_oldest_scopes_go_and_what_they_might_have_matched_i
     assert not log.overtaken(names("page"), 0)
     log.record(5, "catalog")
     assert log.overtaken(names("page"), 2) and not log.overtaken(names("page"), 3)
+
+
+def test_purges_that_need_the_same_name_are_told_apart():
+    def scope(user_id: int, **more: object) -> str:
+        return scope_argument(Scope.of("user", {"user_id": user_id, "locale": "de", "theme": "dark", **more}))
+
+    log, entry = PurgeLog(40), names("user", user_id=5, locale="de", theme="dark")
+    for number in range(1, 200):
+        log.record(number, scope(1_000 + number % 60))
+        log.record(number, scope(5, page=number % 2))
+    assert not log.overtaken(entry, 170)
+    log.record(200, scope(5))
+    log.record(201, scope(6))
+    assert log.overtaken(entry, 199) and not log.overtaken(entry, 200)
+    assert not log.overtaken(names("user", user_id=5, locale="en", theme="dark"), 170)
 
 
 def test_numbers_that_fall_are_refused():
