@@ -8,14 +8,15 @@ A frame is a length (4 bytes, big-endian) and that many bytes of JSON, one of:
     ["tell", name, argument]            not answered
 
 It reads and writes the socket itself, not through a transport: a purge waits for two of these frames, and uvloop's
-transports send what is written only at the end of the turn.
+transports send what is written only at the end of the turn. Each write wakes the other process, so what is said while
+frames are read goes out behind the last of them, and what can wait goes out with something else.
 """
 
 import asyncio
 import itertools
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import orjson
@@ -25,11 +26,15 @@ from mizan_edge.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Any], Awaitable[Any]]
+Handler = Callable[[Any], Any]
+"""Gets the argument, and returns the answer or a coroutine for it, which is run in a task; both are JSON values. What
+is told is handled at once, by plain functions only."""
 
 MAX_FRAME_BYTES = 16 << 20
 _LENGTH_BYTES = 4
 _READ_BYTES = 256 << 10
+# For how long what can wait does.
+_COMPANY_S = 0.01
 
 
 class ChannelClosed(MizanError):
@@ -43,14 +48,15 @@ class CallFailed(MizanError):
 class Channel:
     """One end. Make it inside the event loop, and have `run()` running: it is what hears answers, calls and the end.
 
-    A handler gets the argument and returns the answer, both JSON values. Calls are handled side by side. What is told
-    is handled one after another, in the order in which it was told.
+    Calls whose handlers wait are handled side by side, all else in the order in which it was said.
 
-    # mutable state: `_received` and `_unsent` bytes, the futures of `_open` calls, what was `_told`, and `_closed`.
+    # mutable state: `_received` and `_unsent` bytes; whether frames are being read (`_is_reading`), or the socket takes
+    no more (`_is_blocked`); `_timer`, which sends what waits for company; the futures of `_open` calls; `_ended`, set
+    once it is closed.
     """
 
     def __init__(self, sock: socket.socket, handlers: Mapping[str, Handler], tasks: Tasks) -> None:
-        """Takes over `sock`, and runs the handlers of calls in `tasks`: they outlive the channel."""
+        """Takes over `sock`, and runs the coroutines of handlers in `tasks`: they outlive the channel."""
         sock.setblocking(False)
         self._sock = sock
         self._handlers = handlers
@@ -59,18 +65,19 @@ class Channel:
         self._numbers = itertools.count()
         self._received = bytearray()
         self._unsent = bytearray()
+        self._is_reading = self._is_blocked = False
+        self._timer: asyncio.TimerHandle | None = None
         self._open: dict[int, asyncio.Future[Any]] = {}
-        self._told: asyncio.Queue[tuple[str, Any] | None] = asyncio.Queue()
-        self._closed = False
+        self._ended = asyncio.Event()
 
     @property
     def closed(self) -> bool:
         """Whether the other end has gone, or `run()` has been cancelled."""
-        return self._closed
+        return self._ended.is_set()
 
     async def call(self, name: str, argument: Any = None) -> Any:
         """The other end's answer. Raises ChannelClosed, CallFailed, and ValueError for an argument of over 16 MiB."""
-        if self._closed:
+        if self.closed:
             raise ChannelClosed(f"{name}: the other process has gone")
         number = next(self._numbers)
         answer = self._open[number] = self._loop.create_future()
@@ -80,16 +87,18 @@ class Channel:
         finally:
             del self._open[number]
 
-    def tell(self, name: str, argument: Any = None) -> None:
-        """Has the other end handle it, if it is still there. What it does not read is kept in memory meanwhile."""
-        self._send(["tell", name, argument])
+    def tell(self, name: str, argument: Any = None, *, can_wait: bool = False) -> None:
+        """Has the other end handle it, if it is still there. What it does not read is kept in memory meanwhile.
+
+        `can_wait`: it goes out with the next frame, or some 10 ms later; if this process is killed before, never.
+        """
+        self._send(["tell", name, argument], can_wait=can_wait)
 
     async def run(self) -> None:
         """Reads until the other end has gone and what it told has been handled. Closes the socket, if cancelled too."""
         self._loop.add_reader(self._sock, self._read)
         try:
-            while (told := await self._told.get()) is not None:
-                await self._hear(*told)
+            await self._ended.wait()
         finally:
             self._close()
 
@@ -104,11 +113,16 @@ class Channel:
             self._close()
             return
         self._received += data
+        self._is_reading = True
         try:
             self._take_frames()
         except ValueError as error:
             log.error("a channel is closed, for the other end does not speak its language: %s", error)
             self._close()
+        finally:
+            self._is_reading = False
+        if self._unsent and self._timer is None:
+            self._flush()
 
     def _take_frames(self) -> None:
         start, held = 0, len(self._received)
@@ -126,9 +140,9 @@ class Channel:
     def _take(self, frame: Any) -> None:
         match frame:
             case ["call", int(number), str(name), argument]:
-                self._tasks.start(self._answer(number, name, argument), f"answer-{name}")
+                self._handle(number, name, argument)
             case ["tell", str(name), argument]:
-                self._told.put_nowait((name, argument))
+                self._hear(name, argument)
             case ["done", int(number), value]:
                 if answer := self._waiting(number):
                     answer.set_result(value)
@@ -143,50 +157,76 @@ class Channel:
         answer = self._open.get(number)
         return answer if answer and not answer.done() else None
 
-    async def _answer(self, number: int, name: str, argument: Any) -> None:
+    def _handle(self, number: int, name: str, argument: Any) -> None:
         handler = self._handlers.get(name)
         if handler is None:
-            self._send(["failed", number, f"nothing here is called {name!r}"])
+            self._fail(number, f"nothing here is called {name!r}")
             return
         try:
-            self._send(["done", number, await handler(argument)])
-        except asyncio.CancelledError:
-            self._send(["failed", number, f"{name}: this process is ending"])
-            raise
-        except MizanError as error:
-            self._fail(number, str(error))
+            answer = handler(argument)
+            if not asyncio.iscoroutine(answer):
+                self._send(["done", number, answer])
+                return
         except Exception as error:
-            log.exception("a call of %s has failed", name)
-            self._fail(number, f"{name}: {type(error).__name__}: {error}")
+            self._failed(number, name, error)
+            return
+        self._tasks.start(self._answer(number, name, answer), f"answer-{name}")
+
+    async def _answer(self, number: int, name: str, answer: Coroutine[Any, Any, Any]) -> None:
+        try:
+            self._send(["done", number, await answer])
+        except asyncio.CancelledError:
+            self._fail(number, f"{name}: this process is ending")
+            raise
+        except Exception as error:
+            self._failed(number, name, error)
+
+    def _failed(self, number: int, name: str, error: Exception) -> None:
+        if isinstance(error, MizanError):
+            self._fail(number, str(error))
+            return
+        log.error("a call of %s has failed", name, exc_info=error)
+        self._fail(number, f"{name}: {type(error).__name__}: {error}")
 
     def _fail(self, number: int, text: str) -> None:
         # A text with lone surrogates (of a path, say) is no JSON, and would leave the caller waiting.
         self._send(["failed", number, text.encode("utf-8", "backslashreplace").decode()])
 
-    async def _hear(self, name: str, argument: Any) -> None:
+    def _hear(self, name: str, argument: Any) -> None:
         try:
-            await self._handlers[name](argument)
+            self._handlers[name](argument)
         except Exception:
             log.exception("what was told as %s could not be handled", name)
 
-    def _send(self, frame: list[Any]) -> None:
-        if self._closed:
+    def _send(self, frame: list[Any], *, can_wait: bool = False) -> None:
+        if self.closed:
             return
         body = orjson.dumps(frame)
         if len(body) > MAX_FRAME_BYTES:
             raise ValueError(f"{frame[0]}: a frame has at most {MAX_FRAME_BYTES} bytes, not {len(body)}")
-        data = len(body).to_bytes(_LENGTH_BYTES, "big") + body
-        if self._unsent:
-            self._unsent += data
+        self._unsent += len(body).to_bytes(_LENGTH_BYTES, "big") + body
+        if self._is_blocked:
             return
-        self._unsent += data[self._write(data) :]
-        if self._unsent:
-            self._loop.add_writer(self._sock, self._flush)
+        if not can_wait:
+            self._stop_timer()
+            if not self._is_reading:
+                self._flush()
+        elif self._timer is None and not self._is_reading:
+            self._timer = self._loop.call_later(_COMPANY_S, self._flush)
 
     def _flush(self) -> None:
+        self._stop_timer()
         del self._unsent[: self._write(self._unsent)]
-        if not self._unsent:
+        if self._unsent and not self._is_blocked:
+            self._loop.add_writer(self._sock, self._flush)
+        elif self._is_blocked and not self._unsent:
             self._loop.remove_writer(self._sock)
+        self._is_blocked = bool(self._unsent)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _write(self, data: bytes | bytearray) -> int:
         """How many bytes are dealt with."""
@@ -199,13 +239,13 @@ class Channel:
             return len(data)
 
     def _close(self) -> None:
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self._flush()  # what has waited for company until now
+        self._ended.set()
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
         self._sock.close()
         for answer in self._open.values():
             if not answer.done():
                 answer.set_exception(ChannelClosed("the other process has gone before it answered"))
-        self._told.put_nowait(None)

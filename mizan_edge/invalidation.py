@@ -41,7 +41,7 @@ class Purges(Protocol):
     async def intend(self, affects: Purge) -> int | None:
         """Writes down what a mutation may change; its number, None where it could not be written."""
 
-    async def settle(self, number: int | None) -> None:
+    def settle(self, number: int | None) -> None:
         """The mutation has ended, and what it has changed is purged."""
 
     async def purge_twice(self, affects: Purge, number: int | None) -> None:
@@ -107,4 +107,4 @@ class Invalidation:
         intent = Intent(self._purges, affects, await self._purges.intend(affects))
         yield intent
         if not intent.is_unknown:
-            await self._purges.settle(intent.number)
+            self._purges.settle(intent.number)

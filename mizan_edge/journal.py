@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 # While mutations overlap, something is always open, and the file would only grow.
 _COMPACT_BYTES = 1 << 20
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 class JournalError(MizanError):
@@ -90,9 +91,11 @@ class Journal:
         with self._lock:
             item = Open(self._next, purge, shapes or {}, intent)
             self._next += 1
-            self._write(_line(_record(item)), durable=not intent)
+            self._write(_line(_record(item)))
             self._open[item.number] = item
-            return item.number
+        if not intent:
+            self._force(item.number)
+        return item.number
 
     def close(self, number: int) -> None:
         """Redis has confirmed this purge. Raises JournalError; then it will only be repeated once more."""
@@ -106,19 +109,32 @@ class Journal:
                 elif self._size > _COMPACT_BYTES:
                     self._compact()
                 else:
-                    self._write(_line({"closed": number}), durable=False)
+                    self._write(_line({"closed": number}))
             except OSError as error:
                 raise JournalError(f"{self._path}: {error.strerror}") from error
 
-    def _write(self, line: bytes, *, durable: bool) -> None:
+    def _force(self, number: int) -> None:
+        # Not under the lock: an intent, which the event loop writes, must not wait for the disk.
+        try:
+            with self._lock:
+                # The file may be replaced meanwhile, by one that is on the disk, and has this as well.
+                file = os.dup(self._file)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
+        except OSError as error:
+            with self._lock:
+                del self._open[number]
+            raise JournalError(f"{self._path}: {error.strerror}") from error
+
+    def _write(self, line: bytes) -> None:
         try:
             # One write call: lines of several threads or a crash never interleave inside a line.
             if os.write(self._file, line) != len(line):
                 os.ftruncate(self._file, self._size)  # half a line would stand for a purge of everything
                 raise JournalError(f"{self._path}: the disk is full")
             self._size += len(line)
-            if durable:
-                os.fsync(self._file)
         except OSError as error:
             raise JournalError(f"{self._path}: {error.strerror}") from error
 
@@ -151,7 +167,7 @@ def _record(item: Open) -> dict[str, object]:
 
 
 def _line(record: dict[str, object]) -> bytes:
-    text = json.dumps(record, separators=(",", ":"))
+    text = _JSON.encode(record)
     return f"{zlib.crc32(text.encode()):08x} {text}\n".encode()
 
 

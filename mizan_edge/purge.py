@@ -69,7 +69,6 @@ class Purger:
         self._fleet = fleet
         self._lease_ms = lease_ms
         self._journal = journal
-        self._journal_lock = asyncio.Lock()
         self._hold = hold
         self._counters = counters
         self._tasks = tasks
@@ -100,14 +99,17 @@ class Purger:
 
     async def intend(self, affects: Purge) -> int | None:
         """Writes down what a mutation may change; its number, None where it could not be written."""
+        return self.note(affects)
+
+    def note(self, affects: Purge) -> int | None:
+        """As `intend`, at once."""
         try:
-            async with self._journal_lock:
-                return self._journal.add(affects, self._shapes(affects), intent=True)
+            return self._journal.add(affects, self._shapes(affects), intent=True)
         except JournalError as error:
             log.error("%s: a crash before this mutation is answered would lose what it changes", error)
             return None
 
-    async def settle(self, number: int | None) -> None:
+    def settle(self, number: int | None) -> None:
         """The mutation has ended, and what it has changed is purged."""
         if number is None:
             return
@@ -115,11 +117,10 @@ class Purger:
             # What could not be written down may be known from this alone.
             self._settled_later.append(number)
             return
-        async with self._journal_lock:
-            try:
-                self._journal.close(number)
-            except JournalError as error:
-                log.error("%s: the purge will be repeated at the next start", error)
+        try:
+            self._journal.close(number)
+        except JournalError as error:
+            log.error("%s: the purge will be repeated at the next start", error)
 
     async def purge_twice(self, purge: Purge, number: int | None) -> None:
         """Purges, stores nothing that matches for as long as the change may come late, and purges again then."""
@@ -133,7 +134,7 @@ class Purger:
     async def _purge_late(self, purge: Purge, shapes: Mapping[str, str], number: int | None) -> None:
         await asyncio.sleep(self._late_s)
         await self._purge(purge, shapes, "unknown outcome")
-        await self.settle(number)
+        self.settle(number)
 
     async def purge(self, purge: Purge, source: Source) -> Purged | Pending:
         """Purges. Returns when Redis has confirmed, or when the answer may wait no longer."""
@@ -160,22 +161,24 @@ class Purger:
         if isinstance(purged, Purged):
             self._counters.count("purges", source)
             self._counters.count("purged_entries", by=purged.entries)
-            log.info("purged %s: %d entries, seq %d", _text(purge), purged.entries, purged.seq)
+            # A site may have hundreds of mutations a second.
+            level = logging.DEBUG if source == "response" else logging.INFO
+            if log.isEnabledFor(level):
+                log.log(level, "purged %s: %d entries, seq %d", _text(purge), purged.entries, purged.seq)
         return purged
 
     async def _confirmed_later(self, purge: Purge, shapes: Mapping[str, str]) -> Purged | Pending:
         waiting = _Unconfirmed(purge, shapes)
         self._hold_for(waiting)
         try:
-            async with self._journal_lock:
-                waiting.number = await asyncio.to_thread(self._journal.add, purge, shapes)
+            waiting.number = await asyncio.to_thread(self._journal.add, purge, shapes)
         except asyncio.CancelledError:
             self._keep_for_next_start(purge, shapes)
             raise
         except JournalError as error:
             log.error("%s: a crash before the purge is confirmed would lose it", error)
         if waiting.confirmed.is_set():
-            await self.settle(waiting.number)  # confirmed before it was written down
+            self.settle(waiting.number)  # confirmed before it was written down
         try:
             await asyncio.wait_for(waiting.confirmed.wait(), PATIENCE_S)
         except TimeoutError:
@@ -237,12 +240,12 @@ class Purger:
                 await asyncio.sleep(_RETRY_S)
                 continue
             self._unconfirmed.remove(first)
-            await self.settle(first.number)
+            self.settle(first.number)
             first.confirmed.set()
             log.warning("the purge of %s is confirmed now", _text(first.purge))
         settled, self._settled_later = self._settled_later, []
         for number in settled:
-            await self.settle(number)
+            self.settle(number)
         if not self._unconfirmed:
             self._hold.lift("unconfirmed purges")
 

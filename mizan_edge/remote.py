@@ -2,7 +2,7 @@
 
 Both ends of each message stand here: `Keeper` is what a worker sees of its keeper, `Worker` what the keeper sees of it.
 
-    worker -> keeper    settings, purge, intend, settle, purge_twice, adopt; told: led, counted, ready
+    worker -> keeper    settings, purge, intend, purge_twice, adopt; told: settle, led, counted, ready
     keeper -> worker    site, certificate, counters; told: wake, stop
 """
 
@@ -15,8 +15,9 @@ from mizan_core.resolve import Purge
 from mizan_core.store import AsyncStore, Purged, StoreError
 from mizan_core.store.fills import end
 from mizan_edge.channel import Channel, Handler
-from mizan_edge.invalidation import Pending, Purges, Source
+from mizan_edge.invalidation import Pending, Source
 from mizan_edge.leads import Lead
+from mizan_edge.purge import Purger
 from mizan_edge.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -44,9 +45,10 @@ class Keeper:
         handle: int = await self._channel.call("intend", affects.to_json())
         return handle
 
-    async def settle(self, number: int | None) -> None:
+    def settle(self, number: int | None) -> None:
         """As `Purges.settle`."""
-        await self._channel.call("settle", number)
+        # Whoever dies before it is heard of has it purged once more than needed.
+        self._channel.tell("settle", number, can_wait=True)
 
     async def purge_twice(self, affects: Purge, number: int | None) -> None:
         """As `Purges.purge_twice`."""
@@ -58,11 +60,11 @@ class Keeper:
 
     def led(self, begun: Sequence[Lead], over: Sequence[Lead]) -> None:
         """This worker leads some fills, and others no more."""
-        self._channel.tell("led", [begun, over])
+        self._channel.tell("led", [begun, over], can_wait=True)
 
     def counted(self, counts: Mapping[str, int]) -> None:
         """What this worker has counted so far."""
-        self._channel.tell("counted", counts)
+        self._channel.tell("counted", counts, can_wait=True)
 
     def ready(self) -> None:
         """This worker serves."""
@@ -80,7 +82,7 @@ class Worker:
     def __init__(
         self,
         settings: Callable[[], Any],
-        purges: Purges,
+        purges: Purger,
         adopt: Callable[[], Awaitable[None]],
         store: AsyncStore,
         tasks: Tasks,
@@ -100,7 +102,7 @@ class Worker:
     def handlers(self) -> Mapping[str, Handler]:
         """What it may ask and tell."""
         return {
-            "settings": self._give_settings,
+            "settings": lambda _: self._settings(),
             "purge": self._purge,
             "intend": self._intend,
             "settle": self._settle,
@@ -116,14 +118,11 @@ class Worker:
         for number, affects in self._intents.values():
             self._abandon(number, affects)
         if self._leads:
-            self._tasks.start(self._end_fills(dict(self._leads)), "end-fills-of-dead-worker")
+            self._end_fills(dict(self._leads))
 
     def _abandon(self, number: int | None, affects: Purge) -> None:
         log.warning("a worker has died while a mutation was under way: what that may have changed is purged")
         self._tasks.start(self._purges.purge_twice(affects, number), "purge-for-dead-worker")
-
-    async def _give_settings(self, _: Any) -> Any:
-        return self._settings()
 
     async def _purge(self, argument: Any) -> Any:
         purge, source = argument
@@ -132,38 +131,40 @@ class Worker:
             return {"journaled": done.journaled}
         return {"seq": done.seq, "entries": done.entries, "banned": done.banned}
 
-    async def _intend(self, affects: Any) -> int:
+    def _intend(self, affects: Any) -> int:
         purge = Purge.from_json(affects)
-        number = await self._purges.intend(purge)
+        number = self._purges.note(purge)
         handle = next(self._handles)
         self._intents[handle] = number, purge
         if self._gone:
             self._abandon(number, purge)
         return handle
 
-    async def _settle(self, handle: int) -> None:
-        number, _affects = self._intents[handle]
-        await self._purges.settle(number)
-        del self._intents[handle]
+    def _settle(self, handle: int) -> None:
+        number, _affects = self._intents.pop(handle)
+        self._purges.settle(number)
 
     async def _purge_twice(self, argument: Any) -> None:
         affects, handle = argument
         number, _affects = self._intents.pop(handle)
         await self._purges.purge_twice(Purge.from_json(affects), number)
 
-    async def _led(self, argument: Any) -> None:
+    def _led(self, argument: Any) -> None:
         begun, over = argument
         if self._gone:
-            await self._end_fills({token: key for key, token in begun})
+            self._end_fills({token: key for key, token in begun})
             return
         self._leads.update((token, key) for key, token in begun)
         for _key, token in over:
             self._leads.pop(token, None)
 
-    async def _counted(self, counts: Any) -> None:
+    def _counted(self, counts: Any) -> None:
         self.counts = counts
 
-    async def _end_fills(self, leads: Mapping[str, str]) -> None:
+    def _end_fills(self, leads: Mapping[str, str]) -> None:
+        self._tasks.start(self._end_each(leads), "end-fills-of-dead-worker")
+
+    async def _end_each(self, leads: Mapping[str, str]) -> None:
         for token, key in leads.items():
             try:
                 await self._store.run(end(self._store.namespace, key, token))

@@ -198,7 +198,7 @@ class Supervisor:
             process = await _spawn(slot, launch, theirs, self._listening[slot])
             failed.pop_all()
 
-        async def ready(_: object) -> None:
+        def ready(_: object) -> None:
             worker.became_ready()
             if not first.done():
                 first.set_result(None)

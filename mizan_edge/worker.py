@@ -257,11 +257,11 @@ class _Program:
         await self._composed.wait()
         return self._serving.counters.snapshot()
 
-    async def _wake(self, key: Any) -> None:
+    def _wake(self, key: Any) -> None:
         if self._composed.is_set():
             self._serving.flights.wake(key)
 
-    async def _end(self, _: Any) -> None:
+    def _end(self, _: Any) -> None:
         self._stop.set()
 
 

@@ -56,7 +56,7 @@ async def peer(tasks: Tasks) -> AsyncIterator[Peer]:
         yield channel, tasks.start(channel.run(), "here"), other
 
 
-async def echo(argument: Any) -> Any:
+def echo(argument: Any) -> Any:
     return argument
 
 
@@ -76,13 +76,13 @@ async def test_a_failure_comes_back_as_its_text_and_the_channel_goes_on(connect:
     async def mendable(_: Any) -> Any:
         raise MizanError("turn it on")
 
-    async def broken(_: Any) -> Any:
+    def broken(_: Any) -> Any:
         raise LookupError("no such thing")
 
     async def odd(_: Any) -> Any:
         raise MizanError("no file \udcff")
 
-    async def no_json(_: Any) -> Any:
+    def no_json(_: Any) -> Any:
         return {1, 2}
 
     async def too_long(_: Any) -> Any:
@@ -123,17 +123,16 @@ async def test_a_slow_call_holds_up_no_other(connect: Connect):
 async def test_what_is_told_is_handled_in_order_and_to_the_end_when_the_teller_has_gone(connect: Connect):
     heard: list[int] = []
 
-    async def hear(number: Any) -> None:
-        await asyncio.sleep(0.02 if number == 0 else 0)
+    def hear(number: Any) -> None:
         heard.append(number)
         if number == 1:
             raise ValueError("for the log")
 
     pair = connect({"hear": hear})
     for number in range(100):
-        pair.here.tell("hear", number)
+        pair.here.tell("hear", number, can_wait=number % 3 == 0)
     pair.here.tell("unheard")
-    pair.here.tell("hear", 100)
+    pair.here.tell("hear", 100, can_wait=True)
     await asyncio.sleep(0)  # so that its run() has begun
     pair.running_here.cancel()
     async with asyncio.timeout(10):
@@ -180,6 +179,32 @@ async def test_an_answer_counts_also_where_its_sender_has_gone_before_it_was_rea
         channel.tell("nobody reads this")
     await running
     assert asking.result() == "yes"
+
+
+async def test_what_can_wait_goes_out_ahead_of_the_next_frame_and_without_one_soon(peer: Peer):
+    channel, _, other = peer
+    loop = asyncio.get_running_loop()
+    one, two, three = (_frame(b'["tell","%b",null]' % name) for name in (b"one", b"two", b"three"))
+    channel.tell("one", can_wait=True)
+    with pytest.raises(BlockingIOError):
+        other.recv(1000)
+    channel.tell("two")
+    channel.tell("three", can_wait=True)
+    assert other.recv(1000) == one + two
+    async with asyncio.timeout(10):
+        assert await loop.sock_recv(other, 1000) == three
+
+
+async def test_calls_that_come_together_are_answered_in_one_write(tasks: Tasks):
+    one, other = socket.socketpair()
+    channel = Channel(one, {"echo": echo}, tasks)
+    with other:
+        other.send(b"".join(_frame(b'["call",%d,"echo",%d]' % (number, number)) for number in range(3)))
+        tasks.start(channel.run(), "here")
+        other.setblocking(False)
+        async with asyncio.timeout(10):
+            answers = await asyncio.get_running_loop().sock_recv(other, 1000)
+    assert answers == b"".join(_frame(b'["done",%d,%d]' % (number, number)) for number in range(3))
 
 
 async def test_long_frames_arrive_whole_both_ways_and_wait_for_a_reader_that_is_slow(connect: Connect):

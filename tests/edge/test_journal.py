@@ -1,5 +1,6 @@
 """The journal keeps what is not confirmed through any crash, and in doubt purges everything."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,19 @@ def test_a_journal_that_cannot_be_written_says_so_in_one_line(tmp_path: Path):
     with pytest.raises(JournalError) as error:
         Journal(tmp_path / "missing" / "journal")
     assert "\n" not in str(error.value)
+
+
+def test_purges_and_intents_of_several_threads_are_all_there_and_none_is_torn(path: Path):
+    def settled(journal: Journal, number: int) -> None:
+        first, second = (
+            journal.add(Purge((Scope.of("catalog", {"page": "x" * 16_000}),))),
+            journal.add(ALL, intent=True),
+        )
+        journal.close(second if number % 10 == 0 else first)
+
+    with Journal(path) as journal, ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(settled, journal, number) for number in range(100)]:
+            done.result()
+        left = [item.purge for item in journal.open]
+        assert left.count(ALL) == 90 and len(left) == 100
+        assert reopened(path) == left

@@ -32,7 +32,7 @@ async def serve(place: Place, how: str) -> None:
     idle.set()
     connections = 0
 
-    async def stopped(_: object) -> None:
+    def stopped(_: object) -> None:
         stop.set()
 
     channel = Channel(place.channel_socket(), {"stop": stopped}, tasks)
