@@ -13,6 +13,7 @@ lines is another than the origin's: those of one name stay in theirs, and RFC 91
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from weakref import WeakValueDictionary
 
 from mizan_edge.compression import CODINGS
@@ -166,7 +167,8 @@ class PackedResponse(Kept):
     def let_go(self) -> None:
         super().let_go()
         self.own, self.names = b"", b""
-        self.copies = () if self.copies == () else None
+        # Which there were says yet which one a client would get.
+        self.copies = _emptied(tuple([copy is not None for copy in self.copies])) if self.copies is not None else None
 
     def representation(self, number: int) -> bytes | None:
         """The own lines, an empty line and the body of a representation by its number; None where there is none."""
@@ -211,6 +213,11 @@ class PackedRecord(Kept):
     def size(self) -> int:
         vary = sum(len(name) + _STRING_BYTES for name in self.vary)
         return len(self.names) + vary + 2 * _STRING_BYTES
+
+
+@cache
+def _emptied(present: tuple[bool, ...]) -> tuple[bytes | None, ...]:
+    return tuple(b"" if one else None for one in present)
 
 
 @of_names

@@ -13,6 +13,9 @@ Nearly every answer is the usual one: the response itself, or its copy in the co
 is noted is the response in memory (`packed`), and nothing more; its head is its template's, which was learned as well.
 Of any other answer, such as a 304, its own head is kept; of a variant, the record that leads to it.
 
+Where that response was purged, and another one that differs in its own lines and body alone lies in its place, the
+usual answer is that one: nothing that decides is different, unless the request has conditions on such lines.
+
     # mutable state: the profiles, of which what was noted or used since the last turn costs `_bytes`; what is noted for
     whole heads that came again, and their `_head_bytes`; the site for which all of it holds; the heads of which there
     are starts, and the `_start_bytes` of these; the numbers that count hits.
@@ -20,6 +23,7 @@ Of any other answer, such as a 304, its own head is kept; of a variant, the reco
 
 import asyncio
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,6 +37,12 @@ from mizan_edge.policy import EARLY
 from mizan_edge.selecting import Lines, Met, Selecting, Sender
 from mizan_edge.site import InUse, Site
 
+# Requests with these depend on a response's own lines.
+_CONDITIONS = frozenset(
+    {b"if-match", b"if-modified-since", b"if-none-match", b"if-range", b"if-unmodified-since", b"range"}
+)
+# A response without it is answered with one of now.
+_DATE = re.compile(rb"(?mi)^date:")
 # Of Python's objects: a request line and its place in a mapping, with what is left of a response that is not in memory
 # any more; a profile with its name and its mappings; a special answer with its head; a start and its place.
 _LINE_BYTES = 320
@@ -83,10 +93,12 @@ class _Special:
 class _Profile:
     """The requests that have the same selecting lines, from clients that are trusted or are not."""
 
-    __slots__ = ("cost", "lines", "number", "older", "ready", "until_s")
+    __slots__ = ("cost", "has_conditions", "lines", "number", "older", "ready", "until_s")
 
     def __init__(self, lines: Lines) -> None:
         self.lines = lines
+        names = {line.partition(b":")[0].strip().lower() for line in lines.lines}
+        self.has_conditions = not names.isdisjoint(_CONDITIONS)
         self.cost = sum(map(len, lines.lines)) + _PROFILE_BYTES
         self.number = IDENTITY
         """The representation that they get where there is one of this number, else the identity."""
@@ -178,13 +190,21 @@ class Prepared:
             profile, line, ready = found
             special = None if isinstance(ready, PackedResponse) else ready
             kept = ready if isinstance(ready, PackedResponse) else ready.kept
-        now = self._memory.holds(kept) if kept.is_kept else None
-        if now is None:
-            if kept.is_kept:
-                return None
-            if special is None and self._memory.under(kept) is None:
+        was_kept = kept.is_kept
+        now = self._memory.holds(kept) if was_kept else None
+        if now is None and special is None and not kept.is_kept:
+            if was_kept:
+                return None  # purged just now, in Redis as well
+            other = self._memory.under(kept)
+            if other is None:
                 return Noted(profile, line, kept)
-            profile.forget(line)
+            if isinstance(other, PackedResponse) and _is_alike(profile, kept, other):
+                kept = other
+                self._note(profile, line, kept)
+                now = self._memory.holds(kept)
+        if now is None:
+            if not kept.is_kept:
+                profile.forget(line)
             return None
         if special is not None and not self._leads(special.through):
             profile.forget(line)
@@ -359,6 +379,22 @@ class Prepared:
             self._started.append(head)
         head.starts[age_s] = start
         return start
+
+
+def _is_alike(profile: _Profile, gone: PackedResponse, other: PackedResponse) -> bool:
+    """Whether all that is decided about requests of a profile is the same with another response in place of `gone`."""
+    return (
+        other.template is gone.template
+        and not profile.has_conditions
+        and _copies(other) == _copies(gone) != ()  # else they are to be made
+        and profile.usual(other) in other.template.heads
+        and _DATE.search(other.own, 0, other.own.find(b"\r\n\r\n") + 2) is not None
+    )
+
+
+def _copies(kept: PackedResponse) -> tuple[bool, ...] | None:
+    """Which copies with content codings there are, or were."""
+    return tuple([copy is not None for copy in kept.copies]) if kept.copies is not None else None
 
 
 def _aged(ttl_s: int, age_s: int) -> bytes:

@@ -108,6 +108,42 @@ async def test_a_purge_ends_what_is_ready(edge: RunningEdge, browser: Browser, d
         assert not reply.hit and reply.body == f"#{number + 1}".encode()
 
 
+async def test_one_that_differs_in_its_own_lines_and_body_alone_takes_its_place(
+    make_edge: EdgeFactory, deciding: Deciding, origin: Origin
+):
+    edge = await make_edge()
+    more: list[tuple[str, str]] = []
+    origin.script = lambda asked: Says(f"#{origin.hits}", headers=[("ETag", f'"{origin.hits}"'), *more])
+    async with browsing(edge) as browser:
+        first = await ready(browser, deciding)
+        for number in 2, 3:
+            await edge.purge("catalog")
+            before = deciding.count
+            replies = [await browser.get() for _ in range(3)]
+            assert [reply.hit for reply in replies] == [False, True, True]
+            assert {reply.body for reply in replies} == {f"#{number}".encode()}
+            assert replies[1]["ETag"] == f'"{number}"'
+            assert [name for name, _ in replies[1].fields] == [name for name, _ in first.fields]
+            assert deciding.count == before + 1
+        more.append(("X-More", "lines"))
+        await edge.purge("catalog")
+        before = deciding.count
+        replies = [await browser.get() for _ in range(3)]
+        assert [reply["X-More"] for reply in replies] == ["lines"] * 3
+        assert deciding.count == before + 2
+
+
+async def test_but_not_for_a_request_with_conditions(make_edge: EdgeFactory, deciding: Deciding, origin: Origin):
+    condition = {"if-none-match": '"2"'}
+    edge = await make_edge()
+    origin.script = lambda asked: Says(f"#{origin.hits}", headers=[("ETag", f'"{origin.hits}"')])
+    async with browsing(edge) as browser:
+        assert (await ready(browser, deciding, headers=condition)).status == 200
+        await edge.purge("catalog")
+        assert (await browser.get()).body == b"#2"
+        assert [(await browser.get(headers=condition)).status for _ in range(2)] == [304] * 2
+
+
 async def test_so_does_a_mutation_before_its_client_has_the_answer(
     edge: RunningEdge, browser: Browser, deciding: Deciding, origin: Origin
 ):
