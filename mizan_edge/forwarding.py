@@ -164,7 +164,7 @@ def seen(request: Request, peer: Peer) -> Request:
     """
     if not peer.trusted:
         return request
-    host, scheme = (next(members(request.get(f"x-forwarded-{name}")), None) for name in ("host", "proto"))
+    host, scheme = (next(iter(members(request.get(f"x-forwarded-{name}"))), None) for name in ("host", "proto"))
     scheme = scheme if scheme in _SCHEMES else request.scheme
     if host is None:
         return replace(request, scheme=scheme)

@@ -1,7 +1,7 @@
 """HTTP messages as values: ordered fields, and the tables of RFC 9110 that a proxy needs."""
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
@@ -223,11 +223,9 @@ def end_to_end(fields: Fields) -> Fields:
     return dropped(fields, HOP_BY_HOP | options if options else HOP_BY_HOP)
 
 
-def members(value: str | None) -> Iterator[str]:
+def members(value: str | None) -> list[str]:
     """The members of a simple comma-separated list, in lower case."""
-    for member in (value or "").split(","):
-        if text := member.strip().lower():
-            yield text
+    return [text for member in (value or "").split(",") if (text := member.strip().lower())]
 
 
 def dated(response: Response, now_s: float) -> Response:
