@@ -46,8 +46,8 @@ _END_OF_HEAD = b"\r\n\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class ClientConnection(asyncio.Protocol):
-    """A connection of a client.
+class ClientConnection:
+    """A connection of a client: an `asyncio.Protocol`, but that its attributes are found faster without a base class.
 
     # mutable state: the request that is being answered (`_head`), its `_body` while somebody may read it, its `_answer`
     while that is written; whether a 100 `_is_awaited` by the client; whether the response for the request that waits

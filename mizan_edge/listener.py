@@ -6,7 +6,7 @@ import ssl
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from mizan_edge.addresses import BACKLOG
 from mizan_edge.client_connection import ClientConnection, Respond
@@ -90,9 +90,9 @@ class Listener:
             async with asyncio.timeout(timeout_s):
                 await self._all_lost.wait()
 
-    def _connection(self) -> ClientConnection:
+    def _connection(self) -> asyncio.Protocol:
         scheme = "http" if self._tls is None else "https"
-        return ClientConnection(
+        connection = ClientConnection(
             self._respond,
             self._limits,
             self._tasks,
@@ -102,6 +102,7 @@ class Listener:
             made=self._made,
             lost=self._lost,
         )
+        return cast(asyncio.Protocol, connection)
 
     def _made(self, connection: ClientConnection) -> bool:
         limits, address = self._limits, connection.peer.address

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 from urllib.parse import unquote, urlsplit
 
 from mizan_edge.body import Body
@@ -380,12 +380,13 @@ class Origin:
     async def _connect(self) -> Connection:
         loop, address = asyncio.get_running_loop(), self._address
         connection = Connection(free=self._keep, lost=self._forget)
+        protocol = cast(asyncio.Protocol, connection)
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 if address.path is not None:
-                    await loop.create_unix_connection(lambda: connection, address.path)
+                    await loop.create_unix_connection(lambda: protocol, address.path)
                 else:
-                    await loop.create_connection(lambda: connection, address.host, address.port, ssl=self._tls)
+                    await loop.create_connection(lambda: protocol, address.host, address.port, ssl=self._tls)
         except TimeoutError as error:
             raise OriginError(504, "The origin cannot be reached in time.", sent=False) from error
         except ssl.SSLError as error:
