@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from mypy_extensions import mypyc_attr
+
 from mizan_edge.body import Body
 from mizan_edge.errors import RefusedError
 from mizan_edge.http import (
@@ -55,6 +57,7 @@ _NOT_IN_TRAILERS = HOP_BY_HOP | {
 }
 
 
+@mypyc_attr(native_class=False)  # compiled classes cannot be strings
 class Octets(str):
     """A field value whose bytes are not UTF-8, read as ISO 8859-1. It leaves as the bytes that came."""
 

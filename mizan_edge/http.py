@@ -7,6 +7,8 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
+from mypy_extensions import mypyc_attr
+
 from mizan_edge.names import Names, names_of, of_names
 
 P = ParamSpec("P")
@@ -46,6 +48,7 @@ _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]*)(?::[0-9]{0,5})?")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
+@mypyc_attr(native_class=False)  # compiled classes cannot be tuples
 class FieldLines(tuple[tuple[str, str], ...]):
     """Field lines with their `names`, so that looking one up takes no search.
 

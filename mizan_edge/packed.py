@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from weakref import WeakValueDictionary
 
+from mypy_extensions import mypyc_attr
+
 from mizan_edge.compression import CODINGS
 from mizan_edge.entry import StoredResponse, Written
 from mizan_edge.framing import octets, text
@@ -75,6 +77,7 @@ class Head:
     """All of it, by the age that it says: what was made lately."""
 
 
+@mypyc_attr(native_class=False)  # compiled classes have no weak references
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Template:
     """What many stored responses have in common."""
