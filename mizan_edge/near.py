@@ -13,6 +13,8 @@ There are many items, so each is one object with its place here, and whoever hol
 from collections import deque
 from typing import Generic, TypeVar
 
+from mypy_extensions import mypyc_attr
+
 OVERHEAD_BYTES = 320
 """What an item costs beyond its own size: an `Item`, its key, its places here, a share of those that were. A test
 measures it."""
@@ -28,6 +30,7 @@ _GONE_SHARE = 4
 _GONE = -1
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)  # what is kept may be anybody's
 class Item:
     """Something to keep, which a subclass adds. It is put once."""
 
