@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mizan_edge import worker
 from mizan_edge.proxy import Proxy
 from mizan_edge.selecting import Selecting, Sender
 from tests.support import wire
@@ -24,13 +25,18 @@ class Deciding:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        answer = Proxy.answer
+        deciding = self
 
-        def counted(*given: Any) -> Any:
-            self.count += 1
-            return answer(*given)
+        class Counted:
+            def __init__(self, *given: Any) -> None:
+                self._proxy = Proxy(*given)
 
-        monkeypatch.setattr(Proxy, "answer", counted)
+            def answer(self, *given: Any) -> Any:
+                deciding.count += 1
+                return self._proxy.answer(*given)
+
+        # Where it is composed: what is compiled can neither be changed nor be a base class.
+        monkeypatch.setattr(worker, "Proxy", Counted)
 
 
 @dataclass
