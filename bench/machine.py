@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import redis
@@ -24,7 +25,7 @@ def machine() -> dict[str, str]:
         "processor": f"{os.cpu_count()} x {_model()}",
         "Linux": platform.release(),
         "Python": platform.python_version(),
-        "mizan-edge": f"{mizan_core.__version__} ({_commit()})",
+        "mizan-edge": f"{mizan_core.__version__} ({_commit()}, {_build()})",
         "redis-py": redis.__version__,
         **{name: _version(path, flag) for name, (path, flag) in programs.items() if path},
     }
@@ -43,6 +44,12 @@ def _commit() -> str:
         text=True,
     )
     return done.stdout.strip() or "no commit"
+
+
+def _build() -> str:
+    """Whether the edge's hot modules are compiled, as the very command says that is measured."""
+    done = subprocess.run([sys.executable, "-m", "mizan_edge", "--version"], capture_output=True, text=True, check=True)
+    return done.stdout.strip().rpartition("(")[2].rstrip(")")
 
 
 def _version(path: str, flag: str) -> str:

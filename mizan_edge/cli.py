@@ -13,6 +13,7 @@ import uvloop
 
 from mizan_core.errors import MizanError
 from mizan_core.manifest import load_manifest
+from mizan_edge import prepared
 from mizan_edge.addresses import unix_path
 from mizan_edge.config import (
     PREFIX,
@@ -27,6 +28,9 @@ from mizan_edge.config import (
 from mizan_edge.edge import running
 
 log = logging.getLogger("mizan_edge")
+
+# Of the modules that are compiled together, or not at all.
+_BUILD = "pure Python" if prepared.__file__.endswith(".py") else "compiled"
 
 
 def main() -> None:
@@ -45,7 +49,7 @@ def main() -> None:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="mizan-edge")
+@click.version_option(package_name="mizan-edge", message=f"%(prog)s, version %(version)s ({_BUILD})")
 def cli() -> None:
     """An edge cache for Django that is never stale."""
 
@@ -101,7 +105,7 @@ async def _serve(settings: Settings) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, received.put_nowait, number)
         public = _url(edge.listen, "https" if settings.tls_cert else "http")
-        log.info("serving %s on %s, admin on %s", settings.origin, public, _url(edge.admin, "http"))
+        log.info("serving %s on %s, admin on %s (%s)", settings.origin, public, _url(edge.admin, "http"), _BUILD)
         log.info("state, and the admin token where none is set, in %s", settings.state_dir)
         while await received.get() == signal.SIGHUP:
             try:

@@ -6,11 +6,13 @@ import re
 import signal
 import stat
 import sys
+from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 
 import orjson
 import pytest
 
+from mizan_edge import client_connection
 from mizan_edge.config import SECRETS, Settings, variable
 from tests.support import wire
 from tests.support.edge import MANIFEST, MWT_SECRET, SECRET
@@ -31,6 +33,12 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 async def test_the_help_says_what_each_command_does_in_whole_sentences():
     _, out, _ = await run("--help")
     assert {"check  Check a manifest.", "serve  Serve a site."} <= {line.strip() for line in out.splitlines()}
+
+
+async def test_the_version_says_whether_what_runs_for_each_request_is_compiled():
+    _, out, _ = await run("--version")
+    how = "compiled" if isinstance(client_connection.__loader__, ExtensionFileLoader) else "pure Python"
+    assert out.endswith(f" ({how})\n")
 
 
 async def test_help_names_every_setting():
