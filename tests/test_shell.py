@@ -1,5 +1,6 @@
 """The repository's shell: import rules, versions and make targets."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parent.parent
-PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+CONFIGURATION = tomllib.loads((TOP / "pyproject.toml").read_text())
+PROJECT = CONFIGURATION["project"]
 
 
 def test_packages_import_only_what_they_may():
@@ -60,3 +62,13 @@ def test_every_target_says_what_it_does(target: str):
 def test_ci_runs_the_checks_and_the_tests():
     lines = (TOP / ".ci/run").read_text().splitlines()
     assert {"set -euo pipefail", "make check", "make test"} <= set(lines)
+
+
+def test_what_is_compiled_exists_and_has_no_async_generators():
+    """mypyc makes none of them, and says so only to who compiles."""
+    modules = CONFIGURATION["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["modules"]
+    assert modules == sorted(modules)
+    for module in modules:
+        for node in ast.walk(ast.parse((TOP / module).read_text())):
+            if isinstance(node, ast.AsyncFunctionDef):
+                assert not any(isinstance(inner, ast.Yield) for inner in ast.walk(node)), f"{module}: {node.name}"
