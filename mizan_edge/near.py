@@ -30,7 +30,7 @@ _GONE_SHARE = 4
 _GONE = -1
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)  # what is kept may be anybody's
+@mypyc_attr(allow_interpreted_subclasses=True)  # those elsewhere are not compiled
 class Item:
     """Something to keep, which a subclass adds. It is put once."""
 
