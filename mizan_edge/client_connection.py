@@ -191,10 +191,8 @@ class ClientConnection:
         parser.feed(data)
         if not parser.is_whole:
             self._take()
-        elif self._head is None:
-            self._next()
-            if begins and parser.waiting and self._head is None:
-                self._since = self._loop.time()
+        elif self._head is None and not self._next() and begins and parser.waiting:
+            self._since = self._loop.time()
         if (self._head is not None or self._is_fetching) and parser.waiting > BUFFER_BYTES:
             self._pause()
         self._settle()
@@ -289,10 +287,10 @@ class ClientConnection:
 
     # Reading.
 
-    def _next(self) -> None:
-        """Begins with the next request, if it is there."""
+    def _next(self) -> bool:
+        """Begins with the next request, if it is there; whether it was."""
         if self._is_fetching:
-            return
+            return False
         try:
             head = self._parser.head()
             if head is None:
@@ -300,17 +298,18 @@ class ClientConnection:
                     raise RefusedError(400, "The request broke off.")
                 if self._eof or (self._stopping and not self._parser.waiting):
                     self._close()
-                return
+                return False
             self._head = head
             body = self._begin_body(head)
         except RefusedError as error:
             self._refuse(error)
-            return
+            return False
         interim = partial(self._interim, head) if head.version == "1.1" else None
         answer = self._respond(head.request, body, self.peer, interim, partial(self._arrived, head))
         if answer is not None:
             # Even where it is here: of a thousand requests in one read, each answer would begin within the one before.
             self._tasks.start(self._exchange(head, answer), "request")
+        return True
 
     def _begin_body(self, head: RequestHead) -> Body:
         self._unwanted = 0
