@@ -11,6 +11,8 @@ transactions             where a request's transactions begin and end
 ssr                      React components as templates, rendered by Node or Bun
 schema                   the declared functions as an OpenAPI document
 cache                    `purge()`, and the origin's own cache of bundles
-middleware               optional: the token cookie on every response
+request, settle          `request.mizan`, and what follows a request that changed something
+test                     `assertPurges` and friends, for an application's tests
+middleware               optional: tokens and `request.mizan` in every view
 checks, uncacheable      what the declarations contradict, and what keeps pages out of caches, as system checks
 """

@@ -3,10 +3,12 @@
 from django.apps import AppConfig
 from django.core import checks
 from django.core.signals import request_started
+from django.http import HttpRequest
 
 
 class MizanConfig(AppConfig):
-    """Registers the system checks, and what has to be so before the first request."""
+    """Registers the system checks, what has to be so before the first request, and what `request.mizan` says where
+    nobody gives it."""
 
     name = "mizan"
     verbose_name = "Mizan"
@@ -15,9 +17,11 @@ class MizanConfig(AppConfig):
         from mizan.checks import check_declarations, check_middleware
         from mizan.conf import check_secrets
         from mizan.mount import begin
+        from mizan.request import Missing
         from mizan.uncacheable import check_cacheability
 
         check_secrets()
+        HttpRequest.mizan = Missing()  # type: ignore[attr-defined]
         for check in (check_declarations, check_middleware, check_cacheability):
             checks.register(check)
         request_started.connect(begin, dispatch_uid="mizan.begin")

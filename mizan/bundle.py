@@ -17,6 +17,7 @@ from mizan.headers import Dependence, say_dependence, with_validator
 from mizan.identity import partition
 from mizan.output import json_bytes
 from mizan.recording import Recording
+from mizan.request import dependence_of
 from mizan.state import state
 from mizan.transactions import atomic_requests
 from mizan_core.credentials import IDENTITY_HEADERS, IGNORED_COOKIES
@@ -64,12 +65,27 @@ def context_response(request: HttpRequest, context: str) -> HttpResponseBase:
         storable = reading.partition == _partition(request, reading.rules) and recording.personal() is None
     finally:
         recording.stop()
-    if isinstance(found, Miss) and storable and reading.scopes is not None and _retention_s(reading.rules):
+    # What was said at run time is not known of a body that comes from the cache.
+    as_declared = not (state(request).depends or state(request).invalidated)
+    if (
+        isinstance(found, Miss)
+        and as_declared
+        and storable
+        and reading.scopes is not None
+        and _retention_s(reading.rules)
+    ):
         scopes = (*reading.scopes, *_reserved(request, reading))
         cache.keep(found, body, scopes=scopes, context=context, retention_s=_retention_s(reading.rules))
     response = HttpResponse(body, content_type="application/json")
     say_dependence(
-        response, Dependence(reading.rules, reading.scopes, reading.partition, storable=storable, age_s=age_s)
+        response,
+        Dependence(
+            reading.rules,
+            dependence_of(request, reading.scopes),
+            reading.partition,
+            storable=storable,
+            age_s=age_s,
+        ),
     )
     return with_validator(request, response)
 

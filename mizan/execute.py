@@ -5,18 +5,14 @@ from inspect import isawaitable
 from typing import Any
 
 from asgiref.sync import async_to_sync, iscoroutinefunction
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest
 from django.middleware.csrf import CsrfViewMiddleware
 
-from mizan.cache.origin import bundles
 from mizan.declared import declared
 from mizan.errors import ApiError
-from mizan.headers import say_invalidated
 from mizan.identity import signed_in_user
 from mizan.state import state
-from mizan.transactions import after_commit, commits_by_hand
 from mizan_core.registry import FunctionSpec
-from mizan_core.scopes import Scope
 from mizan_core.scoping import invalidated
 
 # RFC 9110 section 9.2.1
@@ -75,18 +71,6 @@ def run(spec: FunctionSpec, request: HttpRequest, arguments: Mapping[str, object
     return call(request, **arguments)
 
 
-def changed(request: HttpRequest, spec: FunctionSpec, arguments: Mapping[str, object]) -> tuple[Scope, ...]:
-    """The scopes that a mutation purges; remembered for the middleware."""
-    scopes = invalidated(spec, arguments, declared().coverage)
-    state(request).invalidated = scopes
-    return scopes
-
-
-def settle(response: HttpResponseBase, scopes: tuple[Scope, ...], *, raised: bool) -> None:
-    """What follows a mutation whose body was entered: the header, and the purge of the origin's own cache.
-
-    Also when it raised, since what is outside the database, or was committed on the way, may have changed.
-    """
-    say_invalidated(response, scopes)
-    # Where the site commits by hand, nothing tells when: then now, and again by the edge when it sees the header.
-    after_commit(lambda: bundles().purge(scopes), at_once=raised or commits_by_hand())
+def changes(request: HttpRequest, spec: FunctionSpec, arguments: Mapping[str, object]) -> None:
+    """Remembers what a mutation that is about to run purges."""
+    state(request).invalidated |= dict.fromkeys(invalidated(spec, arguments, declared().coverage))

@@ -7,11 +7,13 @@ from django.utils.cache import get_conditional_response, set_response_etag
 from django.utils.http import parse_http_date_safe
 
 from mizan_core.export import Rules
-from mizan_core.scopes import Scope, format_scopes
+from mizan_core.scopes import Scope, bounded, format_scopes
 
 SCOPE, PARTITION, INVALIDATE = "X-Mizan-Scope", "X-Mizan-Partition", "X-Mizan-Invalidate"
 CACHE_CONTROL = "Mizan-Cache-Control"
 NO_STORE = "no-store"
+MAX_FIELD_BYTES = 4096
+"""What servers and proxies on the way surely let through; the fields are ASCII."""
 
 # Of the statuses that the manifest's ttl is meant for those that are no errors.
 _STORABLE = frozenset({200, 203, 204, 301, 308})
@@ -60,7 +62,7 @@ def say_dependence(response: HttpResponseBase, dependence: Dependence) -> None:
         and not response.cookies
     )
     if scopes is not None:
-        response.headers[SCOPE] = format_scopes(scopes)
+        keepable = say_scopes(response, scopes) and keepable
     if partition is not None and _plain(partition):
         response.headers[PARTITION] = partition
     if not keepable:
@@ -79,11 +81,26 @@ def _field(response: HttpResponseBase) -> str:
     return response.headers["Cache-Control"].lower()
 
 
+def say_scopes(response: HttpResponseBase, scopes: tuple[Scope, ...]) -> bool:
+    """Says what a response depends on, beside what it says itself. False where that would be too long, and nobody may
+    keep the response: a purge of what is left out would miss it."""
+    text = ", ".join(text for text in (response.headers.get(SCOPE), format_scopes(scopes)) if text)
+    if len(text) > MAX_FIELD_BYTES:
+        del response.headers[SCOPE]
+        response.headers[CACHE_CONTROL] = NO_STORE
+        return False
+    response.headers[SCOPE] = text
+    return True
+
+
 def say_invalidated(response: HttpResponseBase, scopes: tuple[Scope, ...]) -> None:
-    """Sets the header of a mutation. A view's own members stay."""
+    """Sets the header of what changes something, which nobody may keep. A view's own members stay."""
     said = response.headers.get(INVALIDATE)
-    named = format_scopes(scopes)
-    response.headers[INVALIDATE] = ", ".join(text for text in (said, named) if text)
+    text = ", ".join(text for text in (said, format_scopes(scopes)) if text)
+    if len(text) > MAX_FIELD_BYTES:
+        text = bounded(text, MAX_FIELD_BYTES)
+    response.headers[INVALIDATE] = text
+    response.headers[CACHE_CONTROL] = NO_STORE
 
 
 def with_validator(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:

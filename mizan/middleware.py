@@ -6,17 +6,20 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
 from mizan.declared import refuse_problems
-from mizan.headers import INVALIDATE, say_invalidated
+from mizan.headers import say_scopes
 from mizan.identity import refresh_cookie
 from mizan.mount import import_urlconf
+from mizan.request import attach
+from mizan.settle import settle
 from mizan.state import state
 
 
 class MizanMiddleware(MiddlewareMixin):
     """Keeps the token cookie beside the session on every response of the site, and clears it at sign-out.
 
-    Where Django replaced the response of a mutation (its template failed, a later layer raised), the replacement says
-    what was changed as well. A server with this middleware does not start where declarations contradict each other.
+    Gives every view `request.mizan`, and makes the response say what it was told. Where Django replaced the response of
+    a mutation (its template failed, a later layer raised), the replacement says what was changed as well. A server with
+    this middleware does not start where declarations contradict each other.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -24,8 +27,12 @@ class MizanMiddleware(MiddlewareMixin):
         import_urlconf()
         refuse_problems()
 
+    def process_request(self, request: HttpRequest) -> None:
+        attach(request)
+
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         refresh_cookie(request, response)
-        if (scopes := state(request).invalidated) and INVALIDATE not in response.headers:
-            say_invalidated(response, scopes)
+        if depends := state(request).depends:
+            say_scopes(response, tuple(depends))
+        settle(request, response)
         return response

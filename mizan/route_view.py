@@ -15,10 +15,12 @@ from django.template.response import SimpleTemplateResponse
 
 from mizan.declared import declared
 from mizan.errors import ApiError, response_for
-from mizan.execute import SAFE_METHODS, allow, changed, check_csrf, run, settle
+from mizan.execute import SAFE_METHODS, allow, changes, check_csrf, run
 from mizan.headers import Dependence, say_dependence, with_validator
 from mizan.identity import partition, refresh_cookie, sign_in
 from mizan.recording import Recording
+from mizan.request import attach, dependence_of
+from mizan.settle import settle
 from mizan.transactions import atomic_requests, non_atomic
 from mizan_core.registry import FunctionSpec, spec_of
 from mizan_core.scoping import depends
@@ -68,12 +70,14 @@ def responder(fn: Callable[..., Any]) -> Responder:
             spec = _spec(fn)
             if spec.is_mutation and (response := _without_mutating(request)):
                 return response
+            attach(request)
             sign_in(request)
             if not exempt:
                 check_csrf(request)
             return _Request(request, spec, skip).enter(_named(fn, args, kwargs))
         except Exception as error:
             response = response_for(request, error)
+            settle(request, response, raised=True)
             refresh_cookie(request, response)
             return response
 
@@ -119,18 +123,20 @@ class _Request:
             allow(request, spec)
             arguments = self._arguments(routed)
             asked_for = self._partition()
-            scopes = changed(request, spec, arguments) if spec.is_mutation else ()
+            if spec.is_mutation:
+                changes(request, spec, arguments)
         except BaseException:
             self.recording.stop()
             raise
         response, raised = self._run(arguments)
-        if spec.is_mutation:
-            settle(response, scopes, raised=raised)
+        # Now, since a template that is rendered later may fail, and its response be replaced.
+        settle(request, response, raised=raised)
 
         def finish(response: HttpResponseBase) -> HttpResponseBase:
             self.recording.stop()
             if spec.context:
                 response = self._finish_read(spec.context, arguments, response, kept=not raised, asked_for=asked_for)
+            settle(request, response, raised=raised)
             refresh_cookie(request, response)
             return response
 
@@ -180,7 +186,7 @@ class _Request:
         whole = not response.streaming or isinstance(response, FileResponse)
         dependence = Dependence(
             rules=here.rules[context],
-            scopes=depends(context, [(spec, arguments)], here.coverage[context].types),
+            scopes=dependence_of(request, depends(context, [(spec, arguments)], here.coverage[context].types)),
             partition=made_for,
             storable=kept
             and whole

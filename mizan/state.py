@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase
 
 from mizan_core.scopes import Scope
 
@@ -17,8 +17,13 @@ class State:
     """Whether a token in `Authorization` signed somebody in."""
     pkeys: dict[str, str] = field(default_factory=dict)
     """User id -> `pkey`, as of this request."""
-    invalidated: tuple[Scope, ...] = ()
-    """What a mutation of this request purges; for the middleware, where Django replaces the response."""
+    invalidated: dict[Scope, None] = field(default_factory=dict)
+    """What this request changes, as its mutation declares and as it said at run time."""
+    depends: dict[Scope, None] = field(default_factory=dict)
+    """What its response depends on beyond its declaration."""
+    answer: HttpResponseBase | None = None
+    """The response that has been made to say what is in `said`."""
+    said: frozenset[Scope] = frozenset()
 
 
 def state(request: HttpRequest) -> State:

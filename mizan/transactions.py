@@ -5,7 +5,7 @@ rolls back before it becomes a response, a commit that fails is an error like an
 has returned, its data is committed and what it changed can be purged.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
@@ -46,6 +46,15 @@ def commits_by_hand() -> bool:
     return any(map(_by_hand, connections.all(initialized_only=True)))
 
 
+def require_autocommit() -> None:
+    """Raises TransactionManagementError where a connection of this thread has autocommit off."""
+    if commits_by_hand():
+        raise TransactionManagementError(
+            "autocommit is off, so nothing says when this is committed: "
+            "call it after the commit, when autocommit is on again"
+        )
+
+
 def _by_hand(connection: BaseDatabaseWrapper) -> bool:
     # Not get_autocommit(), which opens a closed connection: that holds no transaction.
     if connection.connection is None or connection.autocommit:
@@ -61,11 +70,8 @@ def after_commit(action: Callable[[], None], *, at_once: bool = False) -> None:
     A transaction that is rolled back, or a part of one, drops its run. Every action of a transaction is tried, whatever
     becomes of the others. Raises TransactionManagementError where autocommit is off, unless `at_once`.
     """
-    if commits_by_hand() and not at_once:
-        raise TransactionManagementError(
-            "autocommit is off, so nothing says when this is committed: "
-            "call it after the commit, when autocommit is on again"
-        )
+    if not at_once:
+        require_autocommit()
     used = connections.all(initialized_only=True)
     open_ = [connection for connection in used if connection.in_atomic_block]
     # First, since the action may raise where it runs now, and the transaction be committed nevertheless.
@@ -106,7 +112,27 @@ def _on_commit(connection: BaseDatabaseWrapper, action: Callable[[], None]) -> N
     """
     once = _Once(action)
     # A TestCase never commits, and its captureOnCommitCallbacks() takes the hooks at the end of the list.
-    if not any(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
+    if not _of_test_case(connection):
         connection.on_commit(once.attempt)
         connection.run_on_commit.insert(0, connection.run_on_commit.pop())
     connection.on_commit(once.conclude)
+
+
+def _of_test_case(connection: BaseDatabaseWrapper) -> bool:
+    return any(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
+
+
+def hooks() -> dict[str, int]:
+    """How many hooks wait for the commit of each database."""
+    return {connection.alias: len(connection.run_on_commit) for connection in connections.all(initialized_only=True)}
+
+
+def concluded_for_test_case(before: Mapping[str, int]) -> None:
+    """Runs the actions that have come since `hooks()` and wait for a TestCase's transaction, which never commits. The
+    application's own hooks are left alone."""
+    for connection in connections.all(initialized_only=True):
+        if not _of_test_case(connection):
+            continue
+        for entry in connection.run_on_commit[before.get(connection.alias, 0) :]:
+            if isinstance(action := getattr(entry[1], "__self__", None), _Once):
+                action.conclude()

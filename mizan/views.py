@@ -13,11 +13,14 @@ from mizan.bundle import context_response
 from mizan.conf import conf
 from mizan.declared import declared
 from mizan.errors import ApiError, response_for
-from mizan.execute import allow, changed, check_csrf, run, settle
+from mizan.execute import allow, changes, check_csrf, run
 from mizan.headers import Dependence, say_dependence, with_validator
 from mizan.identity import mint, partition, refresh_cookie, session_user, sign_in
 from mizan.output import json_bytes
 from mizan.recording import Recording
+from mizan.request import attach, dependence_of
+from mizan.settle import settle
+from mizan.state import state
 from mizan.transactions import atomic_requests, non_atomic
 from mizan_core.merging import Place, places
 from mizan_core.registry import FunctionSpec, default
@@ -33,14 +36,18 @@ def endpoint(*methods: str) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         @wraps(view)
         def inner(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+            raised = False
             try:
                 if request.method not in methods:
                     allowed = ", ".join(methods)
                     raise ApiError(405, "method_not_allowed", f"this URL takes {allowed}", allow=allowed)
+                attach(request)
                 sign_in(request)
                 response = view(request, **kwargs)
             except Exception as error:
+                raised = True
                 response = response_for(request, error)
+            settle(request, response, raised=raised)
             refresh_cookie(request, response)
             return response
 
@@ -116,7 +123,7 @@ def _plain(request: HttpRequest, spec: FunctionSpec, raw: Mapping[str, object]) 
 def _mutate(request: HttpRequest, spec: FunctionSpec, raw: Mapping[str, object]) -> HttpResponseBase:
     allow(request, spec)
     arguments = spec.signature.bind(raw)
-    scopes = changed(request, spec, arguments)
+    changes(request, spec, arguments)
     here = declared()
     # Copied before the function can change a list that it was given.
     merged = [(place, _entry(place)) for place in places(spec, arguments, here.contexts, here.coverage)]
@@ -124,13 +131,13 @@ def _mutate(request: HttpRequest, spec: FunctionSpec, raw: Mapping[str, object])
     try:
         with atomic_requests():
             result = run(spec, request, arguments)
-            body = json_bytes(_outcome(result, scopes, merged))
+            body = json_bytes(_outcome(result, state(request).invalidated, merged))
         response = HttpResponse(body, content_type="application/json")
         response.headers["Cache-Control"] = "private, no-cache"
     except Exception as error:
         raised = True
         response = response_for(request, error)
-    settle(response, scopes, raised=raised)
+    settle(request, response, raised=raised)
     return response
 
 
@@ -177,7 +184,7 @@ def _read(request: HttpRequest, spec: FunctionSpec, context: str, raw: Mapping[s
     response = HttpResponse(body, content_type="application/json")
     dependence = Dependence(
         rules=rules,
-        scopes=depends(context, [(spec, arguments)], here.coverage[context].types),
+        scopes=dependence_of(request, depends(context, [(spec, arguments)], here.coverage[context].types)),
         partition=made_for,
         storable=spec.call_cached and asked_for == made_for and recording.personal() is None,
     )

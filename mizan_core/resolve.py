@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from mizan_core.canonical import Canonical, ListOf, ParamType, is_canonical, value_text
 from mizan_core.manifest import Context
-from mizan_core.scopes import URL, USER, Member, Parsed, Scope, ScopeError, parse_scopes, widest
+from mizan_core.scopes import EVERYTHING, URL, USER, Member, Parsed, Scope, ScopeError, parse_scopes, widest
 
 _RESERVED = (USER, URL)
 
@@ -54,7 +54,7 @@ def widen(field: str, contexts: Mapping[str, Context]) -> Purge:
         scope, problems = _resolve(member, contexts)
         scopes.append(scope)
         faults += problems
-    everything = parsed.everything or any(scope.context == "*" for scope in scopes)
+    everything = parsed.everything or any(scope.context == EVERYTHING for scope in scopes)
     purged = widest(scopes)
     return Purge(purged, everything, tuple(faults), longest_hold(None if everything else purged, contexts))
 
@@ -79,6 +79,16 @@ def strict(texts: Iterable[str], contexts: Mapping[str, Context]) -> tuple[Scope
                 raise ScopeError("; ".join(problems))
             scopes.append(scope)
     return widest(scopes)
+
+
+def check_names(context: str, params: Iterable[str], contexts: Mapping[str, Context]) -> None:
+    """Raises ScopeError, which names the nearest valid name, for a context or parameter that nobody declared."""
+    if context not in contexts:
+        raise ScopeError(f"there is no context {context!r}{_nearest(context, contexts)}")
+    for name in params:
+        if name not in contexts[context].types:
+            nearest = _nearest(name, contexts[context].types)
+            raise ScopeError(f"in a scope of {context!r}: there is no parameter {name!r}{nearest}")
 
 
 def declared(parsed: Parsed, contexts: Mapping[str, Context]) -> tuple[Scope, ...] | None:

@@ -21,6 +21,8 @@ from mizan_core.errors import MizanError
 
 USER = "*user"
 """The reserved parameter that narrows a scope to one signed-in user's partition."""
+EVERYTHING = "*"
+"""Stands for every context in a field of invalidations."""
 URL = "*url"
 """The reserved parameter that narrows a scope to one URL (path and canonical query)."""
 
@@ -124,6 +126,27 @@ def _display(text: str) -> str:
 def format_scopes(scopes: Iterable[Scope]) -> str:
     """The field value that names these scopes, sorted, each once."""
     return ", ".join(str(scope) for scope in sorted(set(scopes)))
+
+
+def bounded(field: str, max_bytes: int) -> str:
+    """A field that purges all that `field` purges, and probably more, in at most `max_bytes`.
+
+    The contexts that take the most bytes lose their parameters first; what is still too long becomes `*`, everything.
+    """
+    parsed = parse_scopes(field)
+    if parsed.everything:
+        return EVERYTHING
+    texts: dict[str, set[str]] = {}
+    for member in parsed.members:
+        narrow = Scope(member.context, tuple(sorted(member.params)))
+        texts.setdefault(member.context, set()).add(str(narrow if not member.doubtful else Scope(member.context)))
+    for context in sorted(texts, key=lambda name: sum(map(len, texts[name])), reverse=True):
+        text = ", ".join(text for name in sorted(texts) for text in sorted(texts[name]))
+        if len(text) <= max_bytes:
+            return text
+        texts[context] = {context}
+    text = ", ".join(sorted(texts))
+    return text if len(text) <= max_bytes else EVERYTHING
 
 
 def widest(scopes: Iterable[Scope]) -> tuple[Scope, ...]:

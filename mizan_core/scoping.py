@@ -56,13 +56,16 @@ def invalidated(
     spec: FunctionSpec, arguments: Mapping[str, object], contexts: Mapping[str, Coverage]
 ) -> tuple[Scope, ...]:
     """What a mutation with these (validated) arguments purges, sorted."""
-    scopes = []
-    for context in spec.targets:
-        reached = contexts.get(context, NOWHERE)
-        texts = narrowing(arguments, reached.types)
-        for names in reached.covering(texts):
-            scopes.append(Scope(context, tuple((name, texts[name]) for name in sorted(names))))
-    return widest(scopes)
+    return widest([scope for context in spec.targets for scope in concerned(context, arguments, contexts)])
+
+
+def concerned(context: str, values: Mapping[str, object], contexts: Mapping[str, Coverage]) -> tuple[Scope, ...]:
+    """The fewest scopes of a context that reach all which may depend on these values of its parameters."""
+    reached = contexts.get(context, NOWHERE)
+    texts = narrowing(values, reached.types)
+    return tuple(
+        Scope(context, tuple((name, texts[name]) for name in sorted(names))) for names in reached.covering(texts)
+    )
 
 
 def narrowing(arguments: Mapping[str, object], types: Mapping[str, ParamType | None]) -> dict[str, str]:

@@ -1,22 +1,18 @@
 """Purging from anywhere: views, Celery tasks, the admin, shells.
 
 `purge("user", user_id=5)` goes through the store that the edge uses as well (MIZAN_CACHE_REDIS_URL), else through the
-edge's admin listener (MIZAN_EDGE_ADMIN_URL); see `door`. `origin` is the origin's own cache of bundles.
+edge's admin listener (MIZAN_EDGE_ADMIN_URL); see `door`. `@purges("user")` does so when a task has ended. `origin` is
+the origin's own cache of bundles.
 """
 
-import logging
 from typing import Any
 
-from mizan.cache.door import NoCacheError, PurgeError, door
-from mizan.cache.origin import bundles
-from mizan.declared import declared
-from mizan.transactions import after_commit
-from mizan_core.resolve import strict
-from mizan_core.scopes import USER, Scope, ScopeError
+from mizan.cache.door import NoCacheError, PurgeError
+from mizan.cache.purging import purge_scopes
+from mizan.cache.task import purges
+from mizan.spoken import spoken
 
-__all__ = ["NoCacheError", "PurgeError", "purge", "purge_all"]
-
-logger = logging.getLogger("mizan.cache")
+__all__ = ["NoCacheError", "PurgeError", "purge", "purge_all", "purges"]
 
 
 def purge(context: str, /, *, for_user: Any = None, **params: object) -> None:
@@ -31,29 +27,9 @@ def purge(context: str, /, *, for_user: Any = None, **params: object) -> None:
     comes out of the `atomic` block, when every other purge of it has been tried. With autocommit off it raises
     Django's TransactionManagementError, since nothing tells when that commits: call it after the commit.
     """
-    contexts = declared().manifest.contexts
-    if for_user is not None and context in contexts and "for_user" in contexts[context].params:
-        raise ScopeError(f"the context {context!r} has a parameter named for_user, which purge() keeps for itself")
-    user = getattr(for_user, "pk", for_user)
-    scope = Scope.of(context, {**params, **({USER: str(user)} if user is not None else {})})
-    _purge(strict([str(scope)], contexts))
+    purge_scopes(spoken(context, params, for_user=for_user))
 
 
 def purge_all() -> None:
     """Purges everything, of every context. When and with which errors: as `purge`."""
-    _purge(())
-
-
-def _purge(scopes: tuple[Scope, ...]) -> None:
-    way = door()
-
-    def run() -> None:
-        try:
-            way.purge(scopes, everything=not scopes)
-        except PurgeError:
-            named = ", ".join(map(str, scopes)) or "everything"
-            bundles().owe(scopes or tuple(map(Scope, declared().manifest.contexts)))
-            logger.exception("purging %s was not confirmed: what depends on it may be out of date", named)
-            raise
-
-    after_commit(run)
+    purge_scopes(())

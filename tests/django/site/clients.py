@@ -400,3 +400,46 @@ def slow_user(request: HttpRequest, user_id: int) -> str:
 @client(affects=["user", "slow"])
 def rename_slow(request: HttpRequest, user_id: int, name: str) -> None:
     User.objects.filter(pk=user_id).update(first_name=name)
+
+
+# --- what is said at run time
+
+
+@client(context="team")
+def team(request: HttpRequest, team_id: int) -> str:
+    ran["team"] += 1
+    owner = User.objects.get(pk=team_id)
+    request.mizan.depends("user", user_id=owner.pk)  # type: ignore[attr-defined]
+    return owner.first_name
+
+
+@client(context="team", route="/team/<str:name>/")
+def team_page(request: HttpRequest, name: str) -> HttpResponse:
+    owner = User.objects.get(username=name)
+    request.mizan.depends("user", user_id=owner.pk)  # type: ignore[attr-defined]
+    return HttpResponse(owner.first_name)
+
+
+@client
+def note(request: HttpRequest, user_id: int, *, fail: bool = False) -> None:
+    Note.objects.create(owner=user_id, text="noted")
+    request.mizan.invalidate("user", user_id=user_id)  # type: ignore[attr-defined]
+    if fail:
+        raise RuntimeError("after the change")
+
+
+@client(affects="prefs")
+def note_prefs(request: HttpRequest, user_id: int) -> None:
+    request.mizan.invalidate("user", user_id=user_id)  # type: ignore[attr-defined]
+
+
+@client(affects="user", route="/rename-streamed/<int:user_id>/")
+def rename_streamed(request: HttpRequest, user_id: int) -> StreamingHttpResponse:
+    def parts() -> Iterator[str]:
+        yield "begun "
+        for action in meanwhile:
+            action()
+        User.objects.filter(pk=user_id).update(first_name=request.POST["name"])
+        yield "done"
+
+    return StreamingHttpResponse(parts())

@@ -1,0 +1,82 @@
+"""What follows a request that changed something: the header for the edge, and the purge of the origin's own cache.
+
+A change may come before the response's head, while a template renders, or while the body streams. What is known when
+the head leaves goes into its `X-Mizan-Invalidate`; the edge obeys that before the client sees a byte. What a stream
+changes comes after the head, so everything that such a request names is purged once more when the stream has ended.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.http import FileResponse, HttpRequest, HttpResponseBase
+
+from mizan.cache.door import NoCacheError, PurgeError
+from mizan.cache.origin import bundles
+from mizan.cache.purging import purge_scopes
+from mizan.cache.recorder import record
+from mizan.headers import say_invalidated
+from mizan.state import state
+from mizan.transactions import after_commit, commits_by_hand
+from mizan_core.scopes import Scope
+
+logger = logging.getLogger("mizan.cache")
+
+
+def settle(request: HttpRequest, response: HttpResponseBase, *, raised: bool = False) -> None:
+    """Makes the response say what `state(request).invalidated` names, and purges it here. More than once is the same
+    as once; for a response that took the place of another it says all again.
+
+    `raised`: the function did. It purges then as well, and at once, since what is outside the database, or was
+    committed on the way, may have changed.
+    """
+    here = state(request)
+    if here.answer is not response:
+        here.answer, here.said = response, frozenset()
+        if response.streaming and not isinstance(response, FileResponse):
+            _watch(request, response)
+    new = tuple(scope for scope in here.invalidated if scope not in here.said)
+    here.said = frozenset(here.invalidated)
+    if not new:
+        return
+    say_invalidated(response, new)
+
+    def purge() -> None:
+        record(new)
+        bundles().purge(new)
+
+    # Where the site commits by hand, nothing tells when: then now, and again by the edge when it sees the header.
+    after_commit(purge, at_once=raised or commits_by_hand())
+
+
+def _watch(request: HttpRequest, response: Any) -> None:
+    """Purges when the stream has ended, or was broken off, and before its last byte can be known to be the last."""
+    parts = response.streaming_content
+
+    def stream() -> Iterator[bytes]:
+        try:
+            yield from parts
+        finally:
+            _purge_streamed(tuple(state(request).invalidated))
+
+    async def stream_async() -> AsyncIterator[bytes]:
+        try:
+            async for part in parts:
+                yield part
+        finally:
+            await sync_to_async(_purge_streamed)(tuple(state(request).invalidated))
+
+    response.streaming_content = stream_async() if response.is_async else stream()
+
+
+def _purge_streamed(scopes: tuple[Scope, ...]) -> None:
+    if not scopes:
+        return
+    try:
+        purge_scopes(scopes)
+    except PurgeError:
+        pass  # logged, and there is nobody left to tell
+    except NoCacheError as error:
+        named = ", ".join(map(str, scopes))
+        logger.error("a stream may have changed %s after its headers had left: %s", named, error)
