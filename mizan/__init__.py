@@ -11,6 +11,7 @@ transactions             where a request's transactions begin and end
 ssr                      React components as templates, rendered by Node or Bun
 schema                   the declared functions as an OpenAPI document
 cache                    `purge()`, and the origin's own cache of bundles
+model_contexts           MIZAN_MODEL_CONTEXTS: models whose changes purge
 request, settle          `request.mizan`, and what follows a request that changed something
 test                     `assertPurges` and friends, for an application's tests
 middleware               optional: tokens and `request.mizan` in every view

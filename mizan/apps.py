@@ -14,14 +14,16 @@ class MizanConfig(AppConfig):
     verbose_name = "Mizan"
 
     def ready(self) -> None:
-        from mizan.checks import check_declarations, check_middleware
+        from mizan.checks import check_declarations, check_middleware, check_model_contexts
         from mizan.conf import check_secrets
+        from mizan.model_contexts import connect
         from mizan.mount import begin
         from mizan.request import Missing
         from mizan.uncacheable import check_cacheability
 
         check_secrets()
         HttpRequest.mizan = Missing()  # type: ignore[attr-defined]
-        for check in (check_declarations, check_middleware, check_cacheability):
+        for check in (check_declarations, check_middleware, check_cacheability, check_model_contexts):
             checks.register(check)
+        connect()
         request_started.connect(begin, dispatch_uid="mizan.begin")

@@ -8,10 +8,13 @@ from django.core.checks import CheckMessage, Error, Warning
 
 from mizan.conf import conf
 from mizan.declared import declared
+from mizan.model_contexts import rules
 from mizan.mount import import_urlconf
 from mizan_core.merging import slot
 from mizan_core.problems import DeclarationsError, Kind
 from mizan_core.registry import default, target_context
+from mizan_core.resolve import check_names
+from mizan_core.scopes import ScopeError
 
 MIDDLEWARE = "mizan.middleware.MizanMiddleware"
 
@@ -52,6 +55,32 @@ def check_declarations(app_configs: Sequence[Any] | None, **_: Any) -> list[Chec
 
 def _sentence(hint: str) -> str:
     return f"{hint[0].upper()}{hint[1:]}."
+
+
+def check_model_contexts(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """mizan.E031: MIZAN_MODEL_CONTEXTS names what nobody declared. mizan.W032: there is nothing to purge."""
+    found: list[CheckMessage] = []
+    here = rules()
+    try:
+        contexts = declared().manifest.contexts
+    except DeclarationsError:
+        return []  # said by check_declarations
+    for model in here:
+        for rule in model.rules:
+            try:
+                check_names(rule.context, rule.sources, contexts)
+            except ScopeError as error:
+                label = model.model._meta.label
+                found.append(Error(f"MIZAN_MODEL_CONTEXTS[{label!r}]: {error}", id="mizan.E031"))
+    if here and not (conf().cache_redis_url or conf().edge_admin_url):
+        found.append(
+            Warning(
+                "MIZAN_MODEL_CONTEXTS is set, and there is no cache to purge: saving one of its models raises an error",
+                hint="Set MIZAN_CACHE_REDIS_URL, or MIZAN_EDGE_ADMIN_URL with MIZAN_EDGE_ADMIN_TOKEN.",
+                id="mizan.W032",
+            )
+        )
+    return found
 
 
 def check_middleware(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:

@@ -40,11 +40,13 @@ def empty_site() -> Iterator[None]:
     from django.contrib.auth.models import Group, User
     from django.contrib.sessions.models import Session
 
+    from mizan.test import recorded_purges
     from tests.django.site import clients
-    from tests.django.site.models import Note
+    from tests.django.site.models import Album, Label, Note
 
-    for model in (Note, User, Group, Session):
-        model.objects.all().delete()
+    with recorded_purges():
+        for model in (Album, Label, Note, User, Group, Session):
+            model.objects.all().delete()
     clients.ran.clear()
     clients.meanwhile.clear()
     yield

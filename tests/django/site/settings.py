@@ -53,5 +53,9 @@ def site_settings(home: Path) -> dict[str, Any]:
         "PASSWORD_HASHERS": ["django.contrib.auth.hashers.MD5PasswordHasher"],
         "USE_TZ": True,
         "MIZAN_MWT_SECRET": MWT_SECRET,
+        "MIZAN_MODEL_CONTEXTS": {
+            "site.Album": ["user", {"user_id": "owner"}, "catalog"],
+            "site.Label": ["labels", {"label": "pk"}],
+        },
         "LOGGING_CONFIG": None,
     }
