@@ -45,8 +45,8 @@ class Browser:
     port: int
     cookies: dict[str, str] = field(default_factory=dict)
 
-    def get(self, path: str) -> Reply:
-        return self._send("GET", path, None, {})
+    def get(self, path: str, **headers: str) -> Reply:
+        return self._send("GET", path, None, headers)
 
     def post_json(self, path: str, value: object, **headers: str) -> Reply:
         body = json.dumps(value).encode()

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from django.conf import settings
 
@@ -10,6 +11,7 @@ from mizan_core.keys import secret_bytes
 from mizan_core.mwt import LIFETIME_S, Keyring
 
 NAMESPACE = "mizan"
+JWT_REFRESH_LIFETIME_S = 14 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +25,14 @@ class Conf:
     mwt_secret: str | None
     """`secret`, or `kid:secret,kid2:secret2` while secrets rotate; without one there are no tokens."""
     mwt_lifetime_s: int
+    jwt_secret: str | None
+    """As `mwt_secret`, and another one; for `mizan.jwt`."""
+    jwt_access_lifetime_s: int
+    jwt_refresh_lifetime_s: int
     edge_admin_url: str | None
     edge_admin_token: str | None
+    model_contexts: Mapping[str, Any] | None
+    """Models whose changes purge; see `model_contexts`."""
     release: str | None
     """The deploy's id, for the manifest."""
     view_urls: Mapping[str, Iterable[str]] | None
@@ -39,8 +47,12 @@ def conf() -> Conf:
         cache_namespace=getattr(settings, "MIZAN_CACHE_NAMESPACE", None) or NAMESPACE,
         mwt_secret=getattr(settings, "MIZAN_MWT_SECRET", None) or None,
         mwt_lifetime_s=getattr(settings, "MIZAN_MWT_LIFETIME", None) or LIFETIME_S,
+        jwt_secret=getattr(settings, "MIZAN_JWT_SECRET", None) or None,
+        jwt_access_lifetime_s=getattr(settings, "MIZAN_JWT_ACCESS_LIFETIME", None) or LIFETIME_S,
+        jwt_refresh_lifetime_s=getattr(settings, "MIZAN_JWT_REFRESH_LIFETIME", None) or JWT_REFRESH_LIFETIME_S,
         edge_admin_url=getattr(settings, "MIZAN_EDGE_ADMIN_URL", None) or None,
         edge_admin_token=getattr(settings, "MIZAN_EDGE_ADMIN_TOKEN", None) or None,
+        model_contexts=getattr(settings, "MIZAN_MODEL_CONTEXTS", None) or None,
         release=getattr(settings, "MIZAN_RELEASE", None) or None,
         view_urls=getattr(settings, "MIZAN_VIEW_URLS", None) or None,
     )
@@ -60,5 +72,7 @@ def _keyring(secret: str) -> Keyring:
 def check_secrets() -> None:
     """Raises SecretError for a secret that is too short, before anything is signed with it."""
     keyring()
+    if secret := conf().jwt_secret:
+        Keyring.parse(secret, name="MIZAN_JWT_SECRET")
     if secret := conf().cache_secret:
         secret_bytes(secret, name="MIZAN_CACHE_SECRET")

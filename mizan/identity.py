@@ -16,6 +16,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponseBase
 
 from mizan.conf import conf, keyring
+from mizan.jwt import tokens as jwt
 from mizan.state import state
 from mizan_core import mwt
 
@@ -31,18 +32,23 @@ def sign_in(request: HttpRequest) -> None:
         return
     here.token_read = True
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        return
     keys = keyring()
-    if keys is None or scheme.lower() != "bearer":
+    if keys is not None and (identity := mwt.verify(keys, token.strip(), now_s=time.time())):
+        user = live_user(identity.sub)
+        here.bearer = user is not None and hmac.compare_digest(pkey(request, user), identity.pkey)
+    elif access := jwt.verify("at+jwt", token.strip()):
+        user = live_user(access.sub)
+        here.bearer = user is not None and hmac.compare_digest(jwt.digest(user), access.auth)
+        here.jwt_expires_s = access.expires_s
+    else:
         return
-    identity = mwt.verify(keys, token.strip(), now_s=time.time())
-    if identity is None:
-        return
-    user = _live_user(identity.sub)
-    here.bearer = user is not None and hmac.compare_digest(pkey(request, user), identity.pkey)
     _set_user(request, user if here.bearer else AnonymousUser())
 
 
-def _live_user(sub: str) -> Any | None:
+def live_user(sub: str) -> Any | None:
+    """The active user with a primary key, as text."""
     model = get_user_model()
     try:
         user = model._default_manager.filter(pk=sub).first()
@@ -99,7 +105,7 @@ def _sub(user: Any) -> str:
     return str(user.pk)
 
 
-def mint(request: HttpRequest, user: Any) -> str | None:
+def mint(request: HttpRequest, user: Any, *, lifetime_s: int | None = None) -> str | None:
     """A fresh token for a user, or None where there are no tokens."""
     keys = keyring()
     if keys is None:
@@ -109,8 +115,17 @@ def mint(request: HttpRequest, user: Any) -> str | None:
         sub=_sub(user),
         pkey=pkey(request, user),
         now_s=int(time.time()),
-        lifetime_s=conf().mwt_lifetime_s,
+        lifetime_s=lifetime_s or conf().mwt_lifetime_s,
     )
+
+
+def minted(request: HttpRequest) -> tuple[str | None, int | None]:
+    """A token for the user of the session, or of an access token, which it does not outlive; and its seconds."""
+    here, user, lifetime_s = state(request), session_user(request), conf().mwt_lifetime_s
+    if user is None and here.bearer and here.jwt_expires_s is not None:
+        user, lifetime_s = signed_in_user(request), min(lifetime_s, here.jwt_expires_s - int(time.time()))
+    token = mint(request, user, lifetime_s=lifetime_s) if user is not None and lifetime_s > 0 else None
+    return token, lifetime_s if token else None
 
 
 def session_user(request: HttpRequest) -> Any | None:

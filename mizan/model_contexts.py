@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.apps import apps
-from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db import connections, models
 from django.db.models import signals
 
 from mizan.cache.purging import purge_scopes
+from mizan.conf import conf
 from mizan.declared import declared
 from mizan_core.scopes import Scope, widest
 from mizan_core.scoping import concerned
@@ -89,13 +89,13 @@ class ModelRules:
 def connect() -> None:
     """Listens to the models of the setting and to those that inherit from them. Raises ImproperlyConfigured for what
     names no model or field."""
-    for label, value in getattr(settings, SETTING, {}).items():
-        _connect(_rules(label, value))
+    for here in rules():
+        _connect(here)
 
 
 def rules() -> list[ModelRules]:
     """What the setting says."""
-    return [_rules(label, value) for label, value in getattr(settings, SETTING, {}).items()]
+    return [_rules(label, value) for label, value in (conf().model_contexts or {}).items()]
 
 
 def _rules(label: str, value: Any) -> ModelRules:

@@ -21,7 +21,7 @@ from mizan.identity import partition, refresh_cookie, sign_in
 from mizan.recording import Recording
 from mizan.request import attach, dependence_of
 from mizan.settle import settle
-from mizan.transactions import atomic_requests, non_atomic
+from mizan.transactions import atomic_requests, non_atomic, opted_out
 from mizan_core.registry import FunctionSpec, spec_of
 from mizan_core.scoping import depends
 from mizan_core.signature import ArgumentsError
@@ -63,7 +63,7 @@ def as_view(fn: Callable[..., Any]) -> Callable[..., Any]:
 def responder(fn: Callable[..., Any]) -> Responder:
     """What answers a request to a declared function with `route=`."""
     exempt = bool(getattr(fn, "csrf_exempt", False))
-    skip = frozenset(getattr(fn, "_non_atomic_requests", ()))
+    skip = opted_out(fn)
 
     def respond(request: HttpRequest, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpResponseBase:
         try:

@@ -15,6 +15,8 @@ class State:
     """Whether `Authorization` was looked at already."""
     bearer: bool = False
     """Whether a token in `Authorization` signed somebody in."""
+    jwt_expires_s: int | None = None
+    """Until when the access token holds that did, seconds since the epoch; None for a Mizan Web Token."""
     pkeys: dict[str, str] = field(default_factory=dict)
     """User id -> `pkey`, as of this request."""
     invalidated: dict[Scope, None] = field(default_factory=dict)

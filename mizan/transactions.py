@@ -25,6 +25,11 @@ def non_atomic(view: V) -> V:
     return view
 
 
+def opted_out(view: Callable[..., Any]) -> frozenset[str]:
+    """The databases of which a view or function has said `@transaction.non_atomic_requests`."""
+    return frozenset(getattr(view, "_non_atomic_requests", ()))
+
+
 @contextmanager
 def atomic_requests(*, skip: Collection[str] = ()) -> Iterator[None]:
     """What ATOMIC_REQUESTS asks for, less the databases in `skip`."""

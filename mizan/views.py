@@ -10,18 +10,17 @@ from django.middleware.csrf import get_token
 from django.views.decorators.csrf import csrf_exempt, ensure_csrf_cookie
 
 from mizan.bundle import context_response
-from mizan.conf import conf
 from mizan.declared import declared
 from mizan.errors import ApiError, response_for
 from mizan.execute import allow, changes, check_csrf, run
 from mizan.headers import Dependence, say_dependence, with_validator
-from mizan.identity import mint, partition, refresh_cookie, session_user, sign_in
+from mizan.identity import minted, partition, refresh_cookie, sign_in
 from mizan.output import json_bytes
 from mizan.recording import Recording
 from mizan.request import attach, dependence_of
 from mizan.settle import settle
 from mizan.state import state
-from mizan.transactions import atomic_requests, non_atomic
+from mizan.transactions import atomic_requests, non_atomic, opted_out
 from mizan_core.merging import Place, places
 from mizan_core.registry import FunctionSpec, default
 from mizan_core.scopes import Scope
@@ -67,6 +66,8 @@ def call(request: HttpRequest) -> HttpResponseBase:
     """One function by its name, with its arguments in the body."""
     name, raw = _call_of(request)
     spec = default.get(name)
+    if spec is None or not getattr(spec.fn, "csrf_exempt", False):
+        check_csrf(request)
     if spec is None or spec.path != "rpc":
         raise ApiError(404, "not_found", f"there is no function {name!r} to call")
     if spec.is_mutation:
@@ -78,13 +79,8 @@ def call(request: HttpRequest) -> HttpResponseBase:
 @ensure_csrf_cookie
 def session(request: HttpRequest) -> HttpResponseBase:
     """What a client needs before it can call: the CSRF token, and a token for its user."""
-    user = session_user(request)
-    token = mint(request, user) if user is not None else None
-    body = {
-        "csrf_token": get_token(request),
-        "mwt": token,
-        "expires_in": conf().mwt_lifetime_s if token else None,
-    }
+    token, expires_in = minted(request)
+    body = {"csrf_token": get_token(request), "mwt": token, "expires_in": expires_in}
     response = JsonResponse(body)
     response.headers["Cache-Control"] = "private, no-store"
     response.headers["Mizan-Cache-Control"] = "no-store"
@@ -95,7 +91,6 @@ def _call_of(request: HttpRequest) -> tuple[str, Mapping[str, object]]:
     """The function's name and its raw arguments."""
     if request.content_type != "application/json":
         raise ApiError(415, "unsupported_media_type", "calls are application/json")
-    check_csrf(request)
     try:
         body = json.loads(request.body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
@@ -113,7 +108,7 @@ def _refuse_constant(name: str) -> object:
 def _plain(request: HttpRequest, spec: FunctionSpec, raw: Mapping[str, object]) -> HttpResponseBase:
     allow(request, spec)
     arguments = spec.signature.bind(raw)
-    with atomic_requests():
+    with atomic_requests(skip=opted_out(spec.fn)):
         body = json_bytes({"result": run(spec, request, arguments)})
     response = HttpResponse(body, content_type="application/json")
     response.headers["Cache-Control"] = "private, no-cache"
@@ -129,7 +124,7 @@ def _mutate(request: HttpRequest, spec: FunctionSpec, raw: Mapping[str, object])
     merged = [(place, _entry(place)) for place in places(spec, arguments, here.contexts, here.coverage)]
     raised = False
     try:
-        with atomic_requests():
+        with atomic_requests(skip=opted_out(spec.fn)):
             result = run(spec, request, arguments)
             body = json_bytes(_outcome(result, state(request).invalidated, merged))
         response = HttpResponse(body, content_type="application/json")

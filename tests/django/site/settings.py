@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 MWT_SECRET = "mwt-secret-of-the-tests-0123456789abcdef"
+JWT_SECRET = "jwt-secret-of-the-tests-0123456789abcdef"
 CACHE_SECRET = "cache-secret-of-the-tests-0123456789abcdef"
 
 MIDDLEWARE = [
@@ -25,6 +26,7 @@ def site_settings(home: Path) -> dict[str, Any]:
             "django.contrib.sessions",
             "django.contrib.messages",
             "mizan",
+            "mizan.jwt",
             "tests.django.site.apps.SiteConfig",
         ],
         "MIDDLEWARE": MIDDLEWARE,
@@ -53,6 +55,7 @@ def site_settings(home: Path) -> dict[str, Any]:
         "PASSWORD_HASHERS": ["django.contrib.auth.hashers.MD5PasswordHasher"],
         "USE_TZ": True,
         "MIZAN_MWT_SECRET": MWT_SECRET,
+        "MIZAN_JWT_SECRET": JWT_SECRET,
         "MIZAN_MODEL_CONTEXTS": {
             "site.Album": ["user", {"user_id": "owner"}, "catalog"],
             "site.Label": ["labels", {"label": "pk"}],
