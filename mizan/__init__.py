@@ -5,6 +5,7 @@ server_function          functions that are written as classes
 urls, views              contexts, calls and the session endpoint
 routes, mount, route_view  functions with `route=` at URLs of their own
 identity, recording      who is asking, and whether more than that went into a response
+allauth                  optional app: django-allauth's sign-up, sign-in and so on as functions
 jwt                      optional app: access and refresh tokens for clients without cookies
 headers, errors          what a response says to caches; exceptions -> responses
 forms                    Django's forms as functions

@@ -12,6 +12,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
 ]
 
 
@@ -25,7 +26,10 @@ def site_settings(home: Path) -> dict[str, Any]:
             "django.contrib.contenttypes",
             "django.contrib.sessions",
             "django.contrib.messages",
+            "allauth",
+            "allauth.account",
             "mizan",
+            "mizan.allauth",
             "mizan.jwt",
             "tests.django.site.apps.SiteConfig",
         ],

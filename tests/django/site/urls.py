@@ -14,5 +14,6 @@ urlpatterns = [
     path("plain/many/", views.many),
     path("by-hand/<int:number>/", by_hand),
     re_path(r"^by-group/([0-9]+)/$", by_hand),
+    path("accounts/", include("allauth.account.urls")),
     path("api/mizan/", include("mizan.urls")),
 ]
