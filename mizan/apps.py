@@ -14,7 +14,7 @@ class MizanConfig(AppConfig):
     verbose_name = "Mizan"
 
     def ready(self) -> None:
-        from mizan.checks import check_declarations, check_middleware, check_model_contexts
+        from mizan.checks import check_cache, check_declarations, check_middleware, check_model_contexts
         from mizan.conf import check_secrets
         from mizan.model_contexts import connect
         from mizan.mount import begin
@@ -25,5 +25,6 @@ class MizanConfig(AppConfig):
         HttpRequest.mizan = Missing()  # type: ignore[attr-defined]
         for check in (check_declarations, check_middleware, check_cacheability, check_model_contexts):
             checks.register(check)
+        checks.register(check_cache, deploy=True)
         connect()
         request_started.connect(begin, dispatch_uid="mizan.begin")

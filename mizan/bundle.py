@@ -9,7 +9,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone, translation
 
-from mizan.cache.origin import Bundle, Bundles, Hit, Miss, Off, bundles
+from mizan.cache.bundles import Bundle, Bundles, Hit, Miss, Off
+from mizan.cache.origin import bundles
 from mizan.declared import declared
 from mizan.errors import ApiError
 from mizan.execute import allow, run

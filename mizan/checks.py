@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 
+from mizan.cache.memory import MEMORY_URL
 from mizan.conf import conf
 from mizan.declared import declared
 from mizan.model_contexts import rules
@@ -81,6 +82,19 @@ def check_model_contexts(app_configs: Sequence[Any] | None, **_: Any) -> list[Ch
             )
         )
     return found
+
+
+def check_cache(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """mizan.W033, with --deploy: a cache of which other processes hear nothing."""
+    if conf().cache_redis_url != MEMORY_URL:
+        return []
+    return [
+        Warning(
+            f"MIZAN_CACHE_REDIS_URL is {MEMORY_URL!r}: each process has a cache of its own, which others cannot purge",
+            hint="Give the URL of a Redis, or serve the site from one process only.",
+            id="mizan.W033",
+        )
+    ]
 
 
 def check_middleware(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:

@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Protocol
 
 from mizan.cache import recorder
+from mizan.cache.memory import MEMORY_URL, MemoryBundles, memory
 from mizan.conf import Conf, conf
 from mizan.declared import declared
 from mizan_core.errors import MizanError
@@ -76,13 +77,32 @@ class AdminDoor:
             raise PurgeError(f"the edge at {self.url} cannot be asked to purge: {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryDoor:
+    """Purges in this process, and asks the edge where there is one."""
+
+    here: MemoryBundles
+    edge: AdminDoor | None
+
+    def purge(self, scopes: tuple[Scope, ...], *, everything: bool) -> None:
+        self.here.purge(scopes, everything=everything)
+        if self.edge is not None:
+            self.edge.purge(scopes, everything=everything)
+
+
 def door() -> Door:
     """The configured way. Raises NoCacheError where there is none."""
     if recorder.active:
         return recorder.RecordingDoor()
     here = conf()
+    if here.cache_redis_url == MEMORY_URL:
+        return MemoryDoor(memory(here.cache_namespace), _admin(here) if here.edge_admin_url else None)
     if here.cache_redis_url:
         return StoreDoor(store(here.cache_redis_url, here, PURGE_TIMEOUT_S))
+    return _admin(here)
+
+
+def _admin(here: Conf) -> AdminDoor:
     if not here.edge_admin_url:
         raise NoCacheError(
             "there is no cache to purge: set MIZAN_CACHE_REDIS_URL, or MIZAN_EDGE_ADMIN_URL with MIZAN_EDGE_ADMIN_TOKEN"

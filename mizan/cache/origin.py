@@ -1,4 +1,5 @@
-"""The origin's own cache of bundles: the bodies of `ctx/<context>/`, kept in the store that the edge uses as well.
+"""The origin's own cache of bundles: the bodies of `ctx/<context>/`, kept in the store that the edge uses as well (or
+in `memory`, for a single process).
 
 Its entries lie in the same namespace and indexes under keys of their own, so whatever purges the edge's entries purges
 these. Races, and what excludes them:
@@ -16,11 +17,11 @@ Every failure is logged and falls through to the functions.
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from threading import Lock
-from typing import Protocol
 
+from mizan.cache.bundles import MAX_RETENTION_S, Bundle, Bundles, Hit, Miss, Off
 from mizan.cache.door import store
+from mizan.cache.memory import MEMORY_URL, memory
 from mizan.conf import Conf, conf
 from mizan.declared import declared
 from mizan.transactions import in_transaction
@@ -28,11 +29,10 @@ from mizan_core.errors import MizanError
 from mizan_core.keys import derive_cache_key, secret_bytes
 from mizan_core.resolve import longest_hold
 from mizan_core.scopes import Scope, widest
-from mizan_core.store import Fence, Store, StoreError
+from mizan_core.store import Store, StoreError
 
 FUNCTION = "*bundle"
 """Stands in a key where the edge has null, a function's name or a pattern, none of which it can be."""
-MAX_RETENTION_S = 24 * 3600
 READ_TIMEOUT_S = 0.1
 PURGE_TIMEOUT_S = 0.25
 MAX_OWED = 500
@@ -41,67 +41,6 @@ MAX_OWED = 500
 _TIME_BYTES = 8
 
 logger = logging.getLogger("mizan.cache")
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """What tells one bundle from another; see `mizan_core.keys.derive_cache_key`."""
-
-    context: str
-    params: Mapping[str, object]
-    """Its arguments and every other query parameter, as they were given."""
-    partition: str
-    rev: int
-    variant: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A kept body, and how long ago it was made."""
-
-    body: bytes
-    age_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class Miss:
-    """Nothing was kept. `fence` and `now_ms` (Redis' clock) belong to what is made now."""
-
-    key: str
-    fence: Fence
-    now_ms: int
-
-
-class Bundles(Protocol):
-    """A cache of bundles; none of its methods raises."""
-
-    def look(self, bundle: Bundle, *, fresh: bool) -> Hit | Miss | None:
-        """What is kept of a bundle; None where the cache cannot be used. `fresh` passes over what is there."""
-
-    def keep(self, miss: Miss, body: bytes, *, scopes: tuple[Scope, ...], context: str, retention_s: int) -> None:
-        """Keeps a body that was made after `miss`."""
-
-    def purge(self, scopes: tuple[Scope, ...]) -> None:
-        """Purges before the caller's response leaves."""
-
-    def owe(self, scopes: tuple[Scope, ...]) -> None:
-        """Stays unused until these were purged: somebody's purge of them was not confirmed."""
-
-
-class Off:
-    """No cache."""
-
-    def look(self, bundle: Bundle, *, fresh: bool) -> Hit | Miss | None:
-        return None
-
-    def keep(self, miss: Miss, body: bytes, *, scopes: tuple[Scope, ...], context: str, retention_s: int) -> None:
-        pass
-
-    def purge(self, scopes: tuple[Scope, ...]) -> None:
-        pass
-
-    def owe(self, scopes: tuple[Scope, ...]) -> None:
-        pass
 
 
 class StoredBundles:
@@ -231,6 +170,8 @@ _warned: set[str] = set()
 def bundles() -> Bundles:
     """The cache of the settings of this moment, begun at its first use."""
     here = conf()
+    if here.cache_redis_url == MEMORY_URL:
+        return memory(here.cache_namespace)
     if not here.cache_secret or not here.cache_redis_url:
         _warn_of_partial(here)
         return _off

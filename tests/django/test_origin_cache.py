@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from django.db import connection, transaction
 from django.test import Client, override_settings
 
 from mizan.cache import PurgeError, purge
-from mizan.cache.origin import Bundle, Miss, StoredBundles
+from mizan.cache.bundles import Bundle, Miss
+from mizan.cache.origin import StoredBundles, bundles
 from mizan.declared import declared
 from mizan_core.keys import secret_bytes
 from mizan_core.scopes import URL, Scope
@@ -412,13 +414,13 @@ def test_a_purge_that_fails_while_the_same_one_is_repeated_is_owed_again(redis_u
     scopes = (Scope("slow", (("user_id", "5"),)),)
     site = Namespace(namespace, sealing_key(secret_bytes(CACHE_SECRET)))
     reads, purges = Store(redis_url, site, timeout_s=5), _Interrupted(redis_url, site, timeout_s=5)
-    bundles = StoredBundles(reads, purges, secret_bytes(CACHE_SECRET))
-    bundles.owe(scopes)
-    purges.meanwhile = lambda: bundles.owe(scopes)
+    cache = StoredBundles(reads, purges, secret_bytes(CACHE_SECRET))
+    cache.owe(scopes)
+    purges.meanwhile = lambda: cache.owe(scopes)
     anything = Bundle("slow", {}, "anon", 0, None)
-    assert bundles.look(anything, fresh=False) is None
+    assert cache.look(anything, fresh=False) is None
     purges.meanwhile = lambda: None
-    assert isinstance(bundles.look(anything, fresh=False), Miss)
+    assert isinstance(cache.look(anything, fresh=False), Miss)
     reads.close()
     purges.close()
 
@@ -439,6 +441,10 @@ class TestConfiguration:
             user(visitor, ann.pk)
             user(visitor, ann.pk)
         assert caplog.text.count("the cache of bundles stays off") == 1
+
+    def test_however_many_threads_begin_it_there_is_one(self):
+        with ThreadPoolExecutor(16) as threads:
+            assert len({id(cache) for cache in threads.map(lambda _: bundles(), range(200))}) == 1
 
 
 def entries(redis_url: str, namespace: str) -> list[bytes]:

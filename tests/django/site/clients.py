@@ -402,6 +402,11 @@ def rename_slow(request: HttpRequest, user_id: int, name: str) -> None:
     User.objects.filter(pk=user_id).update(first_name=name)
 
 
+@client(context="lagging", hold=30)
+def lagging(request: HttpRequest, number: int) -> int:
+    return number
+
+
 # --- what is said at run time
 
 
