@@ -177,3 +177,20 @@ class TestNeverBeforeTheCommit:
             assert before == []
             transaction.set_rollback(rolled_back)
         assert after == ([] if rolled_back else [f"user;user_id={ann.pk}"])
+
+    @pytest.mark.parametrize(("fail", "after"), [(False, "Anna"), (True, "Ann")])
+    def test_under_atomic_requests_what_is_fetched_before_the_commit_is_purged_by_it(
+        self, running: Site, ann: Any, fail: bool, after: str
+    ):
+        # 1. the function changes the name; 2. somebody fetches the old one; 3. commit or rollback; 4. the head leaves.
+        path, seen = f"/profile/{ann.pk}/", list[str]()
+        browser = running.browser()
+        browser.get("/api/mizan/session/")
+        clients.meanwhile.append(lambda: seen.append(running.browser().get(path).text))
+        args = {"user_id": ann.pk, "name": "Anna", "fail": fail}
+        with atomic_requests():
+            assert browser.get(path).text == "Ann all"
+            reply = browser.post_json("/api/mizan/call/", {"fn": "rename_meanwhile", "args": args})
+        assert (reply.status, seen) == (500 if fail else 200, ["Ann all"])
+        fetched = browser.get(path)
+        assert (fetched.text, "stored" in fetched.cache_status) == (f"{after} all", True)

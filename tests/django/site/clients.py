@@ -388,6 +388,15 @@ def rename_in_parts(request: HttpRequest, user_id: int, name: str) -> None:
     ran["rename_in_parts"] += 1
 
 
+@client(affects="user")
+def rename_meanwhile(request: HttpRequest, user_id: int, name: str, *, fail: bool) -> None:
+    User.objects.filter(pk=user_id).update(first_name=name)
+    for action in meanwhile:
+        action()
+    if fail:
+        raise RuntimeError("after the change")
+
+
 @client(context="slow")
 def slow_user(request: HttpRequest, user_id: int) -> str:
     ran["slow_user"] += 1
