@@ -16,6 +16,11 @@ cache                    `purge()`, and the origin's own cache of bundles
 model_contexts           MIZAN_MODEL_CONTEXTS: models whose changes purge
 request, settle          `request.mizan`, and what follows a request that changed something
 test                     `assertPurges` and friends, for an application's tests
+asgi, channels           WebSockets: `wrap_asgi`, `ReactChannel`, and calls of functions with `websocket=True`
 middleware               optional: tokens and `request.mizan` in every view
 checks, uncacheable      what the declarations contradict, and what keeps pages out of caches, as system checks
 """
+
+from mizan.asgi import wrap_asgi
+
+__all__ = ["wrap_asgi"]

@@ -14,6 +14,7 @@ class MizanConfig(AppConfig):
     verbose_name = "Mizan"
 
     def ready(self) -> None:
+        from mizan.channels.checks import check_channels
         from mizan.checks import check_cache, check_declarations, check_middleware, check_model_contexts
         from mizan.conf import check_secrets
         from mizan.model_contexts import connect
@@ -23,7 +24,7 @@ class MizanConfig(AppConfig):
 
         check_secrets()
         HttpRequest.mizan = Missing()  # type: ignore[attr-defined]
-        for check in (check_declarations, check_middleware, check_cacheability, check_model_contexts):
+        for check in (check_declarations, check_middleware, check_cacheability, check_model_contexts, check_channels):
             checks.register(check)
         checks.register(check_cache, deploy=True)
         connect()

@@ -29,15 +29,21 @@ def check_csrf(request: HttpRequest) -> None:
     exempt from the middleware, so the check runs once, and also where the middleware is missing."""
     if state(request).bearer or request.method in SAFE_METHODS:
         return
-    check = _Csrf(_no_response)
+    check = _Csrf(no_response)
     if "CSRF_COOKIE" not in request.META:
         check.process_request(request)
     if reason := check.process_view(request, None, (), {}):  # type: ignore[arg-type]
         raise ApiError(403, "csrf", str(reason))
 
 
-def _no_response(request: HttpRequest) -> Any:
-    raise AssertionError("the CSRF check has no response of its own")
+def is_own_origin(request: HttpRequest) -> bool:
+    """Whether the request's `Origin` is this site's own, or in CSRF_TRUSTED_ORIGINS: Django's own comparison."""
+    return bool(_Csrf(no_response)._origin_verified(request))  # type: ignore[attr-defined]
+
+
+def no_response(request: HttpRequest) -> Any:
+    """For a middleware whose parts are called one by one."""
+    raise AssertionError("nothing asks this middleware for a response")
 
 
 def allow(request: HttpRequest, spec: FunctionSpec) -> None:
@@ -47,15 +53,18 @@ def allow(request: HttpRequest, spec: FunctionSpec) -> None:
         return
     user = signed_in_user(request)
     if callable(auth):
-        verdict = auth(request)
-        # An awaitable is true whatever it comes to.
-        allowed = bool(async_to_sync(_awaited)(verdict) if isawaitable(verdict) else verdict)
+        allowed = bool(settled(auth(request)))
     else:
         allowed = user is not None and (auth is True or bool(getattr(user, _FLAGS[auth], False)))
     if not allowed and user is None:
         raise ApiError(401, "unauthenticated", "sign in first")
     if not allowed:
         raise ApiError(403, "forbidden", "not allowed")
+
+
+def settled(verdict: object) -> object:
+    """What an awaitable comes to, by itself always true; anything else as it is."""
+    return async_to_sync(_awaited)(verdict) if isawaitable(verdict) else verdict
 
 
 async def _awaited(value: Awaitable[object]) -> object:

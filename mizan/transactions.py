@@ -141,3 +141,25 @@ def concluded_for_test_case(before: Mapping[str, int]) -> None:
         for entry in connection.run_on_commit[before.get(connection.alias, 0) :]:
             if isinstance(action := getattr(entry[1], "__self__", None), _Once):
                 action.conclude()
+
+
+def after_all_commits(action: Callable[[], None]) -> None:
+    """Runs `action` once, when all transactions that are open are committed: for what must not happen twice, or early.
+
+    When one of them is rolled back it does not run. What it raises is logged if there was a transaction, since other
+    hooks wait for the same commit. Raises TransactionManagementError where autocommit is off.
+    """
+    require_autocommit()
+    open_ = [connection for connection in connections.all(initialized_only=True) if connection.in_atomic_block]
+    left = len(open_)
+
+    def committed() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            action()
+
+    for connection in open_:
+        connection.on_commit(committed, robust=True)
+    if not open_:
+        action()

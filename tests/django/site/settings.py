@@ -58,6 +58,7 @@ def site_settings(home: Path) -> dict[str, Any]:
         },
         "PASSWORD_HASHERS": ["django.contrib.auth.hashers.MD5PasswordHasher"],
         "USE_TZ": True,
+        "CHANNEL_LAYERS": {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
         "MIZAN_MWT_SECRET": MWT_SECRET,
         "MIZAN_JWT_SECRET": JWT_SECRET,
         "MIZAN_MODEL_CONTEXTS": {

@@ -1,0 +1,163 @@
+"""What a channel declares, and where the site's sockets are."""
+
+import re
+import sys
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, WSServerHandshakeError
+from django.core.asgi import get_asgi_application
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+from pydantic import BaseModel
+
+from mizan import wrap_asgi
+from mizan.channels import ReactChannel, checks
+from mizan.channels.checks import check_channels
+from mizan.channels.registry import Channels, default
+from mizan_core.registry import Registry, RegistryError
+from tests.django.site import rooms
+from tests.django.sockets import HOST, serving, speaking
+from tests.support.served import ROOT
+
+
+class Everybody:
+    """What channels may have in common."""
+
+    def authorize(self, params: Any) -> bool:
+        return True
+
+    def group(self, params: Any) -> str:
+        return "all"
+
+
+class Plain:
+    """Nothing in common."""
+
+
+class Message(BaseModel):
+    text: str
+
+
+SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "django.md").read_text(), re.DOTALL)
+
+
+def declare(class_name: str, /, *bases: type, **body: Any) -> type[ReactChannel]:
+    return type(class_name, (*(bases or (Everybody,)), ReactChannel), {"__module__": __name__, **body})
+
+
+def test_the_channel_that_the_documents_show_is_one(monkeypatch: pytest.MonkeyPatch):
+    shown = Channels()
+    monkeypatch.setattr("mizan.channels.channel.default", shown)
+    (snippet,) = [snippet for snippet in SNIPPETS if "ReactChannel" in snippet]
+    exec(snippet, {"__name__": "chat.channels"})
+    assert [channel.name for channel in shown] == ["chat_channel"]
+
+
+def test_the_declared_are_known_by_name_with_their_models():
+    assert default.get("room_channel") is rooms.RoomChannel
+    assert default.get("news") is rooms.Notices
+    names = [channel.name for channel in default]
+    assert names == sorted(names) and {"news", "room_channel"} <= set(names)
+    room, news = rooms.RoomChannel, rooms.Notices
+    assert list(room.Params.model_fields) == ["room", "floor"] and list(news.Params.model_fields) == []
+    assert room.ReactMessage is not None and news.ReactMessage is None
+
+
+@pytest.mark.parametrize(
+    ("class_name", "name"),
+    [("ABTestRoom2", "ab_test_room2"), ("HTTPLog", "http_log"), ("lower", "lower")],
+)
+def test_the_name_is_that_of_the_class_in_snake_case(class_name: str, name: str):
+    assert declare(class_name).name == name
+    assert default.get(name) is not None
+
+
+@pytest.mark.parametrize(
+    ("bases", "body", "said"),
+    [
+        ((), {"name": "news"}, "two channels are called 'news', .*rooms.Notices and .*test_channels_declared.Bad"),
+        ((), {"name": "not a name"}, "'not a name'"),
+        ((), {"Params": dict}, "Params is a pydantic model"),
+        ((), {"Params": None}, "Params is a pydantic model"),
+        ((), {"DjangoMessage": "text"}, "DjangoMessage is a pydantic model"),
+        ((), {"ReactMessage": Message}, "what becomes of a ReactMessage"),
+        ((), {"receive": lambda self, params, message: None}, "declare `class ReactMessage"),
+        ((Plain,), {"authorize": Everybody.authorize}, "who hears a message"),
+        ((Plain,), {"group": Everybody.group}, "who may listen"),
+    ],
+)
+def test_what_cannot_be_meant_is_said_where_it_is_declared(bases: tuple[type, ...], body: dict[str, Any], said: str):
+    with pytest.raises(RegistryError, match=said):
+        declare("Bad", *bases, **body)
+
+
+def test_a_channel_that_only_hears_sends_nothing():
+    with pytest.raises(TypeError, match="declare its DjangoMessage"):
+        declare("OnlyHears", ReactMessage=None).send({"text": "x"})
+
+
+async def test_the_sockets_are_where_the_site_says_and_pages_are_django_s():
+    application = wrap_asgi(get_asgi_application(), prefixes=["/api/mizan/", "other"])
+    async with serving(application) as address:
+        for path in "/api/mizan/ws/", "/other/ws/":
+            async with speaking(address, path=path) as speaker:
+                assert await speaker.code(call="nothing") == "not_found"
+        for path in "/", "/api/mizan/ws", "/ws/":
+            with pytest.raises(WSServerHandshakeError) as refused:
+                async with speaking(address, path=path):
+                    pass
+            assert refused.value.status == 403
+        async with ClientSession() as session, session.get(f"http://{address}/", headers={"Host": HOST}) as page:
+            assert await page.text() == "home"
+
+
+async def test_a_prefix_without_the_endpoints_is_an_answer_that_says_so():
+    async with (
+        serving(wrap_asgi(get_asgi_application(), prefixes="/other/")) as address,
+        speaking(address, path="/other/ws/") as speaker,
+    ):
+        answer = await speaker.ask(call="whisper", args={"text": "x"})
+        assert answer["error"]["code"] == "refused" and "404" in answer["error"]["message"]
+
+
+async def test_the_sockets_of_another_application_stay_its_own():
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": scope["path"]})
+        await send({"type": "websocket.close"})
+
+    async with serving(wrap_asgi(application)) as address, speaking(address, path="/chat/") as speaker:
+        assert await speaker.ws.receive_str() == "/chat/"
+
+
+class TestWithoutTheExtra:
+    @pytest.fixture(autouse=True)
+    def missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for module in "channels", "channels.layers":
+            monkeypatch.setitem(sys.modules, module, None)
+
+    def test_a_site_that_uses_it_says_so_at_its_start(self):
+        with pytest.raises(ImproperlyConfigured, match=r'pip install "mizan-edge\[channels\]"'):
+            wrap_asgi(get_asgi_application())
+        with pytest.raises(ImproperlyConfigured, match="channels"):
+            rooms.RoomChannel.send({"text": "x", "user": "site"}, {"room": "tea"})
+        assert "mizan.E020" in [problem.id for problem in check_channels(None)]
+
+    async def test_a_site_that_does_not_needs_none(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(checks, "channels", Channels())
+        monkeypatch.setattr(checks, "functions", Registry())
+        assert check_channels(None) == []
+        async with serving() as address:
+            async with ClientSession() as session, session.get(f"http://{address}/", headers={"Host": HOST}) as page:
+                assert await page.text() == "home"
+            with pytest.raises(WSServerHandshakeError):
+                async with speaking(address):
+                    pass
+
+
+def test_what_is_missing_is_found_by_the_checks():
+    with override_settings(CHANNEL_LAYERS={}):
+        assert [problem.id for problem in check_channels(None)] == ["mizan.E021", "mizan.W020"]
+    with override_settings(MIZAN_CACHE_REDIS_URL="redis://127.0.0.1:1"):
+        assert check_channels(None) == []
