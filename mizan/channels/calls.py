@@ -18,8 +18,9 @@ from django.core.handlers.base import BaseHandler
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import set_script_prefix
 
-from mizan.cache import NoCacheError, purge_scopes
+from mizan.cache import NoCacheError
 from mizan.cache.door import door
+from mizan.cache.purging import purge_scopes
 from mizan.channels.visitor import Visitor
 from mizan.declared import declared
 from mizan.errors import ApiError
