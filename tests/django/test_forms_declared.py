@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.test.utils import isolate_apps
 
 from mizan.forms import mizanFormMeta, mizanFormMixin
+from mizan_core.problems import problems
 from mizan_core.registry import Registry, RegistryError
 from mizan_core.scopes import ScopeError
 from mizan_core.signature import SignatureError
@@ -101,8 +102,8 @@ def test_a_form_and_a_function_of_one_name_are_refused(registry: Registry):
     def pour(request: Any) -> None: ...
 
     registry.register(pour, "tea.submit")
-    with pytest.raises(RegistryError, match=r"two functions are called 'tea\.submit'"):
-        declare()
+    declare()
+    assert any("two functions are called 'tea.submit'" in problem.text for problem in problems(registry))
 
 
 @pytest.mark.parametrize(

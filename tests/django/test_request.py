@@ -77,17 +77,17 @@ class TestInvalidate:
 
 class TestDepends:
     def test_a_bundle_a_call_and_a_page_say_it(self, visitor: Client, ann: Any):
-        said = f"team;team_id={ann.pk}, user;user_id={ann.pk}"
-        page = visitor.get("/team/ann/")
-        assert page.headers["X-Mizan-Scope"] == f"team;name=ann, user;user_id={ann.pk}".replace("=ann", '="ann"')
-        assert call(visitor, "team", team_id=ann.pk).headers["X-Mizan-Scope"] == said
+        said = f"squad;squad_id={ann.pk}, user;user_id={ann.pk}"
+        page = visitor.get("/squad/ann/")
+        assert page.headers["X-Mizan-Scope"] == f"squad;name=ann, user;user_id={ann.pk}".replace("=ann", '="ann"')
+        assert call(visitor, "squad", squad_id=ann.pk).headers["X-Mizan-Scope"] == said
 
     def test_a_mutation_of_the_other_context_is_seen_at_once(self, running: Site, ann: Any):
         browser = running.browser()
         browser.get("/api/mizan/session/")
         for name in ("Ann", "Anna"):
             for expected in ("stored", "hit"):
-                page = browser.get("/team/ann/")
+                page = browser.get("/squad/ann/")
                 assert (page.text, expected in page.cache_status) == (name, True)
             call_ = {"fn": "rename_user", "args": {"user_id": ann.pk, "name": "Anna"}}
             assert browser.post_json("/api/mizan/call/", call_).status == 200
@@ -95,8 +95,8 @@ class TestDepends:
     @pytest.mark.usefixtures("stored")
     def test_the_origin_keeps_no_body_whose_dependence_it_could_not_say_again(self, visitor: Client, ann: Any):
         for _ in range(2):
-            visitor.get("/api/mizan/ctx/team/", {"team_id": ann.pk, "name": "ann"})
-        assert ran["team"] == 2
+            visitor.get("/api/mizan/ctx/squad/", {"squad_id": ann.pk, "name": "ann"})
+        assert ran["squad"] == 2
 
 
 class TestLength:

@@ -419,16 +419,16 @@ def lagging(request: HttpRequest, number: int) -> int:
 # --- what is said at run time
 
 
-@client(context="team")
-def team(request: HttpRequest, team_id: int) -> str:
-    ran["team"] += 1
-    owner = User.objects.get(pk=team_id)
+@client(context="squad")
+def squad(request: HttpRequest, squad_id: int) -> str:
+    ran["squad"] += 1
+    owner = User.objects.get(pk=squad_id)
     request.mizan.depends("user", user_id=owner.pk)  # type: ignore[attr-defined]
     return owner.first_name
 
 
-@client(context="team", route="/team/<str:name>/")
-def team_page(request: HttpRequest, name: str) -> HttpResponse:
+@client(context="squad", route="/squad/<str:name>/")
+def squad_page(request: HttpRequest, name: str) -> HttpResponse:
     owner = User.objects.get(username=name)
     request.mizan.depends("user", user_id=owner.pk)  # type: ignore[attr-defined]
     return HttpResponse(owner.first_name)

@@ -54,6 +54,7 @@ def _site(home: Path) -> Callable[..., Iterable[bytes]]:
         "MIDDLEWARE": [*MIDDLEWARE[:3], "mizan.middleware.MizanMiddleware"],
         "ROOT_URLCONF": "tests.django.wide.urls",
         "ALLOWED_HOSTS": ["*"],
+        "MIZAN_MODEL_CONTEXTS": {},
     }
     settings.configure(**site_settings(home) | ours)
     django.setup()
