@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode
+
+from mizan.schema import section
 from mizan_core.registry import RegistryError
 
 if TYPE_CHECKING:
@@ -39,5 +43,30 @@ default = Channels()
 """The channels of the process."""
 
 
+def described() -> list[dict[str, Any]]:
+    """For the schema: each channel by its name, with the schemas of its parameters and of what is sent either way; None
+    where it has none."""
+    return [
+        {
+            "name": channel.name,
+            "params": _schema(channel, "Params", "validation"),
+            "django_message": _schema(channel, "DjangoMessage", "serialization"),
+            "react_message": _schema(channel, "ReactMessage", "validation"),
+        }
+        for channel in default
+    ]
+
+
+def _schema(channel: type[ReactChannel], name: str, mode: JsonSchemaMode) -> dict[str, Any] | None:
+    model: type[BaseModel] | None = getattr(channel, name)
+    if model is None:
+        return None
+    # A document of its own inside of the other, so that what its references mean does not depend on where it stands.
+    return {"$id": f"mizan:{channel.name}/{name}", **model.model_json_schema(mode=mode)}
+
+
 def _where(channel: type[ReactChannel]) -> str:
     return f"{channel.__module__}.{channel.__qualname__}"
+
+
+section("channels", described)

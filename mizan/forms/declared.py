@@ -61,11 +61,11 @@ def described() -> list[dict[str, Any]]:
 
 @register
 def check_files(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """mizan.E020: a form that takes a file. A model's fields are known only when its form's class is complete."""
+    """mizan.E010: a form that takes a file. A model's fields are known only when its form's class is complete."""
     found: list[CheckMessage] = []
     for name, form in declared_forms().items():
         try:
             refuse_files(name, fields_of(form))
         except RegistryError as error:
-            found.append(Error(str(error), obj=form, id="mizan.E020"))
+            found.append(Error(str(error), obj=form, id="mizan.E010"))
     return found

@@ -9,13 +9,16 @@ from aiohttp import ClientSession, WSServerHandshakeError
 from django.core.asgi import get_asgi_application
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
+from openapi_spec_validator import validate
 from pydantic import BaseModel
 
 from mizan import wrap_asgi
 from mizan.channels import ReactChannel, checks
 from mizan.channels.checks import check_channels
 from mizan.channels.registry import Channels, default
+from mizan.schema import openapi
 from mizan_core.registry import Registry, RegistryError
+from mizan_core.registry import default as functions
 from tests.django.site import rooms
 from tests.django.sockets import HOST, serving, speaking
 from tests.support.served import ROOT
@@ -161,3 +164,15 @@ def test_what_is_missing_is_found_by_the_checks():
         assert [problem.id for problem in check_channels(None)] == ["mizan.E021", "mizan.W020"]
     with override_settings(MIZAN_CACHE_REDIS_URL="redis://127.0.0.1:1"):
         assert check_channels(None) == []
+
+
+def test_the_schema_of_the_site_describes_its_channels():
+    document = openapi(functions)
+    channels = {channel["name"]: channel for channel in document["x-mizan-channels"]}
+    assert channels.keys() == {channel.name for channel in default}
+    for channel in default:
+        said = channels[channel.name]
+        assert said["params"]["properties"].keys() == channel.Params.model_fields.keys()
+        assert (said["django_message"] is None) == (channel.DjangoMessage is None)
+        assert (said["react_message"] is None) == (channel.ReactMessage is None)
+    validate(document)

@@ -225,7 +225,7 @@ class TestFiles:
                 model = Person
                 fields = ("avatar",)
 
-        (found,) = [message for message in checks.run_checks() if message.id == "mizan.E020"]
+        (found,) = [message for message in checks.run_checks() if message.id == "mizan.E010"]
         assert "the form 'avatar' takes a file in 'avatar'" in found.msg
 
     def test_a_path_is_no_file(self, registry: Registry, tmp_path: Any):
