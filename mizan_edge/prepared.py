@@ -27,6 +27,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mypy_extensions import mypyc_attr
+
 from mizan_edge.cache_status import Hit, hit
 from mizan_edge.compression import CODINGS
 from mizan_edge.counters import Counters
@@ -142,6 +144,7 @@ class Noted:
         return self.ready is self.profile.ready and self.kept.is_kept
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)  # tests watch what it answers
 class Prepared:
     """The answers of one process."""
 

@@ -17,6 +17,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 
 from mizan_core.mwt import Keyring, mint
+from mizan_edge import worker
 from mizan_edge.prepared import Noted, Prepared
 from mizan_edge.proxy import Proxy
 from mizan_edge.selecting import Sender
@@ -120,44 +121,43 @@ class Read:
 def _reading(patch: Any) -> Iterator[list[Read]]:
     """The requests that edges read from now on, in their order. Those without memory of their own learn nothing."""
     read: list[Read] = []
-    begin, learn, answer, fetch = Prepared.__init__, Prepared.learn, Prepared.answer, Prepared.fetch
-    decide = Proxy.answer
-    unready: set[Prepared] = set()
 
-    def begun(self: Prepared, *given: Any, max_bytes: int, **named: Any) -> None:
-        begin(self, *given, max_bytes=max_bytes, **named)
-        if not max_bytes:
-            unready.add(self)
+    class Watched(Prepared):
+        def __init__(self, *given: Any, max_bytes: int, **named: Any) -> None:
+            super().__init__(*given, max_bytes=max_bytes, **named)
+            self.learns = max_bytes > 0
 
-    def learned(self: Prepared, *given: Any, **named: Any) -> None:
-        if self not in unready:
-            learn(self, *given, **named)
+        def learn(self, *given: Any, **named: Any) -> None:
+            if self.learns:
+                super().learn(*given, **named)
 
-    def ready(self: Prepared, head: bytes, sender: Sender, *, trusted: bool) -> tuple[bytes, bytes] | Noted | None:
-        found = answer(self, head, sender, trusted=trusted)
-        if found is not None and not isinstance(found, Noted):
-            method, target, _ = head.partition(b"\r\n")[0].decode().split(" ")
-            read.append(Read.of(method, target, head))
-        return found
+        def answer(self, head: bytes, sender: Sender, *, trusted: bool) -> tuple[bytes, bytes] | Noted | None:
+            found = super().answer(head, sender, trusted=trusted)
+            if found is not None and not isinstance(found, Noted):
+                method, target, _ = head.partition(b"\r\n")[0].decode().split(" ")
+                read.append(Read.of(method, target, head))
+            return found
 
-    def fetched(self: Prepared, noted: Noted, then: Callable[[tuple[bytes, bytes] | None], None]) -> None:
-        def answered(found: tuple[bytes, bytes] | None) -> None:
-            if found is not None:
-                method, target, _ = noted.line.decode().split(" ")
-                read.append(Read.of(method, target))
-            then(found)
+        def fetch(self, noted: Noted, then: Callable[[tuple[bytes, bytes] | None], None]) -> None:
+            def answered(found: tuple[bytes, bytes] | None) -> None:
+                if found is not None:
+                    method, target, _ = noted.line.decode().split(" ")
+                    read.append(Read.of(method, target))
+                then(found)
 
-        fetch(self, noted, answered)
+            super().fetch(noted, answered)
 
-    def decided(self: Proxy, request: Any, *given: Any) -> Any:
-        read.append(Read.of(request.method, request.target))
-        return decide(self, request, *given)
+    class Deciding:
+        def __init__(self, *given: Any) -> None:
+            self._proxy = Proxy(*given)
 
-    patch.setattr(Prepared, "__init__", begun)
-    patch.setattr(Prepared, "learn", learned)
-    patch.setattr(Prepared, "answer", ready)
-    patch.setattr(Prepared, "fetch", fetched)
-    patch.setattr(Proxy, "answer", decided)
+        def answer(self, request: Any, *given: Any) -> Any:
+            read.append(Read.of(request.method, request.target))
+            return self._proxy.answer(request, *given)
+
+    # Where they are composed: what is compiled cannot be changed.
+    patch.setattr(worker, "Prepared", Watched)
+    patch.setattr(worker, "Proxy", Deciding)
     yield read
 
 
