@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PIP := MIZAN_EDGE_COMPILE=0 $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 SOURCES := mizan_core mizan_edge mizan demo bench tests
 
 # The hot modules as compiled are a copy, so that whoever edits a source sees what he has edited.

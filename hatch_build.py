@@ -1,7 +1,6 @@
-"""Compiles the hot modules with mypyc when a wheel is built, where that is possible or asked for.
+"""Compiles the hot modules with mypyc when a wheel is built with `MIZAN_EDGE_COMPILE=1`.
 
-`MIZAN_EDGE_COMPILE` says whether: `0` no; `1` yes, or the build fails; `auto`, the default, where there is a C compiler
-and it works. The modules are listed in pyproject.toml. Their sources are in the wheel as well.
+The modules are listed in pyproject.toml. Their sources are in the wheel as well.
 """
 
 import os
@@ -26,47 +25,33 @@ class CompileHook(BuildHookInterface):
         return [*self.metadata.core.dependencies, *self.config["requires"]] if _wanted() else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Adds the compiled modules to a wheel. Raises RuntimeError where they have to be compiled and cannot be."""
+        """Adds the compiled modules to a wheel. Raises RuntimeError where they cannot be compiled."""
         if version != "standard":  # an editable install shows what is edited
             return
         if not _wanted():
-            self._say(f"pure Python ({VARIABLE}=0, or no C compiler)")
             return
         self._made = Path(tempfile.mkdtemp())
         try:
             _compile(self.config["modules"], self._made)
         except (Exception, SystemExit) as error:  # setuptools and mypyc exit
-            if _mode() == "1":
-                raise RuntimeError(f"mizan-edge: the modules could not be compiled: {error}") from error
-            self._say(f"pure Python, since the modules could not be compiled: {error}")
-            return
+            raise RuntimeError(f"mizan-edge: the modules could not be compiled: {error}") from error
         libraries = self._made / "lib"
         for library in libraries.rglob(f"*{sysconfig.get_config_var('EXT_SUFFIX')}"):
             build_data["force_include"][str(library)] = str(library.relative_to(libraries))
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
-        self._say("compiled")
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """The wheel is written."""
         if hasattr(self, "_made"):
             shutil.rmtree(self._made)
 
-    def _say(self, what: str) -> None:
-        self.app.display_info(f"mizan-edge: {what}")
-
-
-def _mode() -> str:
-    mode = os.environ.get(VARIABLE, "auto")
-    if mode not in ("0", "1", "auto"):
-        raise RuntimeError(f"{VARIABLE} is 0, 1 or auto, not {mode!r}")
-    return mode
-
 
 def _wanted() -> bool:
-    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
-    header = Path(sysconfig.get_path("include"), "Python.h")
-    return _mode() == "1" or (_mode() == "auto" and shutil.which(compiler) is not None and header.exists())
+    mode = os.environ.get(VARIABLE, "0")
+    if mode not in ("0", "1"):
+        raise RuntimeError(f"{VARIABLE} is 0 or 1, not {mode!r}")
+    return mode == "1"
 
 
 def _compile(modules: list[str], into: Path) -> None:
