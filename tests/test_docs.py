@@ -53,6 +53,13 @@ def test_every_flag_that_is_shown_exists():
         assert flag in help_text
 
 
+def test_every_extra_that_is_shown_exists():
+    sources = [path for package in ("mizan", "mizan_edge") for path in (TOP / package).rglob("*.py")]
+    lines = re.findall(r"mizan-edge\[([a-z,]+)\]", "\n".join(path.read_text() for path in (*DOCUMENTS, *sources)))
+    assert "django,channels,allauth" in lines
+    assert {extra for line in lines for extra in line.split(",")} <= PROJECT["project"]["optional-dependencies"].keys()
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_every_link_inside_the_tree_leads_somewhere(path: Path):
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", path.read_text()):
