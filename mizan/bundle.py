@@ -15,7 +15,7 @@ from mizan.declared import declared
 from mizan.errors import ApiError
 from mizan.execute import allow, run
 from mizan.headers import Dependence, say_dependence, with_validator
-from mizan.identity import partition
+from mizan.identity import partition, reread_user
 from mizan.output import json_bytes
 from mizan.recording import Recording
 from mizan.request import dependence_of
@@ -57,6 +57,8 @@ def context_response(request: HttpRequest, context: str) -> HttpResponseBase:
         reading = _reading(request, context, specs)
         cache = _cache_for(request, reading)
         found = _look(request, cache, reading)
+        if isinstance(found, Miss) and not _reread(request, reading):
+            found = None
         if isinstance(found, Hit):
             body, age_s = found.body, found.age_s
         else:
@@ -140,6 +142,16 @@ def _look(request: HttpRequest, cache: Bundles, reading: Reading) -> Hit | Miss 
         variant_text(variant),
     )
     return cache.look(bundle, fresh="no-cache" in request.headers.get("Cache-Control", "").lower())
+
+
+def _reread(request: HttpRequest, reading: Reading) -> bool:
+    """Whether nothing of the user is older than the fence that `_look` brought.
+
+    1. The user is read, to know whose bundle it is.   2. Somebody renames that user, and purges.   3. The fence is
+    read, and a function takes the name from `request.user`. -- Nothing would purge what 3 keeps, so the user is read
+    again.
+    """
+    return reading.partition in (None, "anon") or reread_user(request)
 
 
 def _query(request: HttpRequest, reading: Reading) -> dict[str, list[str]]:

@@ -12,7 +12,8 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, get_user_model
 from django.contrib.auth.models import AnonymousUser
-from django.core.exceptions import ValidationError
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponseBase
 
 from mizan.conf import conf, keyring
@@ -69,6 +70,19 @@ def signed_in_user(request: HttpRequest) -> Any | None:
     """The authenticated user of a request, by whatever means, or None."""
     user = getattr(request, "user", None)
     return user if user is not None and user.is_authenticated else None
+
+
+def reread_user(request: HttpRequest) -> bool:
+    """Reads the request's user from the database again, in place, since middleware may have put things on it. False
+    where that cannot be: it is deleted, or no model's."""
+    user = signed_in_user(request)
+    if not isinstance(user, Model):
+        return False
+    try:
+        user.refresh_from_db()
+    except ObjectDoesNotExist:
+        return False
+    return True
 
 
 def partition(request: HttpRequest) -> str:

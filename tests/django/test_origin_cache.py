@@ -36,11 +36,11 @@ def user(client: Client, user_id: int, **extra: Any) -> Any:
     return bundle(client, "slow", {"user_id": user_id}, **extra)
 
 
-def rename(user_id: int, name: str) -> Callable[[], None]:
+def rename(user_id: int, name: str, fn: str = "rename_slow") -> Callable[[], None]:
     """A mutation by somebody else, in a thread and with a connection of its own."""
 
     def run() -> None:
-        call(Client(), "rename_slow", user_id=user_id, name=name)
+        call(Client(), fn, user_id=user_id, name=name)
         connection.close()
 
     def in_thread() -> None:
@@ -227,6 +227,14 @@ class TestRaces:
         assert user(visitor, ann.pk).json() == {"slow_user": "Ann"}
         clients.meanwhile.clear()
         assert user(visitor, ann.pk).json() == {"slow_user": "Anna"}
+
+    def test_nor_one_from_what_was_known_of_the_user_before_the_fence(self, visitor: Client, ann: Any):
+        # 1. the user is read, for the partition; 2. somebody renames her and the purge runs; 3. the fence is read.
+        visitor.force_login(ann)
+        clients.meanwhile.append(rename(ann.pk, "Anna", "rename_myself"))
+        bundle(visitor, "myself")
+        clients.meanwhile.clear()
+        assert bundle(visitor, "myself").json() == {"myself": "Anna"}
 
     def test_neither_under_atomic_requests(self, visitor: Client, ann: Any):
         clients.meanwhile.append(rename(ann.pk, "Anna"))

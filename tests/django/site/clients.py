@@ -411,6 +411,24 @@ def rename_slow(request: HttpRequest, user_id: int, name: str) -> None:
     User.objects.filter(pk=user_id).update(first_name=name)
 
 
+def arrives(request: HttpRequest) -> bool:
+    known = bool(request.user.is_authenticated)
+    for action in meanwhile:
+        action()
+    return known
+
+
+@client(context="myself", auth=arrives, ttl=60)
+def myself(request: HttpRequest) -> Any:
+    user: Any = request.user
+    return user.first_name
+
+
+@client(affects="myself")
+def rename_myself(request: HttpRequest, user_id: int, name: str) -> None:
+    User.objects.filter(pk=user_id).update(first_name=name)
+
+
 @client(context="lagging", hold=30)
 def lagging(request: HttpRequest, number: int) -> int:
     return number
