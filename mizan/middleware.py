@@ -10,7 +10,7 @@ from mizan.headers import say_scopes
 from mizan.identity import refresh_cookie
 from mizan.mount import import_urlconf
 from mizan.request import attach
-from mizan.settle import settle
+from mizan.settle import answer_in_full, settle
 from mizan.state import state
 
 
@@ -34,5 +34,6 @@ class MizanMiddleware(MiddlewareMixin):
         refresh_cookie(request, response)
         if depends := state(request).depends:
             say_scopes(response, tuple(depends))
+            answer_in_full(request)
         settle(request, response)
         return response

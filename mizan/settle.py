@@ -41,6 +41,7 @@ def settle(request: HttpRequest, response: HttpResponseBase, *, raised: bool = F
     if not new:
         return
     say_invalidated(response, new)
+    answer_in_full(request)
 
     def purge() -> None:
         record(new)
@@ -48,6 +49,12 @@ def settle(request: HttpRequest, response: HttpResponseBase, *, raised: bool = F
 
     # Where the site commits by hand, nothing tells when: then now, and again by the edge when it sees the header.
     after_commit(purge, at_once=raised or commits_by_hand())
+
+
+def answer_in_full(request: HttpRequest) -> None:
+    """Keeps ConditionalGetMiddleware, which stands in front, from answering 304: without what is said to caches."""
+    for name in ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE"):
+        request.META.pop(name, None)
 
 
 def _watch(request: HttpRequest, response: Any) -> None:

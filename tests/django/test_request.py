@@ -18,6 +18,7 @@ from tests.django.requests import bundle, call
 from tests.django.site import clients
 from tests.django.site.clients import ran
 from tests.django.site.models import Note
+from tests.django.site.settings import MIDDLEWARE
 from tests.django.test_identity import WITH_MIDDLEWARE
 from tests.django.test_invalidation import atomic_requests, invalidated
 
@@ -97,6 +98,16 @@ class TestDepends:
         for _ in range(2):
             visitor.get("/api/mizan/ctx/squad/", {"squad_id": ann.pk, "name": "ann"})
         assert ran["squad"] == 2
+
+
+@pytest.mark.parametrize(("page", "name"), [("rename", "X-Mizan-Invalidate"), ("shown", "X-Mizan-Scope")])
+def test_what_is_said_to_caches_is_not_lost_in_a_304(visitor: Client, ann: Any, page: str, name: str):
+    installed = ["django.middleware.http.ConditionalGetMiddleware", *MIDDLEWARE, "mizan.middleware.MizanMiddleware"]
+    with override_settings(MIDDLEWARE=installed):
+        first = visitor.get(f"/plain/{page}/{ann.pk}/?name=Anna")
+        headers = {"If-None-Match": first.headers["ETag"]}
+        second = visitor.get(f"/plain/{page}/{ann.pk}/?name=Anne", headers=headers)
+    assert second.headers[name] == first.headers[name]
 
 
 class TestLength:

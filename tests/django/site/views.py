@@ -58,3 +58,8 @@ def many(request: HttpRequest) -> HttpResponse:
         request.mizan.invalidate("user", user_id=user_id)  # type: ignore[attr-defined]
         request.mizan.depends("user", user_id=user_id)  # type: ignore[attr-defined]
     return HttpResponse("many")
+
+
+def shown(request: HttpRequest, user_id: int) -> HttpResponse:
+    request.mizan.depends("user", user_id=user_id)  # type: ignore[attr-defined]
+    return HttpResponse("shown")
