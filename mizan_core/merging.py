@@ -37,7 +37,8 @@ class Place:
         if isinstance(result, Iterator):
             return None  # it can be read but once, and was
         try:
-            return TypeAdapter(self.output).dump_json(result, warnings="error")
+            # By alias, as bundles are written.
+            return TypeAdapter(self.output).dump_json(result, by_alias=True, warnings="error")
         except (PydanticSerializationError, PydanticUserError):
             return None
 

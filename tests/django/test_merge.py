@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from pydantic import BaseModel, Field
 
+from mizan.output import json_bytes
 from mizan_core.export import export
 from mizan_core.merging import Place, places
 from mizan_core.registry import Registry, spec_of
@@ -136,6 +138,21 @@ class TestPlaces:
 
         assert self.of(registry, registry.client(merge="c")(change)) == (Place("c", "one", {}),)
         assert self.of(registry, registry.client(merge="c")(perhaps)) == (Place("c", "some", {}),)
+
+    def test_a_value_is_written_by_the_names_that_it_has_in_a_bundle(self):
+        registry = Registry()
+
+        class Named(BaseModel):
+            first_name: str = Field(serialization_alias="firstName")
+
+        @registry.client(context="c")
+        def perhaps(request: Any) -> Named | None: ...
+
+        def change(request: Any) -> Named: ...  # type: ignore[empty-body]
+
+        (place,) = self.of(registry, registry.client(merge="c")(change))
+        ann = Named(first_name="Ann")
+        assert place.written(ann) == json_bytes(ann) == b'{"firstName":"Ann"}'
 
     def test_a_value_that_the_slot_could_not_have_is_merged_nowhere(self):
         registry = Registry()
