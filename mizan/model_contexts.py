@@ -133,6 +133,9 @@ def _attribute(model: type[models.Model], label: str, field: str) -> str:
 
 
 def _connect(here: ModelRules) -> None:
+    # A proxy's rows are saved as those of the model behind it, too.
+    concrete: type[models.Model] = here.model._meta.concrete_model  # type: ignore[assignment]
+
     def before(instance: models.Model, using: str, **_: Any) -> None:
         if not instance._state.adding or instance.pk is not None:
             setattr(instance, _BEFORE, here.stored([instance.pk], using))
@@ -140,15 +143,23 @@ def _connect(here: ModelRules) -> None:
     def after(instance: models.Model, **_: Any) -> None:
         purge_scopes(widest((*instance.__dict__.pop(_BEFORE, ()), *here.now(instance))))
 
+    def gone(instance: models.Model, **_: Any) -> None:
+        scopes: tuple[Scope, ...] = instance.__dict__.pop(_BEFORE, ())
+        # To look at what was not loaded would be to look for the row.
+        if not instance.get_deferred_fields():
+            scopes += here.now(instance)
+        if scopes:
+            purge_scopes(widest(scopes))
+
     def related(instance: models.Model, action: str, model: type[models.Model], using: str, **more: Any) -> None:
         keys = more["pk_set"]
         # What is cleared is known only before, and then not by name.
         if action not in ("post_add", "post_remove", "post_clear") or keys == set():
             return
         scopes: tuple[Scope, ...] = ()
-        if isinstance(instance, here.model):
+        if isinstance(instance, concrete):
             scopes += here.stored([instance.pk], using)
-        if issubclass(model, here.model):
+        if issubclass(model, concrete):
             scopes += here.stored(keys, using) if keys is not None else here.whole()
         if scopes:
             purge_scopes(widest(scopes))
@@ -159,15 +170,53 @@ def _connect(here: ModelRules) -> None:
         signal.connect(receiver, sender=sender, weak=False, dispatch_uid=uid)
 
     # Each sender by itself: a receiver for all would make Django load every row that it deletes, of any model.
-    for model in apps.get_models(include_auto_created=True):
-        if issubclass(model, here.model):
-            for signal in (signals.pre_save, signals.pre_delete):
-                listen(signal, before, model)
-            for signal in (signals.post_save, signals.post_delete):
-                listen(signal, after, model)
-            for field in model._meta.get_fields(include_hidden=True):
-                if (through := _through(field)) is not None:
-                    listen(signals.m2m_changed, related, through)
+    for model in _those_of(concrete):
+        for signal in (signals.pre_save, signals.pre_delete):
+            listen(signal, before, model)
+        listen(signals.post_save, after, model)
+        listen(signals.post_delete, gone, model)
+        for field in model._meta.get_fields(include_hidden=True):
+            if (through := _through(field)) is not None:
+                listen(signals.m2m_changed, related, through)
+    for field in concrete._meta.get_fields(include_hidden=True):
+        if _stays(field) or _through(field) is not None:
+            for model in _those_of(field.related_model):  # type: ignore[arg-type]
+                listen(signals.pre_delete, _parting(here, field), model)
+
+
+def _parting(here: ModelRules, field: Any) -> Any:
+    """The receiver for the deletion of what rows refer to by this field. Of a reference that Django sets to null
+    instead, and of a many-to-many relation whose other side is deleted, no signal tells. All this is in the
+    transaction of the deletion."""
+
+    def parted(instance: models.Model, using: str, **_: Any) -> None:
+        if (through := _through(field)) is None:
+            rows = here.model._base_manager.using(using).filter(**{field.name: instance}).values_list("pk", flat=True)
+        else:
+            relation = field if hasattr(field, "m2m_field_name") else field.field
+            near, far = relation.m2m_field_name(), relation.m2m_reverse_field_name()
+            if relation is not field:
+                near, far = far, near
+            rows = through._base_manager.using(using).filter(**{far: instance}).values_list(f"{near}__pk", flat=True)
+        keys = list(rows)
+        moved = keys and getattr(field, "attname", None) in here.columns
+        if scopes := (*here.stored(keys, using), *(here.whole() if moved else ())):
+            purge_scopes(widest(scopes))
+
+    parted.__name__ = f"parted_{field.name}"
+    return parted
+
+
+def _stays(field: Any) -> bool:
+    """Whether a row stays, and changes, when what it refers to is deleted."""
+    if not isinstance(field, models.ForeignKey):
+        return False
+    return field.remote_field.on_delete not in (models.CASCADE, models.PROTECT, models.RESTRICT)
+
+
+def _those_of(model: type[models.Model]) -> list[type[models.Model]]:
+    """The models whose rows are rows of a model: itself, its proxies, and what inherits from it."""
+    return [found for found in apps.get_models(include_auto_created=True) if issubclass(found, model)]
 
 
 def _through(field: Any) -> type[models.Model] | None:

@@ -55,6 +55,22 @@ def test_rows_that_are_deleted_with_others_purge_too(album: Album, ann: Any, del
     assert purged == scopes
 
 
+def test_a_row_of_which_little_was_loaded_is_deleted_as_well(album: Album, ann: Any):
+    with recorded_purges() as purged:
+        Album.objects.only("pk").get().delete()
+    assert purged == of(ann)
+
+
+def test_a_row_that_loses_what_it_refers_to_purges(ann: Any, bob: Any):
+    with recorded_purges():
+        label = Label.objects.create(text="blue")
+        Album.objects.create(owner=ann, title="first", cover=label)
+        Album.objects.create(owner=bob, title="second")
+    with recorded_purges() as purged:
+        label.delete()
+    assert purged == ["catalog", "labels", f"user;user_id={ann.pk}"]
+
+
 def test_a_value_that_only_the_database_knows_widens(album: Album, ann: Any):
     setattr(album, "owner_id", F("owner_id") + 0)  # noqa: B010 the stubs do not know it
     with recorded_purges() as purged:
@@ -98,6 +114,14 @@ class TestManyToMany:
         with recorded_purges() as purged:
             albums(label).clear()
         assert purged == ["catalog", "labels", "user"]
+
+    @pytest.mark.parametrize("of_album", [True, False])
+    def test_when_the_other_side_is_deleted(self, album: Album, label: Label, ann: Any, of_album: bool):
+        with recorded_purges():
+            album.labels.add(label)
+        with recorded_purges() as purged:
+            (album if of_album else label).delete()
+        assert purged == ["catalog", "labels", f"user;user_id={ann.pk}"]
 
     def test_nothing_changed_purges_nothing(self, album: Album, label: Label):
         with recorded_purges():

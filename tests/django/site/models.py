@@ -16,11 +16,21 @@ class Label(models.Model):
 
 
 class Album(models.Model):
-    """A model whose changes purge; see MIZAN_MODEL_CONTEXTS."""
+    """A model whose changes purge; see Portfolio."""
 
     owner: "models.ForeignKey[User, User]" = models.ForeignKey(User, models.CASCADE)
     title: "models.CharField[str, str]" = models.CharField(max_length=100)
     labels: "models.ManyToManyField[Label, Label]" = models.ManyToManyField(Label)
+    cover: "models.ForeignKey[Label | None, Label | None]" = models.ForeignKey(
+        Label, models.SET_NULL, null=True, related_name="+"
+    )
+
+
+class Portfolio(Album):
+    """The same rows; it is this that stands in MIZAN_MODEL_CONTEXTS."""
+
+    class Meta:
+        proxy = True
 
 
 class LiveAlbum(Album):

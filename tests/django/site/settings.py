@@ -62,7 +62,7 @@ def site_settings(home: Path) -> dict[str, Any]:
         "MIZAN_MWT_SECRET": MWT_SECRET,
         "MIZAN_JWT_SECRET": JWT_SECRET,
         "MIZAN_MODEL_CONTEXTS": {
-            "site.Album": ["user", {"user_id": "owner"}, "catalog"],
+            "site.Portfolio": ["user", {"user_id": "owner"}, "catalog"],
             "site.Label": ["labels", {"label": "pk"}],
         },
         "LOGGING_CONFIG": None,
