@@ -102,6 +102,17 @@ def door() -> Door:
     return _admin(here)
 
 
+def edge_door() -> Door:
+    """The configured way, if it reaches an edge as well. Raises NoCacheError where there is none."""
+    way = door()
+    if isinstance(way, MemoryDoor) and way.edge is None:
+        raise NoCacheError(
+            f"MIZAN_CACHE_REDIS_URL is {MEMORY_URL!r}, which no edge hears of: set MIZAN_EDGE_ADMIN_URL with "
+            "MIZAN_EDGE_ADMIN_TOKEN"
+        )
+    return way
+
+
 def _admin(here: Conf) -> AdminDoor:
     if not here.edge_admin_url:
         raise NoCacheError(

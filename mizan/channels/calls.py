@@ -19,7 +19,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import set_script_prefix
 
 from mizan.cache import NoCacheError
-from mizan.cache.door import door
+from mizan.cache.door import edge_door
 from mizan.cache.purging import purge_scopes
 from mizan.channels.visitor import Visitor
 from mizan.declared import declared
@@ -72,9 +72,9 @@ def _body(name: str, arguments: dict[str, Any]) -> bytes:
 def _require_a_way_to_the_edge(request: HttpRequest, name: str) -> None:
     """Raises ApiError where an edge stands before this site, and nothing here could purge it."""
     try:
-        door()
+        edge_door()
     except NoCacheError as error:
-        if EDGE in request.headers.get("Via", ""):
+        if _came_through_an_edge(request):
             logger.error("%s() is not run over a WebSocket: %s", name, error)
             raise ApiError(503, "no_cache", "this site cannot purge what that would change: call it by HTTP") from None
 
@@ -90,11 +90,24 @@ def _purge(request: HttpRequest, response: HttpResponseBase) -> None:
         return
     try:
         purge_scopes(() if purge.everything else purge.scopes)
-    except NoCacheError:
-        return  # a site without an edge, and without a cache of its own
+        edge_door()
+    except NoCacheError as error:
+        if not _came_through_an_edge(request):
+            return
+        # A function that is no mutation, and has said what it changed: that is known too late to refuse the call.
+        logger.error("what a call over a WebSocket changed cannot be purged: %s", error)
+        raise _not_purged() from None
     except Exception:
         logger.exception("what a call over a WebSocket changed was not purged")
-        raise ApiError(503, "not_purged", "this was done, and what it changed may be seen late") from None
+        raise _not_purged() from None
+
+
+def _not_purged() -> ApiError:
+    return ApiError(503, "not_purged", "this was done, and what it changed may be seen late")
+
+
+def _came_through_an_edge(request: HttpRequest) -> bool:
+    return EDGE in request.headers.get("Via", "")
 
 
 def _keep_the_session(request: HttpRequest, response: HttpResponseBase) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 
-from mizan.cache.door import NoCacheError, door
+from mizan.cache.door import NoCacheError, edge_door
 from mizan.channels.groups import EXTRA, NO_LAYER
 from mizan.channels.registry import default as channels
 from mizan_core.registry import default as functions
@@ -42,7 +42,7 @@ def check_channels(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMes
 
 def _can_purge() -> bool:
     try:
-        door()
+        edge_door()
     except NoCacheError:
         return False
     return True

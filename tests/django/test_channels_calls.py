@@ -259,9 +259,16 @@ class TestThroughTheEdge:
         finally:
             watch.close()
 
-    async def test_where_nothing_could_be_purged_nothing_is_changed(self, edge_of: EdgeFactory, ann: Any):
+    @pytest.mark.parametrize("url", [None, "memory://"])
+    async def test_where_nothing_could_be_purged_nothing_is_changed(
+        self, edge_of: EdgeFactory, ann: Any, url: str | None
+    ):
         edge = await edge_of(declared().document)
-        async with speaking(edge.address) as speaker:
-            assert await speaker.code(call="rename_over", args={"user_id": ann.pk, "name": "Anna"}) == "no_cache"
-            assert await speaker.ask(call="whisper", args={"text": "x"}) == {"result": "x"}
-        assert (await User.objects.aget(pk=ann.pk)).first_name == "Ann"
+        args = {"user_id": ann.pk, "name": "Anna"}
+        with override_settings(MIZAN_CACHE_REDIS_URL=url):
+            async with speaking(edge.address) as speaker:
+                assert await speaker.code(call="rename_over", args=args) == "no_cache"
+                assert await speaker.ask(call="whisper", args={"text": "x"}) == {"result": "x"}
+                assert (await User.objects.aget(pk=ann.pk)).first_name == "Ann"
+                # That one is no mutation, and says only when it is done that it changed something.
+                assert await speaker.code(call="rename_unannounced", args=args) == "not_purged"

@@ -83,6 +83,12 @@ def rename_over(request: HttpRequest, user_id: int, name: str) -> Profile:
     return Profile(user_id=user_id, name=name)
 
 
+@client(websocket=True)
+def rename_unannounced(request: HttpRequest, user_id: int, name: str) -> None:
+    User.objects.filter(pk=user_id).update(first_name=name)
+    request.mizan.invalidate("user", user_id=user_id)  # type: ignore[attr-defined]
+
+
 @client(websocket=True, affects="user")
 async def rename_slowly(request: HttpRequest, user_id: int, name: str) -> None:
     entered.set()
