@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
 from mizan.declared import refuse_problems
-from mizan.headers import say_scopes
+from mizan.headers import CACHE_CONTROL, NO_STORE, say_scopes
 from mizan.identity import refresh_cookie
 from mizan.mount import import_urlconf
 from mizan.request import attach
@@ -35,5 +35,7 @@ class MizanMiddleware(MiddlewareMixin):
         if depends := state(request).depends:
             say_scopes(response, tuple(depends))
             answer_in_full(request)
+        if state(request).stopgap:
+            response.headers[CACHE_CONTROL] = NO_STORE
         settle(request, response)
         return response

@@ -7,6 +7,8 @@ from django.contrib.messages.storage.session import SessionStorage
 from django.http import HttpRequest
 from django.utils.functional import LazyObject, empty
 
+from mizan.state import state
+
 _AUTHENTICATION = frozenset({SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY})
 # The message storage is asked itself: it looks into the session even where no page shows messages.
 _HARMLESS_KEYS = _AUTHENTICATION | {SessionStorage.session_key}
@@ -76,8 +78,10 @@ class Recording:
             self._request.session = self._session
 
     def personal(self) -> str | None:
-        """What went into the response beyond its partition, or None."""
+        """What went into the response beyond its partition and its scopes, or None."""
         request = self._request
+        if state(request).stopgap:
+            return "a stopgap"
         if self._recorded is not None and self._recorded.__dict__["_used"]:
             return "session data"
         if request.META.get("CSRF_COOKIE_NEEDS_UPDATE"):

@@ -23,6 +23,8 @@ class State:
     """What this request changes, as its mutation declares and as it said at run time."""
     depends: dict[Scope, None] = field(default_factory=dict)
     """What its response depends on beyond its declaration."""
+    stopgap: bool = False
+    """Whether something in the response stands for what could not be made just now."""
     answer: HttpResponseBase | None = None
     """The response that has been made to say what is in `said`."""
     said: frozenset[Scope] = frozenset()

@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString, mark_safe
 from pydantic import BaseModel
 
 from mizan.ssr.renderer import Renderer, RenderError
+from mizan.state import state
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,8 @@ class ReactTemplate:
                 raise
             log.error("The browser renders %s itself: %s", self._path.name, error)
             html = ""
+            if request is not None:
+                state(request).stopgap = True
         data = json_script(props, DATA_ID)
         if html.lstrip()[:5].lower() == "<html":
             return _document(html, data)

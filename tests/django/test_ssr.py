@@ -20,11 +20,12 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.shortcuts import render
 from django.template import TemplateDoesNotExist, engines
-from django.test import RequestFactory, override_settings
+from django.test import Client, RequestFactory, override_settings
 from pydantic import BaseModel
 
 from mizan.ssr import ReactTemplates, RenderError
 from mizan.ssr.renderer import Renderer
+from tests.django.site.settings import MIDDLEWARE
 
 HERE = Path(__file__).parent / "ssr"
 COMPONENTS = HERE / "components"
@@ -246,3 +247,16 @@ def test_it_stands_in_settings_and_renders_views():
         react = next(engine for engine in engines.all() if isinstance(engine, ReactTemplates))
         react.renderer.close()
     assert "<h1>Hello Ann</h1>" in page
+
+
+@pytest.mark.parametrize("path", ["/react/", "/plain/react/"])
+def test_a_page_that_was_left_to_the_browser_is_kept_by_nobody(path: str):
+    options: dict[str, Any] = {"fallback": True, "command": ["no-such-bun"]}
+    backends = [{"BACKEND": "mizan.ssr.ReactTemplates", "DIRS": [COMPONENTS], "OPTIONS": options}]
+    with override_settings(TEMPLATES=backends, MIDDLEWARE=[*MIDDLEWARE, "mizan.middleware.MizanMiddleware"]):
+        response = Client().get(path)
+        assert (response.status_code, response.headers["Mizan-Cache-Control"]) == (200, "no-store")
+        options["command"] = RUNTIMES[:1]
+    with override_settings(TEMPLATES=backends, MIDDLEWARE=[*MIDDLEWARE, "mizan.middleware.MizanMiddleware"]):
+        assert "no-store" not in Client().get(path).headers.get("Mizan-Cache-Control", "")
+        engines.all()[0].renderer.close()  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.middleware.csrf import get_token
+from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import csrf_exempt
@@ -282,6 +283,11 @@ def mine(request: HttpRequest, look: str = "") -> str:
 @client(context="template", route="/template/")
 def template_page(request: HttpRequest, show: str = "") -> HttpResponse:
     return TemplateResponse(request, "site/page.html", {"show": show})
+
+
+@client(context="template", route="/react/")
+def react_page(request: HttpRequest) -> HttpResponse:
+    return render(request, "page.mjs", {"name": "Ann"})
 
 
 @client(context="mine", route="/mine/")

@@ -12,6 +12,7 @@ urlpatterns = [
     path("plain/rename-streamed/<int:user_id>/", views.rename_streamed),
     path("plain/rename-streamed-later/<int:user_id>/", views.rename_streamed_later),
     path("plain/many/", views.many),
+    path("plain/react/", views.react),
     path("plain/shown/<int:user_id>/", views.shown),
     path("by-hand/<int:number>/", by_hand),
     re_path(r"^by-group/([0-9]+)/$", by_hand),

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from django.contrib.auth import login, logout
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
 
 
 def home(request: HttpRequest) -> HttpResponse:
@@ -63,3 +64,7 @@ def many(request: HttpRequest) -> HttpResponse:
 def shown(request: HttpRequest, user_id: int) -> HttpResponse:
     request.mizan.depends("user", user_id=user_id)  # type: ignore[attr-defined]
     return HttpResponse("shown")
+
+
+def react(request: HttpRequest) -> HttpResponse:
+    return render(request, "page.mjs", {"name": "Ann"})
