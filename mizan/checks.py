@@ -18,6 +18,7 @@ from mizan_core.resolve import check_names
 from mizan_core.scopes import ScopeError
 
 MIDDLEWARE = "mizan.middleware.MizanMiddleware"
+SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
 
 
 _IDS: dict[Kind, str] = {
@@ -98,13 +99,30 @@ def check_cache(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessag
 
 
 def check_middleware(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """mizan.W001: without the middleware the token cookie outlives a sign-out, and comes late after a sign-in."""
-    if conf().mwt_secret is None or MIDDLEWARE in settings.MIDDLEWARE:
+    """mizan.W001: without the middleware the token cookie outlives a sign-out, and comes late after a sign-in.
+    mizan.W007: behind sessions, it does not see every response that leaves."""
+    if MIDDLEWARE in settings.MIDDLEWARE:
+        return _behind_sessions()
+    if conf().mwt_secret is None:
         return []
     return [
         Warning(
             "MIZAN_MWT_SECRET is set, and nothing clears the token cookie at sign-out on pages that are not Mizan's",
-            hint=f"Put {MIDDLEWARE!r} behind AuthenticationMiddleware in MIDDLEWARE.",
+            hint=f"Put {MIDDLEWARE!r} first into MIDDLEWARE.",
             id="mizan.W001",
+        )
+    ]
+
+
+def _behind_sessions() -> list[CheckMessage]:
+    installed = list(settings.MIDDLEWARE)
+    if SESSIONS not in installed[: installed.index(MIDDLEWARE)]:
+        return []
+    return [
+        Warning(
+            "SessionMiddleware stands in front of MizanMiddleware, and answers 400 where a session has ended "
+            "meanwhile: what a mutation of that request has changed is not purged then",
+            hint=f"Put {MIDDLEWARE!r} first into MIDDLEWARE.",
+            id="mizan.W007",
         )
     ]

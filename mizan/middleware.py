@@ -1,4 +1,8 @@
-"""Optional: `mizan.middleware.MizanMiddleware`, behind AuthenticationMiddleware."""
+"""Optional: `mizan.middleware.MizanMiddleware`, first in MIDDLEWARE.
+
+What stands in front of it may replace a response, and what that said is lost: SessionMiddleware answers 400 where a
+session has ended meanwhile, of a mutation that has been made.
+"""
 
 from collections.abc import Callable
 

@@ -48,7 +48,7 @@ class Site:
 @contextmanager
 def behind_edge(redis_url: str, namespace: str, home: Path, **settings: object) -> Iterator[Site]:
     """Runs both for the length of the block, with MizanMiddleware; `settings` are the edge's."""
-    installed = [*MIDDLEWARE, "mizan.middleware.MizanMiddleware"]
+    installed = ["mizan.middleware.MizanMiddleware", *MIDDLEWARE]
     with override_settings(MIDDLEWARE=installed, ALLOWED_HOSTS=["*"]), _origin() as origin:
         started: asyncio.Queue[RunningEdge] = asyncio.Queue()
         loop, ended = asyncio.new_event_loop(), asyncio.Event()

@@ -13,7 +13,7 @@ from tests.django.requests import BASE, bundle, call
 from tests.django.site.settings import MIDDLEWARE, MWT_SECRET
 
 KEYS = mwt.Keyring.parse(MWT_SECRET)
-WITH_MIDDLEWARE = override_settings(MIDDLEWARE=[*MIDDLEWARE, "mizan.middleware.MizanMiddleware"])
+WITH_MIDDLEWARE = override_settings(MIDDLEWARE=["mizan.middleware.MizanMiddleware", *MIDDLEWARE])
 
 
 def token_of(user: Any) -> str:

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.db import connections, transaction
 from django.test import AsyncClient, Client, override_settings
 
 from mizan.route_view import as_view
 from mizan_core.registry import Registry
 from tests.django.requests import BASE, call
+from tests.django.site import clients
 from tests.django.site.clients import ran
 from tests.django.site.models import Note
 from tests.django.site.settings import MIDDLEWARE
@@ -55,6 +57,20 @@ def test_an_argument_that_bears_the_name_of_a_parameter_scopes_the_mutation(visi
 
 def test_it_is_scoped_by_what_every_function_carries(visitor: Client):
     assert invalidated(call(visitor, "set_pref", user_id=5, locale="en")) == "prefs;user_id=5"
+
+
+def test_it_is_said_as_well_where_the_session_has_ended_meanwhile(ann: Any):
+    browser = Client(raise_request_exception=False)
+    browser.force_login(ann)
+
+    def sign_out_elsewhere() -> None:
+        Session.objects.all().delete()
+
+    clients.meanwhile.append(sign_out_elsewhere)
+    with override_settings(MIDDLEWARE=["mizan.middleware.MizanMiddleware", *MIDDLEWARE]):
+        response = call(browser, "rename_and_remember", user_id=ann.pk, name="Anna")
+    assert (response.status_code, User.objects.get().first_name) == (400, "Anna")
+    assert invalidated(response) == f"user;user_id={ann.pk}"
 
 
 def test_an_argument_that_is_none_widens_and_merge_targets_are_named(visitor: Client):

@@ -24,10 +24,12 @@ def ids() -> list[str | None]:
     return [message.id for message in checks.run_checks() if (message.id or "").startswith("mizan.")]
 
 
-def test_the_middleware_is_recommended_where_it_is_missing():
+def test_the_middleware_is_recommended_where_it_is_missing_or_behind_sessions():
     assert "mizan.W001" in ids()
     with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, MIDDLEWARE]):
-        assert "mizan.W001" not in ids()
+        assert "mizan.W001" not in ids() and "mizan.W007" in ids()
+    with override_settings(MIDDLEWARE=[MIDDLEWARE, *settings.MIDDLEWARE]):
+        assert not {"mizan.W001", "mizan.W007"} & set(ids())
     with override_settings(MIZAN_MWT_SECRET=None):
         assert "mizan.W001" not in ids()
 

@@ -403,6 +403,14 @@ def rename_meanwhile(request: HttpRequest, user_id: int, name: str, *, fail: boo
         raise RuntimeError("after the change")
 
 
+@client(affects="user")
+def rename_and_remember(request: HttpRequest, user_id: int, name: str) -> None:
+    User.objects.filter(pk=user_id).update(first_name=name)
+    request.session["renamed"] = True
+    for action in meanwhile:
+        action()
+
+
 @client(context="slow")
 def slow_user(request: HttpRequest, user_id: int) -> str:
     ran["slow_user"] += 1
