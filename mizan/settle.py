@@ -67,14 +67,32 @@ def _watch(request: HttpRequest, response: Any) -> None:
         finally:
             _purge_streamed(tuple(state(request).invalidated))
 
-    async def stream_async() -> AsyncIterator[bytes]:
-        try:
-            async for part in parts:
-                yield part
-        finally:
-            await sync_to_async(_purge_streamed)(tuple(state(request).invalidated))
+    response.streaming_content = _Watched(parts, request) if response.is_async else stream()
 
-    response.streaming_content = stream_async() if response.is_async else stream()
+
+class _Watched:
+    """The same for async parts. Nothing ends an async generator whose client leaves while a part is being sent: Django
+    closes what has `close()`."""
+
+    def __init__(self, parts: AsyncIterator[bytes], request: HttpRequest) -> None:
+        self._parts = parts
+        self._request = request
+        self._ended = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._parts)
+        except BaseException:
+            await sync_to_async(self.close)()
+            raise
+
+    def close(self) -> None:
+        if not self._ended:
+            self._ended = True
+            _purge_streamed(tuple(state(self._request).invalidated))
 
 
 def _purge_streamed(scopes: tuple[Scope, ...]) -> None:

@@ -1,11 +1,13 @@
 """`request.mizan`: what a view changes and depends on, said at run time; and responses that stream."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.handlers.asgi import ASGIHandler
 from django.db import transaction
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 
@@ -169,6 +171,28 @@ class TestStreams:
             response: Any = await browser.get(f"/plain/rename-streamed-later/{user.pk}/?name=Anna")
             assert "X-Mizan-Invalidate" not in response.headers
             assert [part async for part in response.streaming_content] == [b"begun ", b"done"]
+        assert purged == [f"user;user_id={user.pk}"]
+
+    @WITH_MIDDLEWARE
+    async def test_under_asgi_when_the_client_leaves_while_a_part_is_sent(self, browser: AsyncClient):
+        user = await User.objects.acreate(username="ann")
+        path, begun, stuck = f"/plain/rename-streamed-later/{user.pk}/", asyncio.Event(), asyncio.Event()
+
+        async def receive() -> Any:
+            if not begun.is_set():
+                begun.set()
+                return {"type": "http.request"}
+            await stuck.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(event: Any) -> None:
+            if event.get("body") == b"done":
+                stuck.set()
+                await asyncio.Event().wait()
+
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": b"name=Anna", "headers": []}
+        with recorded_purges() as purged, override_settings(ALLOWED_HOSTS=["*"]):
+            await ASGIHandler()(scope, receive, send)
         assert purged == [f"user;user_id={user.pk}"]
 
     @WITH_MIDDLEWARE
