@@ -17,6 +17,7 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponseBase
 
 from mizan.conf import conf, keyring
+from mizan.headers import PARTITION
 from mizan.jwt import tokens as jwt
 from mizan.state import state
 from mizan_core import mwt
@@ -172,6 +173,9 @@ def _refresh_cookie(request: HttpRequest, response: HttpResponseBase) -> None:
         if signed_in_user(request) is None:
             for name in carried:
                 response.delete_cookie(name, path="/", samesite="Lax")
+        elif carried and not state(request).bearer:
+            # Somebody else in the user's place, by a middleware: the edge goes by the cookie, and must not keep this.
+            response.headers.setdefault(PARTITION, partition(request))
         return
     name = SECURE_COOKIE if request.is_secure() else PLAIN_COOKIE
     now_s = time.time()

@@ -4,7 +4,8 @@ import time
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, Permission
+from django.conf import settings
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client, override_settings
 
 from mizan.identity import permission_key
@@ -14,6 +15,16 @@ from tests.django.site.settings import MIDDLEWARE, MWT_SECRET
 
 KEYS = mwt.Keyring.parse(MWT_SECRET)
 WITH_MIDDLEWARE = override_settings(MIDDLEWARE=["mizan.middleware.MizanMiddleware", *MIDDLEWARE])
+
+
+def as_bob(get_response: Any) -> Any:
+    """A middleware by which everybody sees what Bob sees."""
+
+    def middleware(request: Any) -> Any:
+        request.user = User.objects.get(username="bob")
+        return get_response(request)
+
+    return middleware
 
 
 def token_of(user: Any) -> str:
@@ -213,6 +224,16 @@ class TestCookie:
         assert identity_in(browser.get(f"/login/{ann.pk}/")).sub == str(ann.pk)
         assert "mizan_mwt" not in browser.get("/").cookies
         assert browser.get("/logout/").cookies["mizan_mwt"]["max-age"] == 0
+
+    @WITH_MIDDLEWARE
+    def test_a_page_for_somebody_whom_a_middleware_put_in_the_users_place_says_so(self, ann: Any, bob: Any):
+        browser = Client()
+        browser.get(f"/login/{ann.pk}/")
+        assert "X-Mizan-Partition" not in browser.get("/").headers
+        with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, f"{__name__}.as_bob"]):
+            later = Client()  # the first has its middleware already
+            later.cookies = browser.cookies
+            assert later.get("/").headers["X-Mizan-Partition"].startswith(f"user:{bob.pk}:")
 
     @WITH_MIDDLEWARE
     def test_the_middleware_does_not_make_pages_vary_for_who_has_no_cookie(self, visitor: Client):
