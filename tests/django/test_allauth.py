@@ -110,6 +110,8 @@ class TestSignUp:
             response = call(visitor, "auth_sign_up", username="bea", email="bea@example.org", password=PASSWORD)
             assert response.json()["result"] == {"signed_in": False, "location": "/accounts/confirm-email/"}
             assert call(visitor, "auth_sign_in", login="bea", password=PASSWORD).json()["result"]["signed_in"] is False
+            # But not before a JWT, which the password is enough for.
+            assert call(Client(), "jwt_obtain", username="bea", password=PASSWORD).status_code == 200
             key = key_in(mail.outbox[0], "confirm-email")
             assert call(Client(), "auth_verify_email", key=key).status_code == 200
             assert EmailAddress.objects.get().verified
