@@ -107,6 +107,8 @@ class _Process:
                 # What it has got of this line is no line; nothing can follow it.
                 self.kill()
                 raise
+            # Known here before it is read: who asks again would be given the same process, and again.
+            self._ended = True
             raise _DiedError from error
         finally:
             self._writing.release()
