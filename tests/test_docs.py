@@ -19,9 +19,9 @@ from mizan_edge.cli import cli
 from mizan_edge.config import SECRETS, Settings, variable
 
 TOP = Path(__file__).parent.parent
-README = (TOP / "README.md").read_text()
 ARCHITECTURE = (TOP / "docs" / "architecture.md").read_text()
 CONFIGURATION = (TOP / "docs" / "configuration.md").read_text()
+DJANGO = (TOP / "docs" / "django.md").read_text()
 HTTP = (TOP / "docs" / "http.md").read_text()
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
 DOCUMENTS = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
@@ -47,7 +47,7 @@ def test_every_make_target_that_is_shown_exists():
 
 def test_every_flag_that_is_shown_exists():
     help_text = CliRunner().invoke(cli, ["serve", "--help"]).output
-    commands = [line for line in README.splitlines() if "mizan-edge serve" in line]
+    commands = re.findall(r"^.*mizan-edge serve .+$", DJANGO, re.MULTILINE)
     assert commands
     for flag in {flag for line in commands for flag in re.findall(r"--[a-z-]+", line)}:
         assert flag in help_text
@@ -64,6 +64,34 @@ def test_every_extra_that_is_shown_exists():
 def test_every_link_inside_the_tree_leads_somewhere(path: Path):
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", path.read_text()):
         assert (path.parent / target).exists(), target
+
+
+def headings(path: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    found = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_to_a_section_leads_to_its_heading(path: Path):
+    for target, anchor in re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)\)", path.read_text()):
+        assert anchor in headings(path.parent / target if target else path), f"{target}#{anchor}"
+
+
+def test_the_table_of_checks_has_every_id_once_and_no_other():
+    sources = "".join(path.read_text() for path in sorted((TOP / "mizan").rglob("*.py")))
+    given = set(re.findall(r'"(mizan\.[EW]\d{3})"', sources))
+    told = re.findall(r"^\| `(mizan\.[EW]\d{3})` \| .+ \| .+ \|$", DJANGO, re.MULTILINE)
+    assert told == sorted(given)
+    assert set(re.findall(r"\bmizan\.[EW]\d{3}\b", sources)) == given  # what docstrings name exists
+
+
+def test_every_setting_that_is_named_exists():
+    known = (
+        configured("Django").keys() | configured("The edge").keys() | {variable(name) for name in Settings.model_fields}
+    )
+    for name in set(re.findall(r"\bMIZAN_[A-Z_]+[A-Z]\b", DJANGO)):
+        assert name in known, name
 
 
 def test_serve_tells_of_every_setting_and_of_where_secrets_come_from():
@@ -142,11 +170,9 @@ def typed(default: object) -> str:
 
 
 def test_the_configuration_tells_of_every_option_of_client_and_its_default():
-    # Taken, and read by nobody.
-    options = Options.__optional_keys__ - {"websocket"}
     said = {field.name: field.default for field in fields(FunctionSpec)}
     decided = {field.name: field.default for field in fields(Rules)}
-    assert configured("@client") == {name: in_python((said | decided)[name]) for name in options}
+    assert configured("@client") == {name: in_python((said | decided)[name]) for name in Options.__optional_keys__}
 
 
 def test_the_configuration_tells_of_every_setting_of_django_and_its_default():
