@@ -16,7 +16,7 @@ AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 SAY = @sed -n 's/^$@:.*\#\# /$@: /p' $(firstword $(MAKEFILE_LIST))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test exact prove schemathesis bench compile test-compiled check fix clean
+.PHONY: help demo test test-versions exact prove schemathesis bench compile test-compiled check fix clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 17
@@ -28,6 +28,10 @@ demo: $(STAMP) ## run the demo: Redis, a Django origin and the edge, on this mac
 test: $(STAMP) ## run the tests against a real Redis (ARGS="-k name" passes options to pytest)
 	$(SAY)
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-versions: $(STAMP) ## run the tests of Django and the core under each Python and Django here (ARGS="--python 3.12 --django 6.0 -k name")
+	$(SAY)
+	@$(BIN)/python -m tests.versions $(ARGS)
 
 exact: $(STAMP) ## run the exactness checker against faults (SECONDS=60 SEED=n), or without a mechanism (WITHOUT=lease)
 	$(SAY)
