@@ -33,7 +33,7 @@ class _DiedError(Exception):
 class _Process:
     """One process, until it ends.
 
-    # mutable state: the answers that are `_awaited`, by their numbers.
+    # mutable state: the answers that are `_awaited`, by their numbers; whether it has `_ended`.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -107,8 +107,10 @@ class _Process:
                 # What it has got of this line is no line; nothing can follow it.
                 self.kill()
                 raise
-            # Known here before it is read: who asks again would be given the same process, and again.
-            self._ended = True
+            # The thread that reads learns of it later, and whoever asks again must not be given this one again.
+            with self._guard:
+                self._ended = True
+            self.kill()
             raise _DiedError from error
         finally:
             self._writing.release()

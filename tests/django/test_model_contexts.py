@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import django
 import pytest
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
@@ -71,11 +72,12 @@ def test_a_row_that_loses_what_it_refers_to_purges(ann: Any, bob: Any):
     assert purged == ["catalog", "labels", f"user;user_id={ann.pk}"]
 
 
-def test_a_value_that_only_the_database_knows_widens(album: Album, ann: Any):
-    setattr(album, "owner_id", F("owner_id") + 0)  # noqa: B010 the stubs do not know it
+def test_a_value_that_only_the_database_knows_is_read_back_or_widens(album: Album, ann: Any, bob: Any):
+    setattr(album, "owner_id", F("owner_id") + (bob.pk - ann.pk))  # noqa: B010 the stubs do not know it
     with recorded_purges() as purged:
         album.save()
-    assert "user" in purged
+    # Django reads such values back from 6.0 on.
+    assert purged == (of(ann, bob) if django.VERSION >= (6, 0) else ["catalog", "user"])
 
 
 def test_a_model_that_inherits_purges_as_well(ann: Any, bob: Any):

@@ -150,6 +150,15 @@ def test_what_ends_the_process_is_given_up(make: Make):
     assert "Hello Ann" in backend.get_template("page.mjs").render({"name": "Ann"})
 
 
+def test_a_process_that_takes_no_input_is_asked_once(make: Make, tmp_path: Path):
+    # Like one that has just died, and whose death nobody has heard of: its output is still open.
+    deaf_once = f'mkdir "{tmp_path}/was-deaf" && exec 0<&- && exec sleep 60; exec {RUNTIMES[0]} "$1"'
+    backend = make(command=["sh", "-c", deaf_once, "sh"], fallback=False, timeout=20)
+    # Larger than a pipe holds.
+    page = backend.get_template("page.mjs").render({"name": "Ann", "notes": ["x" * 70_000]})
+    assert "Hello Ann" in page
+
+
 def test_fifty_threads_share_a_process_that_is_killed_in_between(make: Make):
     backend = make(fallback=False, timeout=20)
     component = backend.get_template("page.mjs")
