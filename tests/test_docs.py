@@ -17,6 +17,7 @@ from mizan_core.registry import FunctionSpec, Options
 from mizan_edge.admin import Admin, PurgeBody
 from mizan_edge.cli import cli
 from mizan_edge.config import SECRETS, Settings, variable
+from tests.versions import PYTHONS, SINCE
 
 TOP = Path(__file__).parent.parent
 ARCHITECTURE = (TOP / "docs" / "architecture.md").read_text()
@@ -24,6 +25,7 @@ CONFIGURATION = (TOP / "docs" / "configuration.md").read_text()
 DJANGO = (TOP / "docs" / "django.md").read_text()
 HTTP = (TOP / "docs" / "http.md").read_text()
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
+DJANGO_VERSION = "Framework :: Django :: "
 DOCUMENTS = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
 
 
@@ -104,6 +106,13 @@ def test_the_version_is_the_same_everywhere():
     import mizan_core
 
     assert PROJECT["project"]["version"] == mizan_core.__version__
+
+
+def test_the_versions_that_are_claimed_are_those_of_make_test_versions():
+    claimed = PROJECT["project"]["classifiers"]
+    assert [name.removeprefix(DJANGO_VERSION) for name in claimed if name.startswith(DJANGO_VERSION)] == list(SINCE)
+    pythons = [f"Programming Language :: Python :: {major}.{minor}" for major, minor in PYTHONS]
+    assert [name for name in claimed if re.fullmatch(r"Programming Language :: Python :: 3\.\d+", name)] == pythons
 
 
 def test_the_guarantees_name_tests_that_exist():
