@@ -285,7 +285,7 @@ async def test_no_client_ever_gets_what_another_asked_for(make_edge: EdgeFactory
 
     origin.script = script
     async with linked(str(kept.socket)) as link:
-        edge = await make_edge(redis=link.url, redis_timeout=0.02)
+        edge = await make_edge(redis=link.url, redis_timeout=0.1)
         host, _, port = edge.address.rpartition(":")
 
         async def leave(number: int) -> None:
