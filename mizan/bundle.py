@@ -20,7 +20,7 @@ from mizan.output import json_bytes
 from mizan.recording import Recording
 from mizan.request import dependence_of
 from mizan.state import state
-from mizan.transactions import atomic_requests
+from mizan.transactions import atomic_requests, opted_out
 from mizan_core.credentials import IDENTITY_HEADERS, IGNORED_COOKIES
 from mizan_core.export import Rules
 from mizan_core.keys import variant_text
@@ -62,7 +62,9 @@ def context_response(request: HttpRequest, context: str) -> HttpResponseBase:
         if isinstance(found, Hit):
             body, age_s = found.body, found.age_s
         else:
-            with atomic_requests():
+            # What only some of them have opted out of, the others count on.
+            opted = [opted_out(spec.fn) for spec in specs] or [frozenset()]
+            with atomic_requests(skip=frozenset.intersection(*opted)):
                 body = json_bytes({spec.name: run(spec, request, arguments) for spec, arguments in reading.calls})
             age_s = 0
         storable = reading.partition == _partition(request, reading.rules) and recording.personal() is None

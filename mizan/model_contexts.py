@@ -105,7 +105,7 @@ def _rules(label: str, value: Any) -> ModelRules:
         raise ImproperlyConfigured(f"{SETTING}: there is no model {label!r}: write 'app_label.Model'") from None
     said = [value] if isinstance(value, str) else value
     found: list[Rule] = []
-    for item in said if isinstance(said, list | tuple) else [None]:
+    for item in said if said and isinstance(said, list | tuple) else [None]:
         if isinstance(item, str):
             found.append(Rule(item, {}))
         elif isinstance(item, Mapping) and found and not found[-1].sources:
@@ -141,7 +141,8 @@ def _connect(here: ModelRules) -> None:
             setattr(instance, _BEFORE, here.stored([instance.pk], using))
 
     def after(instance: models.Model, **_: Any) -> None:
-        purge_scopes(widest((*instance.__dict__.pop(_BEFORE, ()), *here.now(instance))))
+        if scopes := (*instance.__dict__.pop(_BEFORE, ()), *here.now(instance)):
+            purge_scopes(widest(scopes))
 
     def gone(instance: models.Model, **_: Any) -> None:
         scopes: tuple[Scope, ...] = instance.__dict__.pop(_BEFORE, ())
@@ -165,7 +166,7 @@ def _connect(here: ModelRules) -> None:
             purge_scopes(widest(scopes))
 
     def listen(signal: signals.ModelSignal, receiver: Any, sender: type[models.Model]) -> None:
-        # The receivers live as long as this function's caller does not: hence not weakly.
+        # Not weakly, since nobody else holds the receivers.
         uid = f"{_UID}:{here.model._meta.label}:{receiver.__name__}"
         signal.connect(receiver, sender=sender, weak=False, dispatch_uid=uid)
 

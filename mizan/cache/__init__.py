@@ -25,7 +25,8 @@ def purge(context: str, /, *, for_user: Any = None, **params: object) -> None:
     ValueError, which names the nearest valid name) for a context or parameter that nobody declared, NoCacheError where
     neither a store nor an edge is configured, PurgeError where it was not confirmed; after a commit this last one
     comes out of the `atomic` block, when every other purge of it has been tried. With autocommit off it raises
-    Django's TransactionManagementError, since nothing tells when that commits: call it after the commit.
+    Django's TransactionManagementError, since nothing tells when that commits: call it after the commit. In a thread
+    that runs an event loop it raises SynchronousOnlyOperation: `await sync_to_async(purge)(...)`.
     """
     purge_scopes(spoken(context, params, for_user=for_user))
 

@@ -19,6 +19,7 @@ import logging
 from collections.abc import Collection, Mapping
 from threading import Lock
 
+from mizan.cache import recorder
 from mizan.cache.bundles import MAX_RETENTION_S, Bundle, Bundles, Hit, Miss, Off
 from mizan.cache.door import store
 from mizan.cache.memory import MEMORY_URL, memory
@@ -168,7 +169,9 @@ _warned: set[str] = set()
 
 
 def bundles() -> Bundles:
-    """The cache of the settings of this moment, begun at its first use."""
+    """The cache of the settings of this moment, begun at its first use; none while purges are only recorded."""
+    if recorder.active:
+        return _off
     here = conf()
     if here.cache_redis_url == MEMORY_URL:
         return memory(here.cache_namespace)

@@ -177,6 +177,7 @@ def test_without_a_cache_it_raises_like_purge_and_a_check_tells_before(ann: Any)
         ({"site.Album": ["user", {"user_id": "labels"}]}, "'labels' is no field of its own"),
         ({"site.Album": [{"user_id": "pk"}]}, "takes a context, or a list such as"),
         ({"site.Album": 5}, "not 5"),
+        ({"site.Album": []}, r"not \[\]"),
     ],
 )
 def test_what_names_no_model_or_field_stops_the_start(setting: dict[str, Any], said: str):

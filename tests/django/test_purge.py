@@ -5,10 +5,13 @@ import threading
 import unittest
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connection, connections, transaction
 from django.db.transaction import TransactionManagementError
 from django.test import Client, TestCase, override_settings
@@ -34,6 +37,13 @@ def second() -> Iterator[None]:
 
 class TestThroughTheStore:
     pytestmark = pytest.mark.usefixtures("stored")
+
+    async def test_in_async_code_it_belongs_to_the_thread_of_the_queries(self):
+        for purging in (partial(purge, "prefs", user_id=5), purge_all):
+            with pytest.raises(SynchronousOnlyOperation, match="await sync_to_async"):
+                purging()
+            await sync_to_async(purging)()
+        await sync_to_async(connections.close_all)()
 
     def test_it_removes_what_its_parameters_match(self, visitor: Client):
         for user_id in (5, 6):

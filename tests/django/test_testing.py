@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from django.db import connections, transaction
-from django.test import TestCase, TransactionTestCase
+from django.test import Client, TestCase, TransactionTestCase
 
 from mizan.cache import purge, purge_all
 from mizan.test import MizanAssertions, recorded_purges, why_not_cacheable
 from mizan_core.scopes import ScopeError
 from tests.django.requests import bundle, call
+from tests.django.site.clients import ran
 from tests.django.site.tasks import rename
 
 
@@ -127,3 +128,15 @@ def test_why_a_response_is_not_cacheable(path: str, why: str):
 
     reason = why_not_cacheable(Client(raise_request_exception=False).get(path))
     assert reason is not None and reason.startswith(why)
+
+
+@pytest.mark.usefixtures("stored")
+def test_what_is_recorded_leaves_the_cache_alone(visitor: Client, ann: Any):
+    for _ in range(2):
+        bundle(visitor, "user", {"user_id": ann.pk})
+    assert ran["user_profile"] == 1
+    with recorded_purges() as purges:
+        call(visitor, "rename_user", user_id=ann.pk, name="Anna")
+    assert purges == [f"user;user_id={ann.pk}"]
+    bundle(visitor, "user", {"user_id": ann.pk})
+    assert ran["user_profile"] == 1
