@@ -3,7 +3,9 @@
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 
 import django
@@ -15,12 +17,17 @@ from django.db import connection, connections
 from django.test import AsyncClient, Client, override_settings
 from django.test.utils import setup_test_environment, teardown_test_environment
 
+import mizan
 from tests.django.site.settings import CACHE_SECRET, site_settings
 from tests.support.redis_server import established
 
 _home = Path(tempfile.mkdtemp(prefix="mizan-django-"))
 settings.configure(**site_settings(_home))
 django.setup()
+# A module that is imported first while a test has put another registry in place would keep that one.
+for _module in walk_packages(mizan.__path__, "mizan."):
+    import_module(_module.name)
+import_module(settings.ROOT_URLCONF)
 
 
 @pytest.fixture(scope="session", autouse=True)
