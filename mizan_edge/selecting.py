@@ -212,6 +212,8 @@ class Selecting:
         """Something of `size` bytes is about to be remembered."""
         self._bytes += size + _OVERHEAD_BYTES
         if self._bytes > _MAX_REMEMBERED_BYTES:
+            for forms in self._forms.values():
+                _empty(forms)
             self._forms.clear()
             self._same.clear()
             self._bytes = 0
@@ -228,7 +230,9 @@ class Selecting:
             return
         del self._seen[mark]
         self._count(len(agent) + len(start) + _PATTERN_BYTES * len(rest))
-        self._forms[agent] = [_Form(start, re.compile(rest)), *self._forms.get(agent, [])[: _FORMS - 1]]
+        forms = self._forms.get(agent, [])
+        _empty(forms[_FORMS - 1 :])
+        self._forms[agent] = [_Form(start, re.compile(rest)), *forms[: _FORMS - 1]]
 
     def _form(self, block: bytes) -> tuple[bytes, bytes]:
         """How a block is written that was read: what all of this form begin with, and a pattern for the rest."""
@@ -312,6 +316,12 @@ class Selecting:
 
     def _does_count(self, name: str) -> bool:
         return name in COOKIES or not any(fnmatchcase(name, pattern) for pattern in self._ignored)
+
+
+def _empty(forms: list[_Form]) -> None:
+    """Forgets what was read in forms that go: a connection keeps that of its last request for as long as it lasts."""
+    for form in forms:
+        form.of_tokens.clear()
 
 
 def _agent(block: bytes) -> bytes:

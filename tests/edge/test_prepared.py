@@ -487,6 +487,18 @@ def test_a_cookie_that_is_another_one_each_time_is_read_as_one_that_is_known():
     assert selected(selecting, block(*lines), sender) == (b"Host: a", b"Accept: c", b"\r\nCookie:mizan_mwt=t")
 
 
+def test_a_connection_that_stays_keeps_nothing_of_what_was_forgotten():
+    selecting, sender, other = Selecting(RULES, LIMITS), Sender(), Sender()
+    ask = "Host: a", "User-Agent: b"
+    for number in range(20):
+        selected(selecting, block(*ask, f"Cookie: mizan_mwt={number}"), sender)
+    form = sender.form
+    assert form is not None and form.of_tokens
+    for number in range(20_000):
+        selected(selecting, block("Host: a", "User-Agent: c", f"Cookie: mizan_mwt={number}"), other)
+    assert sender.form is form and not form.of_tokens
+
+
 async def test_requests_that_come_together_are_answered_in_their_order(
     edge: RunningEdge, deciding: Deciding, origin: Origin
 ):
