@@ -151,10 +151,21 @@ class Journal:
         new.rename(self._path)
         os.close(self._file)
         self._file, self._size = file, len(lines)
+        # Else the old file might be there again after a power failure, without what was forced to the disk since.
+        _force_names(self._path.parent)
 
 
 def _opened(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def _force_names(folder: Path) -> None:
+    """Forces to the disk which files are in a folder."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _record(item: Open) -> dict[str, object]:

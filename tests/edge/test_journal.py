@@ -1,5 +1,7 @@
 """The journal keeps what is not confirmed through any crash, and in doubt purges everything."""
 
+import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -100,3 +102,16 @@ def test_purges_and_intents_of_several_threads_are_all_there_and_none_is_torn(pa
         left = [item.purge for item in journal.open]
         assert left.count(ALL) == 90 and len(left) == 100
         assert reopened(path) == left
+
+
+def test_a_file_that_takes_the_place_of_another_does_so_on_the_disk(path: Path, monkeypatch: pytest.MonkeyPatch):
+    forced: list[tuple[bool, int]] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda file: forced.append((stat.S_ISDIR(os.fstat(file).st_mode), path.stat().st_ino))
+    )
+    with Journal(path) as journal:
+        journal.add(ALL, intent=True)
+        before = path.stat().st_ino
+        while path.stat().st_ino == before:
+            journal.close(journal.add(Purge((Scope.of("catalog", {"page": "x" * 16_000}),)), intent=True))
+        assert forced == [(False, before), (True, path.stat().st_ino)]
