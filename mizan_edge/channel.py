@@ -121,7 +121,7 @@ class Channel:
             self._close()
         finally:
             self._is_reading = False
-        if self._unsent and self._timer is None:
+        if self._unsent and self._timer is None and not self.closed:
             self._flush()
 
     def _take_frames(self) -> None:

@@ -274,3 +274,19 @@ async def test_a_caller_that_is_cancelled_does_not_disturb_the_next(peer: Peer):
 
 def _frame(body: bytes) -> bytes:
     return len(body).to_bytes(4, "big") + body
+
+
+async def test_what_makes_no_sense_ends_a_channel_whose_answers_are_not_read_without_an_error(tasks: Tasks):
+    errors: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context))
+    sock, other = socket.socketpair()
+    channel = Channel(sock, {"long": lambda _: "x" * (4 << 20)}, tasks)
+    with other:
+        running = tasks.start(channel.run(), "channel")
+        await asyncio.sleep(0)
+        other.sendall(_frame(b'["call",0,"long",null]'))
+        await asyncio.sleep(0.1)
+        other.sendall((MAX_FRAME_BYTES + 1).to_bytes(4, "big"))
+        async with asyncio.timeout(10):
+            await running
+    assert not errors
