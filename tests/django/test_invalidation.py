@@ -140,6 +140,19 @@ class TestAtomicRequests:
         as_view(Registry().client(route="/page/")(page))
         assert vars(page)["_non_atomic_requests"] == {"second"}
 
+    @pytest.mark.parametrize("opted_out", [False, True])
+    def test_reads_may_opt_out_as_well(
+        self, visitor: Client, ann: Any, monkeypatch: pytest.MonkeyPatch, opted_out: bool
+    ):
+        seen: list[bool] = []
+        clients.meanwhile.append(lambda: seen.append(connections["default"].in_atomic_block))
+        if opted_out:
+            monkeypatch.setattr(clients.slow_user, "_non_atomic_requests", {"default"}, raising=False)
+        with atomic_requests():
+            assert call(visitor, "slow_user", user_id=ann.pk).status_code == 200
+            assert visitor.get(f"{BASE}ctx/slow/", {"user_id": ann.pk}).status_code == 200
+        assert seen == [not opted_out] * 2
+
     async def test_it_works_for_async_pages_as_well(self, browser: AsyncClient):
         with atomic_requests():
             assert (await browser.get("/later/x/")).content == b"later x"
