@@ -77,7 +77,7 @@ $(STAMP): pyproject.toml
 	@echo "install: make $(VENV) with everything this project needs (a minute or so, once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install --editable '.[dev]'
-	@$(BIN)/python -c 'import sys; from mizan_edge.embedded import find_server; sys.exit(not find_server())' \
+	@$(BIN)/python -c 'import sys; from mizan_edge.system.embedded import find_server; sys.exit(not find_server())' \
 	  || $(MAKE) --no-print-directory redis-binary
 	@touch $@
 

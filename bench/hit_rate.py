@@ -9,7 +9,7 @@ from itertools import chain
 from bench.policies import Lru, Policy, Sieve, TinyLfu
 from bench.report import table
 from bench.requests import zipf
-from mizan_edge.near import OVERHEAD_BYTES, Item, Near
+from mizan_edge.memory.near import OVERHEAD_BYTES, Item, Near
 
 PAGES = 20_000
 REQUESTS = 200_000

@@ -11,7 +11,7 @@ import redis
 
 import mizan_core
 from bench.servers import path_of
-from mizan_edge.embedded import find_server
+from mizan_edge.system.embedded import find_server
 
 _VERSION = re.compile(r"\d+\.\d+[.\d]*")
 _ASKED = {"nginx": "-v", "varnishd": "-V", "wrk": "-v"}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.processes import HOST, BenchError, Children, Processors, free_port, listens
-from mizan_edge.embedded import find_server, launch_command, launch_environment
+from mizan_edge.system.embedded import find_server, launch_command, launch_environment
 
 PEERS = {"nginx": "nginx", "varnish": "varnishd"}
 """The program of each."""

@@ -13,9 +13,9 @@ import uvloop
 
 from mizan_core.errors import MizanError
 from mizan_core.manifest import load_manifest
-from mizan_edge import prepared
-from mizan_edge.addresses import unix_path
-from mizan_edge.config import (
+from mizan_edge.edge import running
+from mizan_edge.memory import prepared
+from mizan_edge.running.config import (
     PREFIX,
     SECRETS,
     Settings,
@@ -25,7 +25,7 @@ from mizan_edge.config import (
     set_up_logging,
     variable,
 )
-from mizan_edge.edge import running
+from mizan_edge.system.addresses import unix_path
 
 log = logging.getLogger("mizan_edge")
 

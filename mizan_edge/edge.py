@@ -16,25 +16,25 @@ from aiohttp import web
 
 from mizan_core.seal import sealing_key
 from mizan_core.store import LEASE_MS, AsyncStore, Namespace, StoreError, StoreUnusable
-from mizan_edge.addresses import listening
-from mizan_edge.admin import Access, Admin
-from mizan_edge.board import Board
-from mizan_edge.config import Settings, rules_of
-from mizan_edge.counters import Counters
-from mizan_edge.embedded import EmbeddedRedis
-from mizan_edge.files import Files, Renewal
-from mizan_edge.fleet import Fleet
-from mizan_edge.hold import Hold
-from mizan_edge.journal import Journal
-from mizan_edge.manifest_in_use import ManifestInUse, read_manifest
-from mizan_edge.purge import Purger
-from mizan_edge.site import InUse, Site
-from mizan_edge.state_dir import admin_token, cache_secret, durable_id, locked, prepare_state_dir
-from mizan_edge.sweeper import collect_forever, sweep_forever
-from mizan_edge.tasks import Tasks
-from mizan_edge.tls import Certificate, Pair
-from mizan_edge.worker import SHUTDOWN_S, origin_of
-from mizan_edge.workers import Workers
+from mizan_edge.admin.listener import Access, Admin
+from mizan_edge.purging.board import Board
+from mizan_edge.purging.fleet import Fleet
+from mizan_edge.purging.hold import Hold
+from mizan_edge.purging.journal import Journal
+from mizan_edge.purging.purge import Purger
+from mizan_edge.purging.sweeper import collect_forever, sweep_forever
+from mizan_edge.rules.site import InUse, Site
+from mizan_edge.running.config import Settings, rules_of
+from mizan_edge.running.files import Files, Renewal
+from mizan_edge.running.manifest_in_use import ManifestInUse, read_manifest
+from mizan_edge.running.state_dir import admin_token, cache_secret, durable_id, locked, prepare_state_dir
+from mizan_edge.running.worker import SHUTDOWN_S, origin_of
+from mizan_edge.running.workers import Workers
+from mizan_edge.system.addresses import listening
+from mizan_edge.system.counters import Counters
+from mizan_edge.system.embedded import EmbeddedRedis
+from mizan_edge.system.tasks import Tasks
+from mizan_edge.system.tls import Certificate, Pair
 
 log = logging.getLogger(__name__)
 

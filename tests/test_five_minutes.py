@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mizan_edge.embedded import launch_environment
+from mizan_edge.system.embedded import launch_environment
 from tests.support.processes import wait_for
 from tests.support.redis_server import established
 

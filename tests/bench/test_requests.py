@@ -6,7 +6,7 @@ from collections import Counter
 from bench.loads import LOADS, Facts
 from bench.requests import one_of_each, reads, signed_in, uniform, with_mutations, zipf
 from mizan_core.mwt import Keyring, verify
-from mizan_edge.request_parser import RequestParser
+from mizan_edge.http.request_parser import RequestParser
 from tests.support.requests import LIMITS
 
 SECRET = "0123456789abcdef0123456789abcdef"

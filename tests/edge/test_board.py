@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from mizan_edge.board import SLOT_BYTES, SLOTS, Board, BoardError, Clocks, clocks
+from mizan_edge.purging.board import SLOT_BYTES, SLOTS, Board, BoardError, Clocks, clocks
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 30.0
@@ -63,7 +63,7 @@ def spawn() -> Iterator[Spawn]:
         imports = (
             "import os, random, signal",
             "from collections.abc import Iterator",
-            "from mizan_edge.board import Board, clocks",
+            "from mizan_edge.purging.board import Board, clocks",
         )
         program = "\n".join([*imports, inspect.getsource(scope), inspect.getsource(function), call])
         child = subprocess.Popen(
@@ -426,7 +426,7 @@ def test_clocks_go_forward_and_are_those_of_every_process():
     for before, after in pairwise(looks):
         assert before[0] <= after[0] and before[1] <= after[1]
     child = subprocess.run(
-        [sys.executable, "-c", "from mizan_edge.board import clocks; print(*clocks())"],
+        [sys.executable, "-c", "from mizan_edge.purging.board import clocks; print(*clocks())"],
         cwd=ROOT,
         capture_output=True,
         check=True,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mizan_edge.breaker import Breaker
+from mizan_edge.serving.breaker import Breaker
 
 NOW = 1000.0
 

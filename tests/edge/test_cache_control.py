@@ -2,7 +2,7 @@
 
 import pytest
 
-from mizan_edge.cache_control import delta_seconds, governing, parse
+from mizan_edge.http.cache_control import delta_seconds, governing, parse
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mizan_core.errors import MizanError
-from mizan_edge.channel import MAX_FRAME_BYTES, CallFailed, Channel, ChannelClosed, Handler
-from mizan_edge.tasks import Tasks
+from mizan_edge.system.channel import MAX_FRAME_BYTES, CallFailed, Channel, ChannelClosed, Handler
+from mizan_edge.system.tasks import Tasks
 
 
 @dataclass

@@ -12,8 +12,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from mizan_edge import client_connection
-from mizan_edge.config import SECRETS, Settings, variable
+from mizan_edge.client import connection as client_connection
+from mizan_edge.running.config import SECRETS, Settings, variable
 from tests.support import wire
 from tests.support.edge import MANIFEST, MWT_SECRET, SECRET
 from tests.support.origin import Asked, Origin, Says, until

@@ -11,8 +11,8 @@ from contextlib import suppress
 
 import pytest
 
-from mizan_edge.answer import Answer
-from mizan_edge.http import Response
+from mizan_edge.http.message import Response
+from mizan_edge.serving.answer import Answer
 from tests.support import wire
 from tests.support.listening import SWITCHED, UPGRADE, chunk, connection, listening, said
 from tests.support.origin import until

@@ -14,21 +14,21 @@ from mizan_core.scopes import Scope
 from mizan_core.seal import sealing_key
 from mizan_core.store import AsyncStore, Namespace
 from mizan_core.store.operations import StoreReply
-from mizan_edge import policy
-from mizan_edge.board import Board, clocks
-from mizan_edge.cache import Cache, Found, Reading
-from mizan_edge.compressing import Compressor
-from mizan_edge.config import load_settings, rules_of
-from mizan_edge.counters import Counters
-from mizan_edge.entry import StoredResponse
-from mizan_edge.http import Request, Response
-from mizan_edge.identity import PUBLIC, Partition
-from mizan_edge.memory import Memory
-from mizan_edge.policy import Storable
-from mizan_edge.reads import Reads
-from mizan_edge.routes import Resource
-from mizan_edge.site import InUse, Rules, Site
-from mizan_edge.tasks import Tasks
+from mizan_edge.http.message import Request, Response
+from mizan_edge.memory.memory import Memory
+from mizan_edge.purging.board import Board, clocks
+from mizan_edge.rules import policy
+from mizan_edge.rules.entry import StoredResponse
+from mizan_edge.rules.identity import PUBLIC, Partition
+from mizan_edge.rules.policy import Storable
+from mizan_edge.rules.routes import Resource
+from mizan_edge.rules.site import InUse, Rules, Site
+from mizan_edge.running.config import load_settings, rules_of
+from mizan_edge.serving.cache import Cache, Found, Reading
+from mizan_edge.serving.compressing import Compressor
+from mizan_edge.serving.reads import Reads
+from mizan_edge.system.counters import Counters
+from mizan_edge.system.tasks import Tasks
 from tests.support.edge import MANIFEST, SECRET
 from tests.support.edges import Valve, Watch
 from tests.support.origin import until

@@ -7,10 +7,10 @@ import brotli
 import pytest
 import zstandard
 
-from mizan_edge import conditional, partial
-from mizan_edge.compression import CompressWhat, applies, choose, compressible, encode, select
-from mizan_edge.http import Request, Response
-from mizan_edge.identity import ANON, PUBLIC, Partition
+from mizan_edge.http import conditional, partial
+from mizan_edge.http.message import Request, Response
+from mizan_edge.rules.compression import CompressWhat, applies, choose, compressible, encode, select
+from mizan_edge.rules.identity import ANON, PUBLIC, Partition
 
 BODY = b"<p>All that is declared, and nothing else.</p>\n" * 100
 ENCODED = {"br": b"as br", "zstd": b"as zstd", "gzip": b"as gzip"}

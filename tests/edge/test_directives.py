@@ -8,15 +8,16 @@ import pytest
 
 from mizan_core.manifest import Manifest
 from mizan_core.mwt import Keyring, verify
-from mizan_edge import conditional, policy, variants
-from mizan_edge.cache_control import governing
-from mizan_edge.entry import StoredResponse
-from mizan_edge.errors import RefusedError
-from mizan_edge.forwarding import Peer, seen, to_origin
-from mizan_edge.freshness import Lifetime
-from mizan_edge.http import Request, Response
-from mizan_edge.identity import ANON, IdentityRules, Partition, is_named, partition
-from mizan_edge.routes import Resource, Router
+from mizan_edge.http import conditional
+from mizan_edge.http.cache_control import governing
+from mizan_edge.http.errors import RefusedError
+from mizan_edge.http.forwarding import Peer, seen, to_origin
+from mizan_edge.http.freshness import Lifetime
+from mizan_edge.http.message import Request, Response
+from mizan_edge.rules import policy, variants
+from mizan_edge.rules.entry import StoredResponse
+from mizan_edge.rules.identity import ANON, IdentityRules, Partition, is_named, partition
+from mizan_edge.rules.routes import Resource, Router
 from tests.support.edge import MANIFEST, MWT_SECRET, EdgeFactory, RunningEdge
 from tests.support.origin import Origin, Says
 from tests.support.wire import Headers

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from mizan_edge.entry import StoredResponse
-from mizan_edge.freshness import Lifetime
-from mizan_edge.http import Response
-from mizan_edge.policy import refresh_early
+from mizan_edge.http.freshness import Lifetime
+from mizan_edge.http.message import Response
+from mizan_edge.rules.entry import StoredResponse
+from mizan_edge.rules.policy import refresh_early
 from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.origin import Asked, Origin, Says
 

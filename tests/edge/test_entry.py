@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from mizan_edge.entry import StoredResponse, VaryRecord, Written, decode_payload
-from mizan_edge.freshness import Lifetime
-from mizan_edge.http import Response
+from mizan_edge.http.freshness import Lifetime
+from mizan_edge.http.message import Response
+from mizan_edge.rules.entry import StoredResponse, VaryRecord, Written, decode_payload
 
 BODY = b"{}" * 1000
 COPIES = {"br": b"\x00\xff as br", "gzip": b"x"}

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from mizan_core.credentials import IDENTITY_COOKIES, IGNORED_COOKIES
-from mizan_edge.errors import RefusedError
-from mizan_edge.identity import IdentityRules, partition
-from mizan_edge.request_parser import RequestParser
-from mizan_edge.selecting import Selecting
+from mizan_edge.http.errors import RefusedError
+from mizan_edge.http.request_parser import RequestParser
+from mizan_edge.rules.identity import IdentityRules, partition
+from mizan_edge.rules.selecting import Selecting
 from tests.support.browser import VIEW, Browser, Deciding, browsing, ready, selected
 from tests.support.certificates import Authority
 from tests.support.edge import EdgeFactory

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mizan_edge.errors import RefusedError
-from mizan_edge.field_block import field_block
-from mizan_edge.framing import octets
+from mizan_edge.http.errors import RefusedError
+from mizan_edge.http.field_block import field_block
+from mizan_edge.http.framing import octets
 
 # Of what decides whether a line is one, more than by chance.
 _PIECES = st.sampled_from(

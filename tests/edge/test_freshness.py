@@ -6,9 +6,9 @@ from email.utils import formatdate
 import pytest
 
 from mizan_core.manifest import Context
-from mizan_edge.cache_control import governing
-from mizan_edge.freshness import Lifetime, initial_age_s, lifetime, timestamp
-from mizan_edge.http import Response
+from mizan_edge.http.cache_control import governing
+from mizan_edge.http.freshness import Lifetime, initial_age_s, lifetime, timestamp
+from mizan_edge.http.message import Response
 
 T0 = 784111777  # the moment that RFC 9110 writes in three ways
 DAY = 86400

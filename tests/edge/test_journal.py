@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope
-from mizan_edge.journal import Journal, JournalError
+from mizan_edge.purging.journal import Journal, JournalError
 
 ADA = Purge((Scope.of("user", {"user_id": 5, "name": "Adä\n,"}),))
 ALL = Purge(everything=True)

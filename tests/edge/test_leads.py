@@ -9,9 +9,9 @@ import redis
 from mizan_core.scopes import Scope
 from mizan_core.store import AsyncStore, Namespace
 from mizan_core.store.fills import lead
-from mizan_edge.leads import LEASE_MS, Lead, Leads
-from mizan_edge.reads import Reads
-from mizan_edge.tasks import Tasks
+from mizan_edge.serving.leads import LEASE_MS, Lead, Leads
+from mizan_edge.serving.reads import Reads
+from mizan_edge.system.tasks import Tasks
 from tests.support.origin import until
 
 SEALING = hashlib.sha256(b"a sealing key for tests").digest()

@@ -111,7 +111,7 @@ async def test_bodies_that_are_larger_than_memory_may_be_pass_both_ways(serve: S
 
     async with talking(talk) as address:
         served = await serve("--origin", f"http://{address}")
-        (worker,) = children(served.process.pid, b"mizan_edge.worker")
+        (worker,) = children(served.process.pid, b"mizan_edge.running.worker")
         before = peak_bytes(worker)
         async with connection(served.listen, limit=MIB) as (reader, writer):
             writer.write(GET)

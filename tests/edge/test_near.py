@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from mizan_edge.near import OVERHEAD_BYTES, Item, Near
+from mizan_edge.memory.near import OVERHEAD_BYTES, Item, Near
 
 BOUND = 40 * OVERHEAD_BYTES
 LARGEST = BOUND // 10 - OVERHEAD_BYTES

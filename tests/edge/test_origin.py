@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from mizan_edge.errors import OriginError
-from mizan_edge.framing import text
-from mizan_edge.http import Request, Response
-from mizan_edge.origin import Origin
+from mizan_edge.http.errors import OriginError
+from mizan_edge.http.framing import text
+from mizan_edge.http.message import Request, Response
+from mizan_edge.origin.origin import Origin
 from tests.support.origin import until
 from tests.support.peer import EMPTY, GET, Peer, asking, body_of, whole
 from tests.support.proxy import Talk, read_head, talking

@@ -7,9 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mizan_edge.framing import ResponseFraming, UnreadableError, body_length, octets, request_head, response_bytes, text
-from mizan_edge.http import Fields, Request, Response
-from mizan_edge.response_parser import MAX_HEAD_BYTES, ResponseParser
+from mizan_edge.http.framing import (
+    ResponseFraming,
+    UnreadableError,
+    body_length,
+    octets,
+    request_head,
+    response_bytes,
+    text,
+)
+from mizan_edge.http.message import Fields, Request, Response
+from mizan_edge.http.response_parser import MAX_HEAD_BYTES, ResponseParser
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"

@@ -8,9 +8,9 @@ from ssl import SSLContext, SSLObject
 
 import pytest
 
-from mizan_edge.errors import OriginError
-from mizan_edge.http import Request
-from mizan_edge.origin import Origin
+from mizan_edge.http.errors import OriginError
+from mizan_edge.http.message import Request
+from mizan_edge.origin.origin import Origin
 from tests.support.origin import until
 from tests.support.peer import Peer, whole
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mizan_edge.config import load_settings
 from mizan_edge.edge import running
-from mizan_edge.purge import PATIENCE_S
+from mizan_edge.purging.purge import PATIENCE_S
+from mizan_edge.running.config import load_settings
 from tests.support import wire
 from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.killable import Redis

@@ -13,21 +13,21 @@ from typing import Any
 import pytest
 
 from mizan_core.manifest import Manifest
-from mizan_edge.answer import from_stored
-from mizan_edge.board import Board, clocks
-from mizan_edge.cache_status import Hit, hit
-from mizan_edge.config import limits_of, load_settings, rules_of
-from mizan_edge.counters import Counters
-from mizan_edge.entry import StoredResponse, Written, decode_payload
-from mizan_edge.framing import Octets, response_bytes
-from mizan_edge.freshness import Lifetime
-from mizan_edge.http import Request, Response
-from mizan_edge.memory import Memory
-from mizan_edge.near import Near
-from mizan_edge.packed import PackedResponse, Templates
-from mizan_edge.prepared import Prepared, Repeatable
-from mizan_edge.selecting import Selecting, Sender
-from mizan_edge.site import InUse, Site
+from mizan_edge.http.cache_status import Hit, hit
+from mizan_edge.http.framing import Octets, response_bytes
+from mizan_edge.http.freshness import Lifetime
+from mizan_edge.http.message import Request, Response
+from mizan_edge.memory.memory import Memory
+from mizan_edge.memory.near import Near
+from mizan_edge.memory.packed import PackedResponse, Templates
+from mizan_edge.memory.prepared import Prepared, Repeatable
+from mizan_edge.purging.board import Board, clocks
+from mizan_edge.rules.entry import StoredResponse, Written, decode_payload
+from mizan_edge.rules.selecting import Selecting, Sender
+from mizan_edge.rules.site import InUse, Site
+from mizan_edge.running.config import limits_of, load_settings, rules_of
+from mizan_edge.serving.answer import from_stored
+from mizan_edge.system.counters import Counters
 from tests.support.listening import nowhere
 
 DAY = "Sat, 21 Nov 2026 19:{:02}:{:02} GMT"

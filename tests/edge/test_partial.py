@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from mizan_edge import conditional, partial
-from mizan_edge.http import Request, Response
+from mizan_edge.http import conditional, partial
+from mizan_edge.http.message import Request, Response
 
 BODY = bytes(range(256)) * 4
 MODIFIED, DATE = "Mon, 01 Jan 2024 00:00:10 GMT", "Mon, 01 Jan 2024 00:00:20 GMT"

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from mizan_core.credentials import IDENTITY_COOKIES, IDENTITY_HEADERS, IGNORED_COOKIES
 from mizan_core.mwt import Identity, Keyring, mint
-from mizan_edge.config import limits_of, load_settings
-from mizan_edge.identity import IdentityRules, partition
-from mizan_edge.selecting import Selecting, Sender
+from mizan_edge.rules.identity import IdentityRules, partition
+from mizan_edge.rules.selecting import Selecting, Sender
+from mizan_edge.running.config import limits_of, load_settings
 from tests.support.browser import VIEW, Browser, Deciding, browsing, but_for_age, ready, selected
 from tests.support.edge import MANIFEST, MWT_SECRET, EdgeFactory, RunningEdge
 from tests.support.edges import Valve

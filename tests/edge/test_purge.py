@@ -10,15 +10,15 @@ from mizan_core.manifest import parse_manifest
 from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope
 from mizan_core.store import LEASE_MS, AsyncStore, Namespace, Purged
-from mizan_edge.board import Board
-from mizan_edge.config import load_settings, rules_of
-from mizan_edge.counters import Counters
-from mizan_edge.fleet import Fleet
-from mizan_edge.hold import Hold
-from mizan_edge.journal import Journal
-from mizan_edge.purge import Purger
-from mizan_edge.site import InUse, Site
-from mizan_edge.tasks import Tasks
+from mizan_edge.purging.board import Board
+from mizan_edge.purging.fleet import Fleet
+from mizan_edge.purging.hold import Hold
+from mizan_edge.purging.journal import Journal
+from mizan_edge.purging.purge import Purger
+from mizan_edge.rules.site import InUse, Site
+from mizan_edge.running.config import load_settings, rules_of
+from mizan_edge.system.counters import Counters
+from mizan_edge.system.tasks import Tasks
 from tests.core.store.site import SEALING
 from tests.support.edge import SECRET
 from tests.support.killable import Redis

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mizan_core.scopes import URL, USER, Scope
 from mizan_core.store.layout import index_names, scope_argument
-from mizan_edge.purge_log import PurgeLog, packed
+from mizan_edge.memory.purge_log import PurgeLog, packed
 
 PARAMS = ("a", "b", "c", "d", "e", "f", USER, URL)
 TEXTS = ("1", "true", "a;b", "ü\n", "long" * 200)

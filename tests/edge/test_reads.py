@@ -13,9 +13,9 @@ import redis
 
 from mizan_core.scopes import Scope
 from mizan_core.store import AsyncStore, Namespace, StoreError
-from mizan_edge.breaker import SHORTEST_S
-from mizan_edge.reads import Look, Reads
-from mizan_edge.tasks import Tasks
+from mizan_edge.serving.breaker import SHORTEST_S
+from mizan_edge.serving.reads import Look, Reads
+from mizan_edge.system.tasks import Tasks
 from tests.support.killable import Redis
 from tests.support.origin import until
 from tests.support.proxy import linked, talking

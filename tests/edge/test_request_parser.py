@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mizan_edge.errors import RefusedError
-from mizan_edge.framing import octets
-from mizan_edge.http import Request
-from mizan_edge.limits import Limits
-from mizan_edge.request_parser import RequestHead, RequestParser
+from mizan_edge.http.errors import RefusedError
+from mizan_edge.http.framing import octets
+from mizan_edge.http.limits import Limits
+from mizan_edge.http.message import Request
+from mizan_edge.http.request_parser import RequestHead, RequestParser
 from tests.support.requests import BAD_CHUNKS, BAD_FIELDS, BAD_FRAMINGS, CHUNKED, LIMITS, POST
 
 

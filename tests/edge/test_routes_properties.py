@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from mizan_core.manifest import Manifest
 from mizan_core.patterns import canonical_url
-from mizan_edge import policy
-from mizan_edge.calls import match_call
-from mizan_edge.http import Fields, Request
-from mizan_edge.identity import ANON, PUBLIC, Partition
-from mizan_edge.policy import KeyInputs, Lookup
-from mizan_edge.routes import Resource, Router
-from mizan_edge.variants import variant_of
+from mizan_edge.http.message import Fields, Request
+from mizan_edge.rules import policy
+from mizan_edge.rules.calls import match_call
+from mizan_edge.rules.identity import ANON, PUBLIC, Partition
+from mizan_edge.rules.policy import KeyInputs, Lookup
+from mizan_edge.rules.routes import Resource, Router
+from mizan_edge.rules.variants import variant_of
 
 MANIFEST = Manifest.model_validate(
     {

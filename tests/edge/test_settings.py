@@ -15,10 +15,10 @@ import pytest
 import redis.asyncio
 
 from mizan_core.errors import MizanError
-from mizan_edge.config import SECRETS, ConfigError, Settings, has_password, load_settings, variable
 from mizan_edge.edge import running
-from mizan_edge.embedded import find_server
-from mizan_edge.origin import Address
+from mizan_edge.origin.origin import Address
+from mizan_edge.running.config import SECRETS, ConfigError, Settings, has_password, load_settings, variable
+from mizan_edge.system.embedded import find_server
 from tests.support.edge import MANIFEST, SECRET
 from tests.support.proxy import talking
 from tests.support.redis_server import running as running_redis

@@ -7,7 +7,7 @@ from pathlib import Path
 from mizan_core.manifest import parse_manifest
 from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope
-from mizan_edge.journal import Journal
+from mizan_edge.purging.journal import Journal
 from tests.support.edge import MANIFEST, EdgeFactory
 from tests.support.killable import Redis
 from tests.support.origin import Origin

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mizan_edge.errors import RefusedError
-from mizan_edge.request_parser import RequestParser
+from mizan_edge.http.errors import RefusedError
+from mizan_edge.http.request_parser import RequestParser
 from tests.support.listening import Believed, Running, chunk, connection, listening, said
 from tests.support.proxy import talking
 from tests.support.requests import BAD_CHUNKS, BAD_FIELDS, BAD_FRAMINGS, CHUNKED, LIMITS, POST

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mizan_edge import reader
+from mizan_edge.serving import reader
 from tests.support import crowd
 from tests.support.bodies import WAYS, bodies, held_back, passed
 from tests.support.edge import EdgeFactory

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 import uvloop
 
-from mizan_edge import addresses
-from mizan_edge.addresses import AddressUnusable, listening_sockets
-from mizan_edge.channel import Channel
-from mizan_edge.supervisor import Launch, Limits, Supervisor, WorkerFailed
-from mizan_edge.tasks import Tasks
+from mizan_edge.running.supervisor import Launch, Limits, Supervisor, WorkerFailed
+from mizan_edge.system import addresses
+from mizan_edge.system.addresses import AddressUnusable, listening_sockets
+from mizan_edge.system.channel import Channel
+from mizan_edge.system.tasks import Tasks
 from tests.support.beats import Beats
 from tests.support.origin import until
 from tests.support.processes import alive, wait_for
@@ -341,7 +341,7 @@ def test_workers_die_with_their_keeper(how: str):
 
 @linux
 def test_a_worker_that_is_started_by_a_dying_keeper_does_not_live():
-    code = "from mizan_edge.processes import die_with_parent; die_with_parent(1 << 22); print('lives')"
+    code = "from mizan_edge.system.processes import die_with_parent; die_with_parent(1 << 22); print('lives')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 1
     assert done.stdout == ""

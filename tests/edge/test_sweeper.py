@@ -8,9 +8,9 @@ import pytest
 
 from mizan_core.scopes import Scope
 from mizan_core.store import AsyncStore, Namespace
-from mizan_edge.counters import Counters
-from mizan_edge.sweeper import collect_forever, sweep_forever
-from mizan_edge.tasks import Tasks
+from mizan_edge.purging.sweeper import collect_forever, sweep_forever
+from mizan_edge.system.counters import Counters
+from mizan_edge.system.tasks import Tasks
 from tests.core.store.site import SEALING, Site, key_of, open_site, scope
 from tests.support.killable import Redis
 from tests.support.origin import until
@@ -53,7 +53,7 @@ async def test_what_has_expired_is_collected_faster_than_it_is_looked_for(redis_
 
 
 async def test_collecting_goes_on_when_redis_is_back(tmp_path: Path, tasks: Tasks, caplog: pytest.LogCaptureFixture):
-    caplog.set_level(logging.DEBUG, "mizan_edge.sweeper")
+    caplog.set_level(logging.DEBUG, "mizan_edge.purging.sweeper")
     server, counters = Redis(tmp_path, keep=False), Counters()
     store = AsyncStore(server.url, Namespace("n", SEALING), timeout_s=0.2)
     tasks.start(collect_forever(store, counters), "collect")

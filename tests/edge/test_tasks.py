@@ -2,7 +2,7 @@
 
 import asyncio
 
-from mizan_edge.tasks import Tasks
+from mizan_edge.system.tasks import Tasks
 
 
 async def test_a_task_that_loses_a_cancellation_is_stopped_all_the_same():

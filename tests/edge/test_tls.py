@@ -18,10 +18,10 @@ import pytest
 from aiohttp import web
 
 from mizan_core.errors import MizanError
-from mizan_edge.config import load_settings
 from mizan_edge.edge import running
-from mizan_edge.files import Renewal
-from mizan_edge.tls import Certificate, Pair
+from mizan_edge.running.config import load_settings
+from mizan_edge.running.files import Renewal
+from mizan_edge.system.tls import Certificate, Pair
 from tests.support import wire
 from tests.support.certificates import Authority
 from tests.support.edge import SECRET, EdgeFactory

@@ -13,9 +13,9 @@ import pytest
 from aiohttp import web
 
 from mizan_core.errors import MizanError
-from mizan_edge.addresses import AddressUnusable, unix_socket
-from mizan_edge.config import load_settings
 from mizan_edge.edge import running
+from mizan_edge.running.config import load_settings
+from mizan_edge.system.addresses import AddressUnusable, unix_socket
 from tests.support import wire
 from tests.support.edge import TOKEN, EdgeFactory
 from tests.support.origin import Origin

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mizan_edge.compression import CODINGS
-from mizan_edge.framing import text
-from mizan_edge.http import Fields, Request, Response
-from mizan_edge.variants import narrowed, selecting, variant_of, vary_names
+from mizan_edge.http.framing import text
+from mizan_edge.http.message import Fields, Request, Response
+from mizan_edge.rules.compression import CODINGS
+from mizan_edge.rules.variants import narrowed, selecting, variant_of, vary_names
 
 ACCEPT, LANGUAGE, ENCODING = "Accept", "Accept-Language", "Accept-Encoding"
 

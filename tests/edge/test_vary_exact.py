@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from mizan_edge.variants import MAX_VARIANTS
+from mizan_edge.rules.variants import MAX_VARIANTS
 from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.origin import Asked, Origin, Says, Script, until
 from tests.support.wire import Headers

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mizan_core.scopes import Scope
-from mizan_edge.leads import TELL_S
+from mizan_edge.serving.leads import TELL_S
 from tests.support.edge import MANIFEST, EdgeFactory, RunningEdge
 from tests.support.edges import LEASE_S, NAMESPACE, Client, Start, Watch, outside, somebody_waits, starting
 from tests.support.killable import Redis

@@ -13,7 +13,7 @@ from random import Random
 import brotli
 import zstandard
 
-from mizan_edge.purge import PATIENCE_S
+from mizan_edge.purging.purge import PATIENCE_S
 from tests.exact import faults
 from tests.exact.faults import Planned
 from tests.exact.fleet import EDGES, Edge, Fleet, running

@@ -15,8 +15,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
 
-from mizan_edge.fleet import LEASE_S
-from mizan_edge.tasks import Tasks
+from mizan_edge.purging.fleet import LEASE_S
+from mizan_edge.system.tasks import Tasks
 from tests.exact.model import Histories
 from tests.exact.origin import MWT_SECRET, SUBJECTS, Site, manifest, serving
 from tests.support import wire

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from demo.browser import Browser, Reply
-from mizan_edge.embedded import find_server
+from mizan_edge.system.embedded import find_server
 from tests.conftest import NO_SERVER
 from tests.django.sockets import Speaker, speaking
 from tests.project.running import EARLIER, Running, environment, manage, running

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from mizan_edge import worker
-from mizan_edge.proxy import Proxy
-from mizan_edge.selecting import Selecting, Sender
+from mizan_edge.rules.selecting import Selecting, Sender
+from mizan_edge.running import worker
+from mizan_edge.serving.proxy import Proxy
 from tests.support import wire
 from tests.support.edge import RunningEdge
 from tests.support.listening import connection

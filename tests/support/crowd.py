@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 
-from mizan_edge.tasks import Tasks
+from mizan_edge.system.tasks import Tasks
 from tests.support.edges import Edge
 from tests.support.origin import until
 from tests.support.proxy import read_head, talking

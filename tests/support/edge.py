@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mizan_edge.config import load_settings
 from mizan_edge.edge import running
+from mizan_edge.running.config import load_settings
 from tests.support import wire
 from tests.support.redis_server import established
 from tests.support.wire import Headers, Reply

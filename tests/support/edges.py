@@ -14,7 +14,7 @@ from mizan_core.scopes import Scope
 from mizan_core.seal import sealing_key
 from mizan_core.store import Namespace, Store
 from mizan_core.store.operations import script
-from mizan_edge.tasks import Tasks
+from mizan_edge.system.tasks import Tasks
 from tests.support import wire
 from tests.support.edge import MWT_SECRET, SECRET, TOKEN, RunningEdge
 from tests.support.killable import Redis
@@ -101,7 +101,7 @@ class Edge(RunningEdge):
     @property
     def workers(self) -> list[int]:
         """The process ids of its workers, oldest first."""
-        return children(self.pid, b"mizan_edge.worker")
+        return children(self.pid, b"mizan_edge.running.worker")
 
     async def client(self) -> Client:
         """A connection to whichever worker gets it."""

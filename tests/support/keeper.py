@@ -5,9 +5,9 @@ import sys
 
 import uvloop
 
-from mizan_edge.addresses import listening_sockets
-from mizan_edge.supervisor import Launch, Limits, Supervisor
-from mizan_edge.tasks import Tasks
+from mizan_edge.running.supervisor import Launch, Limits, Supervisor
+from mizan_edge.system.addresses import listening_sockets
+from mizan_edge.system.tasks import Tasks
 from tests.support.beats import Beats
 
 

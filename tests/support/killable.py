@@ -6,7 +6,7 @@ from pathlib import Path
 
 import redis
 
-from mizan_edge.embedded import find_server, launch_environment
+from mizan_edge.system.embedded import find_server, launch_environment
 from tests.support.processes import wait_for
 
 

@@ -17,10 +17,10 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 
 from mizan_core.mwt import Keyring, mint
-from mizan_edge import worker
-from mizan_edge.prepared import Noted, Prepared
-from mizan_edge.proxy import Proxy
-from mizan_edge.selecting import Sender
+from mizan_edge.memory.prepared import Noted, Prepared
+from mizan_edge.rules.selecting import Sender
+from mizan_edge.running import worker
+from mizan_edge.serving.proxy import Proxy
 from tests.support.edge import MWT_SECRET, edges
 from tests.support.listening import connection
 from tests.support.proxy import read_head, talking

@@ -12,23 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from mizan_core.manifest import Manifest
-from mizan_edge.addresses import listening_sockets
-from mizan_edge.answer import Answer, refusal, relayed
-from mizan_edge.board import Board
-from mizan_edge.body import Body
-from mizan_edge.cache_status import Forwarded
-from mizan_edge.config import limits_of, load_settings, rules_of
-from mizan_edge.counters import Counters
-from mizan_edge.errors import OriginError
-from mizan_edge.forwarding import Peer, to_origin
-from mizan_edge.http import Request, Response
-from mizan_edge.listener import Listener
-from mizan_edge.memory import Mark, Memory
-from mizan_edge.origin import Origin
-from mizan_edge.packed import PackedResponse
-from mizan_edge.prepared import Prepared
-from mizan_edge.selecting import Selecting
-from mizan_edge.site import InUse, Site
+from mizan_edge.client.listener import Listener
+from mizan_edge.http.body import Body
+from mizan_edge.http.cache_status import Forwarded
+from mizan_edge.http.errors import OriginError
+from mizan_edge.http.forwarding import Peer, to_origin
+from mizan_edge.http.message import Request, Response
+from mizan_edge.memory.memory import Mark, Memory
+from mizan_edge.memory.packed import PackedResponse
+from mizan_edge.memory.prepared import Prepared
+from mizan_edge.origin.origin import Origin
+from mizan_edge.purging.board import Board
+from mizan_edge.rules.selecting import Selecting
+from mizan_edge.rules.site import InUse, Site
+from mizan_edge.running.config import limits_of, load_settings, rules_of
+from mizan_edge.serving.answer import Answer, refusal, relayed
+from mizan_edge.system.addresses import listening_sockets
+from mizan_edge.system.counters import Counters
 
 # An upgrade, and what an origin says that takes it. RFC 9110 section 7.8
 UPGRADE = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"

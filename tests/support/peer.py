@@ -4,8 +4,8 @@ import asyncio
 from asyncio import StreamReader, StreamWriter
 from typing import Any
 
-from mizan_edge.http import Request
-from mizan_edge.origin import Exchange, Origin
+from mizan_edge.http.message import Request
+from mizan_edge.origin.origin import Exchange, Origin
 from tests.support.origin import until
 from tests.support.proxy import read_head
 

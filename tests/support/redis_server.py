@@ -12,7 +12,7 @@ from pathlib import Path
 import redis
 
 from mizan_core.store import Namespace, Store
-from mizan_edge.embedded import launch_command, launch_environment, packaged_server, system_server
+from mizan_edge.system.embedded import launch_command, launch_environment, packaged_server, system_server
 
 START_SECONDS = 10.0
 MAXMEMORY = 256 * 1024 * 1024

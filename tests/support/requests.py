@@ -1,6 +1,6 @@
 """Bytes of requests: the beginnings of good ones, and what makes bad ones of them. RFC 9112."""
 
-from mizan_edge.limits import Limits
+from mizan_edge.http.limits import Limits
 
 LIMITS = Limits(
     head_bytes=4096,

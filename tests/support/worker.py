@@ -13,9 +13,9 @@ import mmap
 import os
 import sys
 
-from mizan_edge.channel import Channel
-from mizan_edge.processes import Place, die_with_parent
-from mizan_edge.tasks import Tasks
+from mizan_edge.system.channel import Channel
+from mizan_edge.system.processes import Place, die_with_parent
+from mizan_edge.system.tasks import Tasks
 
 BEAT_S = 0.02
 

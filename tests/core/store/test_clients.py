@@ -11,7 +11,7 @@ import redis
 
 from mizan_core.store import AsyncStore, Namespace, Store, StoreError, StoreUnusable
 from mizan_core.store.connection import check_server
-from mizan_edge.embedded import find_server
+from mizan_edge.system.embedded import find_server
 from tests.conftest import NO_SERVER
 from tests.core.store.site import RUNNERS, SEALING, Runner, Site, key_of, open_site, scope
 from tests.support import redis_server

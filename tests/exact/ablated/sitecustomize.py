@@ -87,10 +87,10 @@ MECHANISMS: dict[str, tuple[str, Change]] = {
         "mizan_core.store.operations",
         _without_text("store", "if overtaken(log_key, header, header.seq) then return 'overtaken' end", ""),
     ),
-    "near-fence": ("mizan_edge.memory", _put_what_was_overtaken),
+    "near-fence": ("mizan_edge.memory.memory", _put_what_was_overtaken),
     "ack": ("mizan_core.store.members", _answer_at_the_reply),
-    "lease": ("mizan_edge.board", _lease_for_ever),
-    "journal": ("mizan_edge.journal", _write_nothing_down),
+    "lease": ("mizan_edge.purging.board", _lease_for_ever),
+    "journal": ("mizan_edge.purging.journal", _write_nothing_down),
     "news": ("mizan_core.store.operations", _renew_without_news),
     "incarnation": ("mizan_core.store.operations", _without_text("", " or c[2] ~= run", "")),
 }

@@ -1,0 +1,558 @@
+"""One connection of a client, which carries one request after the other.
+
+    data_received    bytes wait in the parser; a request begins when the one before it has been answered
+    _exchange        one request: asks for its answer, and writes that
+    check            once a second or so: what has stood still for too long is ended
+
+Reading pauses while more bytes wait than anybody wants, writing while the client does not read, so that a connection
+has a bounded share of memory whatever passes over it. Nobody's leaving cancels a request: what it has begun at the
+origin is brought to its end.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import cast
+
+from mizan_edge.client.arriving import BUFFER_BYTES, Arriving
+from mizan_edge.client.sending import Framed, framed, leaves_at_once, put, send
+from mizan_edge.client.tunnel import copy_both_ways
+from mizan_edge.client.writing import ONE_WRITE_BYTES, Writing
+from mizan_edge.http.body import Body
+from mizan_edge.http.errors import RefusedError
+from mizan_edge.http.forwarding import Peer, Trusted
+from mizan_edge.http.framing import response_bytes
+from mizan_edge.http.limits import Limits
+from mizan_edge.http.message import Request, Response
+from mizan_edge.http.request_parser import RequestHead, RequestParser
+from mizan_edge.memory.prepared import Noted, Prepared, Repeatable
+from mizan_edge.origin.origin import Informational, Tunnel
+from mizan_edge.rules.selecting import Sender
+from mizan_edge.serving.answer import Answer, Later, Then, refusal
+from mizan_edge.system.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+Respond = Callable[[Request, Body, Peer, Informational | None, Then], Answer | Later | None]
+"""Gives the answer to a request, or what has to be awaited for it; None: `Then` gets that later on. Raises nothing."""
+
+# Of a body that nobody wants, this much is read so that another request may follow.
+_UNWANTED_BYTES = 256 << 10
+# RFC 9112 section 9.6: for how long the client may take to see that the connection ends, before it is cut.
+_LINGER_S = 2.0
+_END_OF_HEAD = b"\r\n\r\n"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class ClientConnection:
+    """A connection of a client: an `asyncio.Protocol`, but that its attributes are found faster without a base class.
+
+    # mutable state: the request that is being answered (`_head`), its `_body` while somebody may read it, its `_answer`
+    while that is written; whether a 100 `_is_awaited` by the client; whether the response for the request that waits
+    first `_is_fetching` from Redis; whether it `_is_idle`, see `_settle`; why the bytes cannot be read on (`_broken`);
+    whether the client has said all (`_eof`), the connection is `_closing`, or the listener `_stopping`; whether reading
+    is `_paused`; since when what is due from the client has stood still (`_since`); the bytes that nobody wanted
+    (`_unwanted`).
+    """
+
+    __slots__ = (
+        "_answer",
+        "_body",
+        "_broken",
+        "_closing",
+        "_eof",
+        "_head",
+        "_is_awaited",
+        "_is_fetching",
+        "_is_idle",
+        "_limits",
+        "_loop",
+        "_lost",
+        "_made",
+        "_parser",
+        "_paused",
+        "_prepared",
+        "_respond",
+        "_scheme",
+        "_sender",
+        "_since",
+        "_stopping",
+        "_tasks",
+        "_transport",
+        "_trusted",
+        "_unwanted",
+        "_writing",
+        "is_tunnel",
+        "peer",
+    )
+
+    def __init__(
+        self,
+        respond: Respond,
+        limits: Limits,
+        tasks: Tasks,
+        *,
+        scheme: str,
+        prepared: Prepared,
+        trusted: Trusted,
+        made: Callable[["ClientConnection"], bool],
+        lost: Callable[["ClientConnection"], None],
+    ) -> None:
+        """`trusted`: proxies that are believed in what they tell of clients. `made` is told when it begins, and says
+        whether it may; `lost`, when it has ended."""
+        self._respond = respond
+        self._limits = limits
+        self._tasks = tasks
+        self._scheme = scheme
+        self._prepared = prepared
+        self._trusted = trusted
+        self._made = made
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._parser = RequestParser(scheme, limits)
+        self._sender = Sender()
+        self._transport: asyncio.Transport
+        self._writing: Writing
+        self.peer: Peer
+        self.is_tunnel = False
+        self._head: RequestHead | None = None
+        self._body: Arriving | None = None
+        self._answer: Answer | None = None
+        self._is_awaited = self._is_fetching = self._is_idle = False
+        self._broken: RefusedError | None = None
+        self._eof = self._closing = self._stopping = self._paused = False
+        self._since = self._loop.time()
+        self._unwanted = 0
+
+    # For the listener.
+
+    def check(self, now_s: float) -> None:
+        """Ends what has stood still for too long. `now_s` is the event loop's time."""
+        limits, quiet_s = self._limits, now_s - self._since
+        if (unsent_s := self._writing.stands_still_s(now_s)) is not None:
+            # Whatever else is due: the client has not got all that it waits for.
+            if unsent_s > limits.write_s:
+                self.abort()
+        elif self._closing:
+            # Over TLS only the event loop knows what is unsent, and ends it in its own time.
+            if quiet_s > _LINGER_S and self._scheme == "http":
+                self.abort()
+        elif self._head is not None:
+            if quiet_s > limits.body_s and self._body is not None and self._body.is_awaited and not self.is_tunnel:
+                self._break(RefusedError(408, "The body of the request stood still for too long."))
+        elif not self._parser.is_whole:
+            if quiet_s > limits.body_s:
+                self._close()
+        elif self._parser.waiting:
+            if quiet_s > limits.head_s:
+                self._refuse(RefusedError(408, "The head of the request took too long."))
+        elif quiet_s > limits.idle_s:
+            self._transport.close()
+
+    def stop(self) -> None:
+        """Answers what has begun to come, and nothing more."""
+        self._stopping = True
+        self._is_idle = False
+        if self._head is None and self._parser.is_whole and not self._parser.waiting:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Ends it at once."""
+        self._transport.abort()
+
+    def turn_away(self) -> None:
+        """Answers that there are too many connections, without waiting for a request."""
+        self._refuse(RefusedError(503, "There are too many connections."))
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._writing = Writing(self._transport)
+        name = transport.get_extra_info("peername")
+        address = name[0] if isinstance(name, tuple) else ""
+        self.peer = Peer(address, self._scheme, self._trusted.includes(address))
+        self._is_idle = True
+        if not self._made(self):
+            self.turn_away()
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_idle:
+            data = self._answered(data)
+            if not data:
+                return
+            self._is_idle = False
+        if self._closing or self._broken is not None:
+            return
+        parser = self._parser
+        begins = not parser.waiting
+        parser.feed(data)
+        if not parser.is_whole:
+            self._take()
+        elif self._head is None and not self._next() and begins and parser.waiting:
+            self._since = self._loop.time()
+        if (self._head is not None or self._is_fetching) and parser.waiting > BUFFER_BYTES:
+            self._pause()
+        self._settle()
+
+    def _answered(self, data: bytes) -> bytes:
+        """Answers the requests for which an answer is ready; the bytes from the first other one on."""
+        # What has come is mostly one request, and then nothing has to be searched.
+        start, size = 0, len(data)
+        end = size if data.endswith(_END_OF_HEAD) else _end_of_head(data, 0)
+        while end and self._is_idle:
+            head = data if end - start == size else data[start:end]
+            answer = self._prepared.answer(head, self._sender, trusted=self.peer.trusted)
+            if answer is None:
+                first = _end_of_head(data, start)
+                if first == end:
+                    break
+                end = first
+                continue
+            if isinstance(answer, Noted):
+                self._is_fetching = True
+                self._prepared.fetch(answer, partial(self._fetched, end - start))
+                break
+            self._repeat(*answer)
+            if end == size:
+                return b""
+            start, end = end, _end_of_head(data, end)
+        return data[start:]
+
+    def _fetched(self, size: int, answer: tuple[bytes, bytes] | None) -> None:
+        """The request that waits in the first `size` bytes is answered with a response from Redis, if that will do."""
+        self._is_fetching = False
+        if self._transport.is_closing() or self._broken is not None:
+            return
+        if answer is not None and self._writing.is_open and not self._stopping:
+            self._parser.skip(size)
+            self._repeat(*answer)
+        self._resume()
+        if self._parser.waiting or self._eof:
+            self._next()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Notes whether nothing of a request waits, no answer is due, and the client takes what it is sent."""
+        self._is_idle = (
+            self._head is None
+            and not self._is_fetching
+            and not self._parser.waiting
+            and self._parser.is_whole
+            and not (self._closing or self._stopping)
+            and self._broken is None
+            and self._writing.is_open
+        )
+
+    def _repeat(self, head: bytes, body: bytes) -> None:
+        if len(body) <= ONE_WRITE_BYTES:
+            self._transport.write(head + body)
+        else:
+            self._transport.write(head)
+            self._transport.write(body)
+        self._since = self._loop.time()
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        if self._closing:
+            return False
+        if self.is_tunnel:
+            self._end_body()
+        elif not self._parser.is_whole:
+            self._break(RefusedError(400, "The request broke off."))
+        elif self._head is None:
+            self._next()
+        # An answer may be under way. TLS has no such half-closed connections.
+        return self._scheme == "http"
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._is_idle = False
+        if self._body is not None:
+            self._body.end(RefusedError(400, "The client has left."))
+        if self._answer is not None:
+            self._answer.close()
+        self._writing.resume()
+        self._lost(self)
+
+    def pause_writing(self) -> None:
+        self._writing.pause()
+        self._is_idle = False
+
+    def resume_writing(self) -> None:
+        self._writing.resume()
+        self._settle()
+
+    # Reading.
+
+    def _next(self) -> bool:
+        """Begins with the next request, if it is there; whether it was."""
+        if self._is_fetching:
+            return False
+        try:
+            head = self._parser.head()
+            if head is None:
+                if self._eof and self._parser.waiting:
+                    raise RefusedError(400, "The request broke off.")
+                if self._eof or (self._stopping and not self._parser.waiting):
+                    self._close()
+                return False
+            self._head = head
+            body = self._begin_body(head)
+        except RefusedError as error:
+            self._refuse(error)
+            return False
+        interim = partial(self._interim, head) if head.version == "1.1" else None
+        answer = self._respond(head.request, body, self.peer, interim, partial(self._arrived, head))
+        if answer is not None:
+            # Even where it is here: of a thousand requests in one read, each answer would begin within the one before.
+            self._tasks.start(self._exchange(head, answer), "request")
+        return True
+
+    def _begin_body(self, head: RequestHead) -> Body:
+        self._unwanted = 0
+        self._is_awaited = False
+        if head.framing.length == 0:
+            return None
+        first = self._parser.body()
+        if self._parser.is_whole:
+            return first
+        if self._eof:
+            raise RefusedError(400, "The request broke off.")
+        self._body = arriving = Arriving(wanted=self._wanted, taken=self._resume)
+        if first:
+            arriving.add(first)
+        self._is_awaited = head.expects_continue and not first
+        self._since = self._loop.time()
+        return arriving
+
+    def _take(self) -> None:
+        """Takes what has come of a body to whoever reads it."""
+        try:
+            data = self._parser.body()
+        except RefusedError as error:
+            self._break(error)
+            return
+        if data:
+            self._since = self._loop.time()
+            if self._body is not None:
+                self._body.add(data)
+                if self._body.is_full:
+                    self._pause()
+            else:
+                self._unwanted += len(data)
+        if self._parser.is_whole:
+            self._end_body()
+            if self._head is None:
+                self._next()
+        elif self._head is None and self._unwanted > _UNWANTED_BYTES:
+            self._close()
+
+    def _end_body(self, error: RefusedError | None = None) -> None:
+        if self._body is not None:
+            self._body.end(error)
+
+    def _break(self, error: RefusedError) -> None:
+        """The message that is under way cannot be read to its end."""
+        self._broken = error
+        self._end_body(error)
+        if self._head is None:
+            self._close()
+
+    def _pause(self) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _wanted(self) -> None:
+        """Somebody waits for more of the body."""
+        if self._is_awaited:
+            self._is_awaited = False
+            if not self._transport.is_closing():
+                self._transport.write(_CONTINUE)
+        self._since = self._loop.time()
+        self._resume()
+
+    def _resume(self) -> None:
+        """There is room for what the client sends."""
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    # Answering.
+
+    def _arrived(self, head: RequestHead, answer: Answer | Later) -> None:
+        """The answer is here, or something of it. What can leave at once does so without a task."""
+        waits = self._broken is not None or not self._writing.is_open
+        if waits or not isinstance(answer, Answer) or not leaves_at_once(answer):
+            self._tasks.start(self._exchange(head, answer), "request")
+            return
+        follows = False
+        try:
+            follows = self._put(head, answer)
+        except Exception:
+            self._broke_off(head)
+        answer.close()
+        if self._writing.is_open:
+            self._ended(follows)
+        else:
+            self._tasks.start(self._until_taken(head, follows), "request")
+
+    async def _exchange(self, head: RequestHead, answer: Answer | Later) -> None:
+        may_follow = False
+        try:
+            if not isinstance(answer, Answer):
+                answer = await answer()
+            if self._broken is not None:
+                # Of a request that has not come whole, this is the truth, whatever the origin makes of its part.
+                answer.close()
+                answer = refusal(self._broken.status, str(self._broken))
+            self._give_up_body()
+            self._answer = answer
+            try:
+                may_follow = await self._send(head, answer)
+            finally:
+                answer.close()
+        except ConnectionError:
+            log.debug("a client left before its answer was out: %s", self.peer.address)
+            self.abort()
+        except Exception:
+            self._broke_off(head)
+        finally:
+            self._ended(may_follow)
+
+    async def _until_taken(self, head: RequestHead, follows: bool) -> None:
+        try:
+            await self._writing.drain()
+            follows = follows and self._may_follow(head)
+        except ConnectionError:
+            follows = False
+        finally:
+            self._ended(follows)
+
+    def _broke_off(self, head: RequestHead) -> None:
+        log.exception("an answer broke off: %s %s", head.request.method, head.request.target.partition("?")[0])
+        self._writing.reset()
+
+    def _interim(self, head: RequestHead, response: Response) -> None:
+        # A 100 of the origin's answers our own asking: the client gets one when its body is wanted.
+        if self._head is head and self._answer is None and response.status != 100 and not self._transport.is_closing():
+            self._transport.write(response_bytes(response))
+
+    def _give_up_body(self) -> None:
+        """Nobody reads the rest of the body any more."""
+        self._body = None
+        self._resume()
+
+    async def _send(self, head: RequestHead, answer: Answer) -> bool:
+        """Writes an answer; whether another request may follow. Raises ConnectionError where the client has left."""
+        if answer.tunnel is not None:
+            await self._switch(answer.response, answer.tunnel)
+            return False
+        if leaves_at_once(answer):
+            follows = self._put(head, answer)
+            await self._writing.drain()
+        else:
+            start = self._framed(head, answer)
+            follows = await send(self._writing, answer, start) and start.ends != "close"
+        return follows and self._may_follow(head)
+
+    def _put(self, head: RequestHead, answer: Answer) -> bool:
+        """Writes an answer that leaves at once; whether another request may follow. Raises ConnectionError."""
+        start = self._framed(head, answer)
+        put(self._writing, answer, start)
+        return start.ends != "close" and self._may_follow(head)
+
+    def _framed(self, head: RequestHead, answer: Answer) -> Framed:
+        start = framed(head.request.method, head.version, answer, time.time(), keep_alive=self._may_follow(head))
+        if answer.repeatable is not None:
+            self._learn(head, answer, answer.repeatable, start.start)
+        return start
+
+    def _learn(self, head: RequestHead, answer: Answer, how: Repeatable, start: bytes) -> None:
+        """Has an answer noted that may be repeated."""
+        if head.version == "1.1" and self._may_follow(head):
+            whole = cast(bytes, answer.body)
+            # Over TLS, what is larger goes out in pieces, and each waits for the client: see `writing`.
+            if self._scheme == "http" or len(whole) <= ONE_WRITE_BYTES:
+                self._prepared.learn(head.raw, how, start, whole, trusted=self.peer.trusted)
+
+    def _may_follow(self, head: RequestHead) -> bool:
+        """Whether another request may follow on this connection, as far as is known now."""
+        left = self._parser.left
+        return (
+            head.framing.keep_alive
+            and not self._stopping
+            and self._broken is None
+            # Whether a client that waits for a 100 still sends its body cannot be known.
+            and not self._is_awaited
+            and self._unwanted + (left or 0) <= _UNWANTED_BYTES
+        )
+
+    # Other protocols.
+
+    async def _switch(self, response: Response, tunnel: Tunnel) -> None:
+        """From here on the connection is the origin's and the client's, until one of them ends it."""
+        if not self._parser.is_whole:
+            # What is left of the request would be taken for the other protocol.
+            self.abort()
+            return
+        self._writing.put(response_bytes(response))
+        self.is_tunnel = True
+        self._parser.switch()
+        self._body = said = Arriving(wanted=self._wanted, taken=self._resume)
+        self._take()
+        if self._eof:
+            self._end_body()
+        await copy_both_ways(said, tunnel, self._writing, self._tasks)
+
+    # Ending.
+
+    def _refuse(self, error: RefusedError) -> None:
+        """Answers without asking anybody, and ends the connection: what comes next cannot be told."""
+        answer = refusal(error.status, str(error))
+        method = self._head.request.method if self._head is not None else "GET"
+        self._head, self._broken = None, error
+        if not self._transport.is_closing():
+            put(self._writing, answer, framed(method, "1.1", answer, time.time(), keep_alive=False))
+        self._close()
+
+    def _ended(self, may_follow: bool) -> None:
+        """A request has been answered."""
+        self._head = self._answer = None
+        if self._transport.is_closing():
+            return
+        self._since = self._loop.time()
+        if not may_follow or self._broken is not None:
+            self._close()
+            return
+        self._resume()
+        if self._parser.is_whole:
+            self._next()
+        self._settle()
+
+    def _close(self) -> None:
+        """Ends the connection when what was written is out: in two stages, so that a client which still sends can read
+        its answer before the connection is reset. RFC 9112 section 9.6."""
+        self._closing = True
+        self._is_idle = False
+        self._since = self._loop.time()
+        transport = self._transport
+        if transport.is_closing():
+            return
+        if self._eof or not transport.can_write_eof() or (self._stopping and self._parser.is_whole):
+            transport.close()
+            return
+        try:
+            transport.write_eof()
+        except OSError:  # the client has reset the connection, which is not known here yet
+            self.abort()
+        self._resume()
+
+
+def _end_of_head(data: bytes, start: int) -> int:
+    """Where the head ends that begins at `start`; 0 where it has not come."""
+    at = data.find(_END_OF_HEAD, start)
+    return 0 if at < 0 else at + len(_END_OF_HEAD)

@@ -1,0 +1,1 @@
+"""Purges: what is purged, in which order, and how everybody gets to know."""

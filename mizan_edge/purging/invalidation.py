@@ -1,0 +1,110 @@
+"""What a response invalidates, and what a mutation may have changed: handed to whoever purges.
+
+That is a `Purger`, in this process or in the keeper's.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+from mizan_core.manifest import Context
+from mizan_core.resolve import Purge, longest_hold, widen
+from mizan_core.scopes import Scope, widest
+from mizan_core.store import Purged
+from mizan_edge.http.message import Fields, combined
+from mizan_edge.system.counters import Counters
+
+log = logging.getLogger(__name__)
+
+FIELD = "x-mizan-invalidate"
+MAX_FIELD_BYTES = 64 * 1024
+
+Source = Literal["response", "admin", "reload", "unknown outcome"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A purge that Redis has not confirmed within the time that an answer may wait. It is repeated until it has."""
+
+    journaled: bool
+    """Whether it is on disk; if not, it is lost when the process that purges dies."""
+
+
+class Purges(Protocol):
+    """Who purges."""
+
+    async def purge(self, purge: Purge, source: Source) -> Purged | Pending:
+        """Purges. Returns when nobody can be served any more what was purged, or when the answer may wait no longer."""
+
+    async def intend(self, affects: Purge) -> int | None:
+        """Writes down what a mutation may change; its number, None where it could not be written."""
+
+    def settle(self, number: int | None) -> None:
+        """The mutation has ended, and what it has changed is purged."""
+
+    async def purge_twice(self, affects: Purge, number: int | None) -> None:
+        """Nobody knows whether the mutation was carried out: purges now, and once more when it cannot be any more."""
+
+
+@dataclass(slots=True)
+class Intent:
+    """A mutation that is under way."""
+
+    purges: Purges
+    affects: Purge
+    number: int | None
+    is_unknown: bool = False
+
+    async def unknown(self) -> None:
+        """Nobody knows whether it was carried out, or will be yet."""
+        self.is_unknown = True
+        await self.purges.purge_twice(self.affects, self.number)
+
+
+class Invalidation:
+    """Obeys responses, and watches over mutations."""
+
+    def __init__(self, purges: Purges, counters: Counters) -> None:
+        self._purges = purges
+        self._counters = counters
+
+    async def purge(self, purge: Purge) -> None:
+        """Purges what a response has changed. Returns when the response may go on."""
+        if purge.scopes or purge.everything:
+            await self._purges.purge(purge, "response")
+
+    async def obey(self, fields: Fields, contexts: Mapping[str, Context], also: tuple[Scope, ...] = ()) -> None:
+        """Purges what a response of the origin says, and `also` what it means. Returns when the response may go on.
+
+        All of it in one: while Redis is away, each purge waits for its own time.
+        """
+        said = self._read(combined(fields, FIELD), contexts)
+        hold_s = max(said.hold_s, longest_hold(also, contexts))
+        await self.purge(replace(said, scopes=widest([*said.scopes, *also]), hold_s=hold_s))
+
+    def _read(self, value: str | None, contexts: Mapping[str, Context]) -> Purge:
+        if value is None:
+            return Purge()
+        if len(value.encode()) > MAX_FIELD_BYTES:
+            fault = f"a field of {len(value)} bytes is longer than {MAX_FIELD_BYTES}"
+            purge = Purge((), True, (fault,), longest_hold(None, contexts))
+        else:
+            purge = widen(value, contexts)
+        if purge.faults:
+            self._counters.count("invalidation_faults", by=len(purge.faults))
+            log.warning("X-Mizan-Invalidate was widened: %s (field: %.200r)", "; ".join(purge.faults), value)
+        return purge
+
+    @asynccontextmanager
+    async def intending(self, affects: Purge) -> AsyncIterator[Intent]:
+        """Writes down what a mutation may change while the block forwards it, in case a process dies meanwhile.
+
+        1. The mutation is forwarded.   2. The edge is killed.   3. The origin carries it out, and nobody hears of it.
+        4. The edge starts, and serves what it had. -- Hence the intent, which is purged at the next start.
+        """
+        intent = Intent(self._purges, affects, await self._purges.intend(affects))
+        yield intent
+        if not intent.is_unknown:
+            self._purges.settle(intent.number)

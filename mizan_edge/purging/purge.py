@@ -1,0 +1,254 @@
+"""One purge: from a header or a person to what Redis confirms.
+
+    # mutable state: `_unconfirmed`, the purges that Redis has not confirmed yet, oldest first; `_settled_later`, what
+    # is struck from the journal once they are.
+
+While there is one, a hold is set, and this edge serves nothing from the cache and stores nothing: what Redis still has
+may be exactly what was purged. They stand in the journal, on disk before the mutation is answered, and are repeated, in
+order, until Redis confirms, by this process or by the next one; purging twice does no harm.
+
+1. Redis does not confirm.   2. The client is answered.   3. The edge is killed.   4. Redis is back, with its data.
+5. The edge starts, and reads. -- It would serve what was purged. Hence the hold of 5 is set before the edge listens.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from mizan_core.resolve import Purge
+from mizan_core.scopes import Scope, format_scopes
+from mizan_core.store import AsyncStore, Purged, StoreError
+from mizan_core.store.operations import parts
+from mizan_edge.purging.fleet import LEASE_S, Fleet
+from mizan_edge.purging.hold import Hold
+from mizan_edge.purging.invalidation import Pending, Source
+from mizan_edge.purging.journal import Journal, JournalError
+from mizan_edge.rules.site import InUse
+from mizan_edge.system.counters import Counters
+from mizan_edge.system.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 0.2
+# How long a purge that Redis does not confirm keeps its response waiting: until every lease that was granted before has
+# run out.
+PATIENCE_S = LEASE_S + 0.2
+
+
+@dataclass(eq=False, slots=True)
+class _Unconfirmed:
+    purge: Purge
+    shapes: Mapping[str, str]
+    confirmed: asyncio.Event = field(default_factory=asyncio.Event)
+    number: int | None = None
+    """Its number in the journal, None where it could not be written."""
+    result: Purged | None = None
+
+
+class Purger:
+    """Purges what responses and people say, and remembers what Redis has not confirmed."""
+
+    def __init__(
+        self,
+        store: AsyncStore,
+        in_use: InUse,
+        fleet: Fleet,
+        *,
+        journal: Journal,
+        hold: Hold,
+        counters: Counters,
+        tasks: Tasks,
+        lease_ms: int,
+        late_s: int,
+    ) -> None:
+        """`lease_ms`: for how long members may have leases of which a Redis that has forgotten them knows nothing.
+        `late_s`: how much later than we give it up the origin may carry a mutation out."""
+        self._store = store
+        self._in_use = in_use
+        self._fleet = fleet
+        self._lease_ms = lease_ms
+        self._journal = journal
+        self._hold = hold
+        self._counters = counters
+        self._tasks = tasks
+        self._late_s = late_s
+        self._unconfirmed: list[_Unconfirmed] = []
+        self._settled_later: list[int] = []
+
+    @property
+    def pending(self) -> bool:
+        """Whether Redis has not confirmed a purge."""
+        return bool(self._unconfirmed)
+
+    def _shapes(self, purge: Purge) -> dict[str, str]:
+        """How the contexts of a purge are indexed by the manifest that it was made by, which is the one in use."""
+        contexts = self._in_use.site.manifest.contexts
+        return {name: contexts[name].shape for name in {scope.context for scope in purge.scopes} & contexts.keys()}
+
+    def resume(self) -> None:
+        """Takes up what an earlier process has left in the journal. To be called before anything is served."""
+        for left in self._journal.open:
+            log.warning("a purge of %s from before the start is repeated", _text(left.purge))
+            # Under the shapes of then: there may be another manifest now.
+            if left.intent:
+                self._hold_for(_Unconfirmed(self._until_late(left.purge), left.shapes))
+                self._tasks.start(self._purge_late(left.purge, left.shapes, left.number), "purge-again")
+            else:
+                self._hold_for(_Unconfirmed(left.purge, left.shapes, number=left.number))
+
+    async def intend(self, affects: Purge) -> int | None:
+        """Writes down what a mutation may change; its number, None where it could not be written."""
+        return self.note(affects)
+
+    def note(self, affects: Purge) -> int | None:
+        """As `intend`, at once."""
+        try:
+            return self._journal.add(affects, self._shapes(affects), intent=True)
+        except JournalError as error:
+            log.error("%s: a crash before this mutation is answered would lose what it changes", error)
+            return None
+
+    def settle(self, number: int | None) -> None:
+        """The mutation has ended, and what it has changed is purged."""
+        if number is None:
+            return
+        if any(waiting.number is None for waiting in self._unconfirmed):
+            # What could not be written down may be known from this alone.
+            self._settled_later.append(number)
+            return
+        try:
+            self._journal.close(number)
+        except JournalError as error:
+            log.error("%s: the purge will be repeated at the next start", error)
+
+    async def purge_twice(self, purge: Purge, number: int | None) -> None:
+        """Purges, stores nothing that matches for as long as the change may come late, and purges again then."""
+        shapes = self._shapes(purge)
+        await self.purge(self._until_late(purge), "unknown outcome")
+        self._tasks.start(self._purge_late(purge, shapes, number), "purge-again")
+
+    def _until_late(self, purge: Purge) -> Purge:
+        return replace(purge, hold_s=max(purge.hold_s, self._late_s))
+
+    async def _purge_late(self, purge: Purge, shapes: Mapping[str, str], number: int | None) -> None:
+        await asyncio.sleep(self._late_s)
+        await self._purge(purge, shapes, "unknown outcome")
+        self.settle(number)
+
+    async def purge(self, purge: Purge, source: Source) -> Purged | Pending:
+        """Purges. Returns when Redis has confirmed, or when the answer may wait no longer."""
+        return await self._purge(purge, self._shapes(purge), source)
+
+    async def _purge(self, purge: Purge, shapes: Mapping[str, str], source: Source) -> Purged | Pending:
+        if not purge.scopes and not purge.everything:
+            return Purged(0, 0, 0)
+        purged: Purged | Pending
+        try:
+            purged = await self._run(purge, shapes)
+        except asyncio.CancelledError:
+            self._keep_for_next_start(purge, shapes)
+            raise
+        except Exception as error:
+            # Whatever it is: what is not confirmed must not be forgotten.
+            log.error(
+                "a purge of %s is not confirmed (%s): nothing is served from the cache until it is",
+                _text(purge),
+                error,
+                exc_info=not isinstance(error, StoreError),
+            )
+            purged = await self._confirmed_later(purge, shapes)
+        if isinstance(purged, Purged):
+            self._counters.count("purges", source)
+            self._counters.count("purged_entries", by=purged.entries)
+            # A site may have hundreds of mutations a second.
+            level = logging.DEBUG if source == "response" else logging.INFO
+            if log.isEnabledFor(level):
+                log.log(level, "purged %s: %d entries, seq %d", _text(purge), purged.entries, purged.seq)
+        return purged
+
+    async def _confirmed_later(self, purge: Purge, shapes: Mapping[str, str]) -> Purged | Pending:
+        waiting = _Unconfirmed(purge, shapes)
+        self._hold_for(waiting)
+        try:
+            waiting.number = await asyncio.to_thread(self._journal.add, purge, shapes)
+        except asyncio.CancelledError:
+            self._keep_for_next_start(purge, shapes)
+            raise
+        except JournalError as error:
+            log.error("%s: a crash before the purge is confirmed would lose it", error)
+        if waiting.confirmed.is_set():
+            self.settle(waiting.number)  # confirmed before it was written down
+        try:
+            await asyncio.wait_for(waiting.confirmed.wait(), PATIENCE_S)
+        except TimeoutError:
+            self._counters.count("purges_unconfirmed")
+        return waiting.result or Pending(journaled=waiting.number is not None)
+
+    async def count(self, scopes: Iterable[Scope], *, everything: bool) -> Purged:
+        """What purging these would do. Raises StoreError."""
+        return await self._store.run(
+            self._store.namespace.purge(
+                scopes, everything=everything, dry_run=True, shapes=self._in_use.site.manifest.shapes()
+            )
+        )
+
+    async def _run(self, purge: Purge, shapes: Mapping[str, str]) -> Purged:
+        if purge.everything:
+            return await self._purge_part((), purge, shapes)
+        entries = banned = seq = 0
+        for part in parts(purge.scopes):
+            done = await self._purge_part(part, purge, shapes)
+            seq, entries, banned = done.seq, entries + done.entries, banned + done.banned
+        return Purged(seq, entries, banned)
+
+    async def _purge_part(self, scopes: Sequence[Scope], purge: Purge, shapes: Mapping[str, str]) -> Purged:
+        operation = self._store.namespace.purge(
+            scopes,
+            everything=purge.everything,
+            hold_s=purge.hold_s,
+            shapes=shapes,
+            purger=self._fleet.id,
+            lease_ms=self._lease_ms,
+        )
+        return await self._fleet.purge(operation)
+
+    def _keep_for_next_start(self, purge: Purge, shapes: Mapping[str, str]) -> None:
+        # The edge is stopping, and does not wait for this any longer.
+        try:
+            self._journal.add(purge, shapes)
+        except JournalError as error:
+            log.error("%s: the purge of %s is lost", error, _text(purge))
+
+    def _hold_for(self, waiting: _Unconfirmed) -> None:
+        self._hold.set("unconfirmed purges")
+        if not self._unconfirmed:
+            self._tasks.start(self._repeat(), "repeat-purges")
+        self._unconfirmed.append(waiting)
+
+    async def _repeat(self) -> None:
+        while self._unconfirmed:
+            first = self._unconfirmed[0]
+            try:
+                first.result = await self._run(first.purge, first.shapes)
+            except StoreError:
+                await asyncio.sleep(_RETRY_S)
+                continue
+            except Exception:
+                # Whatever it is, the hold stays, and so must the attempts to end it.
+                log.exception("repeating the purge of %s failed", _text(first.purge))
+                await asyncio.sleep(_RETRY_S)
+                continue
+            self._unconfirmed.remove(first)
+            self.settle(first.number)
+            first.confirmed.set()
+            log.warning("the purge of %s is confirmed now", _text(first.purge))
+        settled, self._settled_later = self._settled_later, []
+        for number in settled:
+            self.settle(number)
+        if not self._unconfirmed:
+            self._hold.lift("unconfirmed purges")
+
+
+def _text(purge: Purge) -> str:
+    return "everything" if purge.everything else format_scopes(purge.scopes)

@@ -1,0 +1,1 @@
+"""What runs: settings, processes, and how they are composed, started and stopped."""

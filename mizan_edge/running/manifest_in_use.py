@@ -1,0 +1,146 @@
+"""The manifest in use: loaded, swapped, and made known to the store.
+
+    # mutable state: the site in use; the hold "manifest not adopted"; `_failure`, why Redis was not told, so that it is
+    # logged once.
+
+Entries that were indexed under another manifest cannot be purged exactly under this one. So the store is told how each
+context is indexed now (`adopt`), which purges those that were indexed otherwise, and nothing is read before that is
+confirmed: at start, after a reload, and when Redis was away meanwhile.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mizan_core.manifest import Manifest, ManifestError, parse_manifest, read_manifest_file
+from mizan_core.resolve import Purge
+from mizan_core.scopes import Scope
+from mizan_core.store import AsyncStore, StoreError
+from mizan_edge.purging.hold import Hold
+from mizan_edge.purging.purge import Purger
+from mizan_edge.rules.site import InUse, Rules, Site
+from mizan_edge.system.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 0.5
+# It goes to the workers in one message.
+_MAX_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Names of contexts that one manifest has more, less, or otherwise than another."""
+
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+
+    def to_json(self) -> dict[str, list[str]]:
+        return asdict(self)
+
+
+def difference(old: Manifest, new: Manifest) -> Difference:
+    """What `new` has that `old` has not, the other way round, and otherwise."""
+    both = old.contexts.keys() & new.contexts.keys()
+    return Difference(
+        sorted(new.contexts.keys() - old.contexts.keys()),
+        sorted(old.contexts.keys() - new.contexts.keys()),
+        sorted(name for name in both if old.contexts[name] != new.contexts[name]),
+    )
+
+
+def read_manifest(path: Path) -> tuple[Manifest, str]:
+    """The manifest of a file, its warnings logged, and its text. Raises ManifestError."""
+    data = read_manifest_file(path)
+    if len(data) > _MAX_BYTES:
+        raise ManifestError(f"{path}: {len(data)} bytes, and {_MAX_BYTES} are the most that is read")
+    manifest, warnings = parse_manifest(data, source=str(path))
+    for warning in warnings:
+        log.warning("%s", warning)
+    return manifest, data.decode("utf-8-sig")
+
+
+class ManifestInUse:
+    """Swaps manifests, one at a time."""
+
+    def __init__(
+        self,
+        path: Path,
+        rules: Rules,
+        *,
+        in_use: InUse,
+        store: AsyncStore,
+        purger: Purger,
+        hold: Hold,
+        tasks: Tasks,
+        text: str,
+        spread: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """`text` is the manifest in use. `spread` has every worker use another; returns when all do."""
+        self.text = text
+        self._spread = spread
+        self._path = path
+        self._rules = rules
+        self._in_use = in_use
+        self._store = store
+        self._purger = purger
+        self._hold = hold
+        self._tasks = tasks
+        self._lock = asyncio.Lock()
+        self._failure = ""
+
+    async def reload(self) -> Difference:
+        """Reads the file again and swaps. Raises ManifestError, and then the old manifest stays."""
+        async with self._lock:
+            manifest, text = read_manifest(self._path)
+            found = difference(self._in_use.site.manifest, manifest)
+            self._hold.set("manifest not adopted")
+            self._in_use.site = Site.of(manifest, self._rules)
+            self.text = text  # before the others hear of it: one that is starting asks for it
+            await self._spread(text)
+            # Whatever has changed about a context may have changed what its responses should be.
+            gone = Purge(tuple(Scope(name) for name in (*found.removed, *found.changed)))
+            await self._purger.purge(gone, "reload")
+            await self._adopt()
+            log.info("manifest reloaded: %s", found)
+            return found
+
+    async def adopt(self) -> None:
+        """Makes the manifest known to the store; where Redis cannot be asked now, as soon as it can."""
+        self._hold.set("manifest not adopted")
+        # Else a late answer for this manifest could undo what a reload has just made known.
+        async with self._lock:
+            await self._adopt()
+
+    async def _adopt(self) -> None:
+        self._hold.set("manifest not adopted")
+        if not await self._try_adopt(self._in_use.site):
+            self._tasks.start(self._keep_trying(), "adopt-manifest")
+
+    async def _try_adopt(self, site: Site) -> bool:
+        try:
+            # Asked again each time: what was away at the start may come back as what cannot be used.
+            await self._store.check()
+            changed = await self._store.run(self._store.namespace.adopt(site.manifest.shapes()))
+        except StoreError as error:
+            if str(error) != self._failure:
+                log.warning("nothing is served from the cache until Redis answers: %s", error)
+            self._failure = str(error)
+            return False
+        self._failure = ""
+        if changed:
+            log.warning("the parameters of %s have changed: their entries are purged", ", ".join(changed))
+        if site is self._in_use.site:
+            self._hold.lift("manifest not adopted")
+        return True
+
+    async def _keep_trying(self) -> None:
+        site = self._in_use.site
+        while site is self._in_use.site:
+            await asyncio.sleep(_RETRY_S)
+            async with self._lock:
+                if site is not self._in_use.site or await self._try_adopt(site):
+                    return

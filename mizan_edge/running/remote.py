@@ -1,0 +1,172 @@
+"""What a worker and its keeper ask each other, over their channel.
+
+Both ends of each message stand here: `Keeper` is what a worker sees of its keeper, `Worker` what the keeper sees of it.
+
+    worker -> keeper    settings, purge, intend, purge_twice, adopt; told: settle, led, counted, ready
+    keeper -> worker    site, certificate, counters; told: wake, stop
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from mizan_core.resolve import Purge
+from mizan_core.store import AsyncStore, Purged, StoreError
+from mizan_core.store.fills import end
+from mizan_edge.purging.invalidation import Pending, Source
+from mizan_edge.purging.purge import Purger
+from mizan_edge.serving.leads import Lead
+from mizan_edge.system.channel import Channel, Handler
+from mizan_edge.system.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """The keeper, as its worker speaks to it. When it has gone, so will this process: nothing here handles that."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    async def settings(self) -> Any:
+        """What this worker needs in order to begin."""
+        return await self._channel.call("settings")
+
+    async def purge(self, purge: Purge, source: Source) -> Purged | Pending:
+        """As `Purges.purge`."""
+        answer = await self._channel.call("purge", [purge.to_json(), source])
+        if "journaled" in answer:
+            return Pending(answer["journaled"])
+        return Purged(answer["seq"], answer["entries"], answer["banned"])
+
+    async def intend(self, affects: Purge) -> int | None:
+        """As `Purges.intend`; the number is the keeper's for this worker."""
+        handle: int = await self._channel.call("intend", affects.to_json())
+        return handle
+
+    def settle(self, number: int | None) -> None:
+        """As `Purges.settle`."""
+        # Whoever dies before it is heard of has it purged once more than needed.
+        self._channel.tell("settle", number, can_wait=True)
+
+    async def purge_twice(self, affects: Purge, number: int | None) -> None:
+        """As `Purges.purge_twice`."""
+        await self._channel.call("purge_twice", [affects.to_json(), number])
+
+    async def adopt(self) -> None:
+        """The store has forgotten the manifest."""
+        await self._channel.call("adopt")
+
+    def led(self, begun: Sequence[Lead], over: Sequence[Lead]) -> None:
+        """This worker leads some fills, and others no more."""
+        self._channel.tell("led", [begun, over], can_wait=True)
+
+    def counted(self, counts: Mapping[str, int]) -> None:
+        """What this worker has counted so far."""
+        self._channel.tell("counted", counts, can_wait=True)
+
+    def ready(self) -> None:
+        """This worker serves."""
+        self._channel.tell("ready")
+
+
+class Worker:
+    """One worker, as the keeper hears it. What it leaves open when it dies is taken care of.
+
+    # mutable state: `_intents`, its mutations that are under way, under a handle that it knows, with their numbers in
+    # the journal; `_leads`, the fills that it leads; `counts`, what it has counted, as it said last; whether it is
+    # `_gone`, although something that it has said is still to be read.
+    """
+
+    def __init__(
+        self,
+        settings: Callable[[], Any],
+        purges: Purger,
+        adopt: Callable[[], Awaitable[None]],
+        store: AsyncStore,
+        tasks: Tasks,
+    ) -> None:
+        self._settings = settings
+        self._purges = purges
+        self._adopt = adopt
+        self._store = store
+        self._tasks = tasks
+        self._handles = count()
+        self._intents: dict[int, tuple[int | None, Purge]] = {}
+        self._leads: dict[str, str] = {}
+        self.counts: Mapping[str, int] = {}
+        self._gone = False
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """What it may ask and tell."""
+        return {
+            "settings": lambda _: self._settings(),
+            "purge": self._purge,
+            "intend": self._intend,
+            "settle": self._settle,
+            "purge_twice": self._purge_twice,
+            "adopt": lambda _: self._adopt(),
+            "led": self._led,
+            "counted": self._counted,
+        }
+
+    def died(self) -> None:
+        """It has gone: nobody knows how its mutations have ended, and nobody brings what it was fetching."""
+        self._gone = True
+        for number, affects in self._intents.values():
+            self._abandon(number, affects)
+        if self._leads:
+            self._end_fills(dict(self._leads))
+
+    def _abandon(self, number: int | None, affects: Purge) -> None:
+        log.warning("a worker has died while a mutation was under way: what that may have changed is purged")
+        self._tasks.start(self._purges.purge_twice(affects, number), "purge-for-dead-worker")
+
+    async def _purge(self, argument: Any) -> Any:
+        purge, source = argument
+        done = await self._purges.purge(Purge.from_json(purge), source)
+        if isinstance(done, Pending):
+            return {"journaled": done.journaled}
+        return {"seq": done.seq, "entries": done.entries, "banned": done.banned}
+
+    def _intend(self, affects: Any) -> int:
+        purge = Purge.from_json(affects)
+        number = self._purges.note(purge)
+        handle = next(self._handles)
+        self._intents[handle] = number, purge
+        if self._gone:
+            self._abandon(number, purge)
+        return handle
+
+    def _settle(self, handle: int) -> None:
+        number, _affects = self._intents.pop(handle)
+        self._purges.settle(number)
+
+    async def _purge_twice(self, argument: Any) -> None:
+        affects, handle = argument
+        number, _affects = self._intents.pop(handle)
+        await self._purges.purge_twice(Purge.from_json(affects), number)
+
+    def _led(self, argument: Any) -> None:
+        begun, over = argument
+        if self._gone:
+            self._end_fills({token: key for key, token in begun})
+            return
+        self._leads.update((token, key) for key, token in begun)
+        for _key, token in over:
+            self._leads.pop(token, None)
+
+    def _counted(self, counts: Any) -> None:
+        self.counts = counts
+
+    def _end_fills(self, leads: Mapping[str, str]) -> None:
+        self._tasks.start(self._end_each(leads), "end-fills-of-dead-worker")
+
+    async def _end_each(self, leads: Mapping[str, str]) -> None:
+        for token, key in leads.items():
+            try:
+                await self._store.run(end(self._store.namespace, key, token))
+            except StoreError as error:
+                log.debug("the fill of a dead worker goes on until its lease ends: %s", error)

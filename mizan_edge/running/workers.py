@@ -1,0 +1,155 @@
+"""Those who serve the public port, as their keeper speaks to them: processes that it supervises, or itself."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import astuple
+
+from mizan_core.store import AsyncStore
+from mizan_edge.purging.board import Board
+from mizan_edge.purging.purge import Purger
+from mizan_edge.rules.site import InUse, Rules
+from mizan_edge.running.config import Settings, handed_over
+from mizan_edge.running.manifest_in_use import ManifestInUse
+from mizan_edge.running.remote import Worker
+from mizan_edge.running.supervisor import Launch, Supervisor
+from mizan_edge.running.worker import SHUTDOWN_S, Serving, serving
+from mizan_edge.system.addresses import listening
+from mizan_edge.system.channel import CallFailed, Channel, ChannelClosed
+from mizan_edge.system.counters import Counters
+from mizan_edge.system.tasks import Tasks
+from mizan_edge.system.tls import Certificate, Pair
+
+log = logging.getLogger(__name__)
+
+# What a worker takes to end beyond the time that it gives to its requests.
+_ENDING_S = 2.0
+
+
+class Workers:
+    """The workers of one edge.
+
+    # mutable state: of the processes that run, by slot, their channels and what they have said; `_past`, what those
+    # have counted that are gone; `_here`, what serves in this process.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        rules: Rules,
+        redis_url: str,
+        certificate: Certificate | None,
+        board: Board,
+        store: AsyncStore,
+        tasks: Tasks,
+    ) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._redis_url = redis_url
+        self._certificate = certificate
+        self._board = board
+        self._store = store
+        self._tasks = tasks
+        self._channels: dict[int, Channel] = {}
+        self._heard: dict[int, Worker] = {}
+        self._past: Counter[str] = Counter()
+        self._here: Serving | None = None
+
+    @asynccontextmanager
+    async def in_processes(
+        self, purger: Purger, manifest_in_use: ManifestInUse, _in_use: InUse, _counters: Counters
+    ) -> AsyncIterator[str]:
+        """Has processes serve, while the block runs; gives their address. Raises MizanError where they cannot."""
+        given = {
+            "settings": handed_over(self._settings),
+            "secret": self._rules.secret.hex(),
+            "redis": self._redis_url,
+        }
+
+        def settings() -> dict[str, object]:
+            certificate = astuple(self._certificate.pair) if self._certificate else None
+            return {**given, "manifest": manifest_in_use.text, "certificate": certificate}
+
+        def launch(slot: int) -> Launch:
+            worker = self._heard[slot] = Worker(settings, purger, manifest_in_use.adopt, self._store, self._tasks)
+            return Launch("mizan_edge.running.worker", [str(self._board.fd)], [self._board.fd], worker.handlers)
+
+        def died(slot: int) -> None:
+            self._channels.pop(slot, None)
+            worker = self._heard.pop(slot)
+            self._past.update(worker.counts)
+            worker.died()
+
+        with listening("listen", self._settings.listen, self._settings.workers) as (sockets, address):
+            supervisor = Supervisor(
+                sockets,
+                launch,
+                tasks=self._tasks,
+                beats=self._board.beats,
+                on_start=self._channels.__setitem__,
+                on_death=died,
+            )
+            await supervisor.start()
+            try:
+                yield address
+            finally:
+                await supervisor.drain(SHUTDOWN_S + _ENDING_S)
+
+    @asynccontextmanager
+    async def in_this_process(
+        self, purger: Purger, manifest_in_use: ManifestInUse, in_use: InUse, counters: Counters
+    ) -> AsyncIterator[str]:
+        """Serves here, while the block runs; gives the address. Raises MizanError for one that cannot be used."""
+        with listening("listen", self._settings.listen, 1) as ((sockets,), address):
+            async with serving(
+                self._settings,
+                self._rules,
+                in_use,
+                self._board,
+                self._redis_url,
+                self._certificate,
+                purges=purger,
+                adopt=manifest_in_use.adopt,
+                counters=counters,
+            ) as self._here:
+                await self._here.listener.listen(sockets)
+                yield address
+
+    def wake(self, key: str | None) -> None:
+        """A fill of a key has ended somewhere; None: of any."""
+        for channel in self._channels.values():
+            channel.tell("wake", key)
+        if self._here is not None:
+            self._here.flights.wake(key)
+
+    async def swap(self, manifest: str) -> None:
+        """Returns when all processes use another manifest."""
+        await asyncio.gather(*(self._ask(channel, "site", manifest) for channel in self._channels.values()))
+
+    async def renew(self, pair: Pair) -> None:
+        """Returns when all processes show another certificate to whoever connects."""
+        asked = (self._ask(channel, "certificate", astuple(pair)) for channel in self._channels.values())
+        await asyncio.gather(*asked)
+
+    async def counted(self, own: Counters) -> dict[str, int]:
+        """What they have counted, and the keeper itself."""
+        asked = list(self._channels.items())
+        answers = await asyncio.gather(*(self._ask(channel, "counters") for _, channel in asked))
+        total = Counter(own.snapshot())
+        total.update(self._past)
+        for (slot, channel), counts in zip(asked, answers, strict=True):
+            if counts and self._channels.get(slot) is channel:  # else it has died meanwhile, and is in the past
+                total.update(counts)
+        return dict(sorted(total.items()))
+
+    async def _ask(self, channel: Channel, name: str, argument: object = None) -> dict[str, int] | None:
+        try:
+            answer: dict[str, int] | None = await channel.call(name, argument)
+        except ChannelClosed:
+            return None  # it has died; its successor asks for all it needs
+        except CallFailed as error:
+            log.error("a worker could not %s: %s", name, error)
+            return None
+        return answer

@@ -1,0 +1,1 @@
+"""A request answered: from memory, from Redis, or by the origin."""

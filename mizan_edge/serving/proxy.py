@@ -1,0 +1,185 @@
+"""One request: asks the pure modules what it is, and hands it to whoever answers that.
+
+Lookup   `Reader`: from the cache, or by a fetch that may be stored
+Pass     `Upstream`: streams both ways
+"""
+
+import logging
+import time
+from functools import partial
+from typing import assert_never
+
+from mizan_edge.http import forwarding
+from mizan_edge.http.body import Body, held, peek
+from mizan_edge.http.cache_status import Forwarded
+from mizan_edge.http.errors import OriginError, RefusedError
+from mizan_edge.http.forwarding import Peer
+from mizan_edge.http.message import Request, Response
+from mizan_edge.origin.origin import Informational
+from mizan_edge.rules import outcome, policy, variants
+from mizan_edge.rules.calls import Call, match_call
+from mizan_edge.rules.identity import PUBLIC, Partition, is_named, partition
+from mizan_edge.rules.policy import Lookup, Pass
+from mizan_edge.rules.routes import Resource, Uncacheable
+from mizan_edge.rules.site import InUse, Rules, Site
+from mizan_edge.serving.answer import Answer, Later, Then, refusal
+from mizan_edge.serving.cache import Reading
+from mizan_edge.serving.reader import Reader
+from mizan_edge.serving.upstream import Upstream
+
+log = logging.getLogger(__name__)
+
+
+class Proxy:
+    """Answers requests from the store and the origin."""
+
+    def __init__(self, in_use: InUse, rules: Rules, reader: Reader, upstream: Upstream) -> None:
+        self._in_use = in_use
+        self._rules = rules
+        self._reader = reader
+        self._upstream = upstream
+
+    def answer(
+        self, request: Request, body: Body, peer: Peer, informational: Informational | None, then: Then
+    ) -> Answer | Later | None:
+        """The answer to a request, as its client may see it, or what has to be awaited for it. Every failure is one
+        too. None: the origin was asked, and `then` gets the same when something of its answer has come.
+
+        `informational` gets each 1xx response of the origin as it comes.
+        """
+
+        def relay(response: Response) -> None:
+            if informational is not None:
+                informational(forwarding.to_client(response, forward_mizan_headers=self._rules.forward_mizan_headers))
+
+        try:
+            request = forwarding.seen(request, peer)
+            if not self._rules.serves(request.host):
+                return refusal(421, f"This site is not served here: {request.host}")
+            return self._answer(request, body, peer, relay, then)
+        except RefusedError as error:
+            return refusal(error.status, str(error))
+        except Exception:
+            return _failure(request)
+
+    def _answer(
+        self, request: Request, body: Body, peer: Peer, informational: Informational, then: Then
+    ) -> Answer | Later | None:
+        site = self._in_use.site
+        asked = forwarding.one_hop_less(forwarding.to_origin(request, peer))
+        if asked is None:
+            return _as_last(request)
+        request = asked
+        is_call = request.method == "POST" and site.router.is_call(request.target.partition("?")[0])
+        # What is sent with a request for an upgrade may be another protocol's, so it is not read.
+        is_read = is_call and not forwarding.wants_upgrade(request)
+        if body is not None and not isinstance(body, bytes):
+            if is_read:
+                return partial(self._later, request, partial(self._answer_call, site, request, body, informational))
+            planned = self._plan(site, request, is_call, None, has_body=True)
+        else:
+            call = held(body, self._rules.max_call_bytes) if is_read else None
+            planned = self._plan(site, request, is_call, call, has_body=body is not None)
+        if isinstance(planned, Pass) and planned.affects is None:
+            return self._pass(request, body, planned.why, informational, then)
+        return partial(self._later, request, partial(self._carry_out, site, request, body, planned, informational))
+
+    def _pass(
+        self, request: Request, body: Body, why: Forwarded, informational: Informational, then: Then
+    ) -> Answer | Later | None:
+        """Has the origin answer what has nothing to do with the cache: without a task, unless more has to be waited for
+        than that."""
+        try:
+            asked = self._upstream.begin(request, body)
+        except OriginError as error:
+            return self._upstream.failed(error, why)
+        rest = partial(self._later, request, partial(self._upstream.answer_asked, asked, why, informational))
+
+        def told() -> None:
+            answer: Answer | Later = rest
+            try:
+                if (exchange := self._upstream.arrived(asked)) is not None:
+                    answer = self._upstream.passed(exchange, why)
+            except Exception:
+                answer = _failure(request)
+            then(answer)
+
+        return None if asked.tell(told) else rest
+
+    async def _later(self, request: Request, work: Later) -> Answer:
+        """What `work` gives, with every failure as an answer."""
+        try:
+            return await work()
+        except RefusedError as error:
+            return refusal(error.status, str(error))
+        except Exception:
+            return _failure(request)
+
+    async def _answer_call(self, site: Site, request: Request, body: Body, informational: Informational) -> Answer:
+        start, body = await peek(body, self._rules.max_call_bytes)
+        planned = self._plan(site, request, True, start, has_body=True)
+        return await self._carry_out(site, request, body, planned, informational)
+
+    async def _carry_out(
+        self, site: Site, request: Request, body: Body, planned: Pass | Lookup, informational: Informational
+    ) -> Answer:
+        match planned:
+            case Pass(why, affects):
+                if affects is None:
+                    return await self._upstream.answer(request, body, why, informational)
+                return await self._upstream.answer_mutation(request, body, why, affects, informational)
+            case Lookup():
+                asked = variants.narrowed(request, self._rules.languages)
+                return await self._reader.answer(Reading(site, asked, planned, request, body, informational))
+            case _ as never:
+                assert_never(never)
+
+    def _plan(
+        self, site: Site, request: Request, is_call: bool, call: bytes | None, *, has_body: bool
+    ) -> Pass | Lookup:
+        """What to do with a request. `call`: what is sent to a URL for calls, None where that is too long to be one."""
+        resource: Resource | Uncacheable
+        if forwarding.wants_upgrade(request):
+            # An origin that declines may take it for a call.
+            affects = outcome.of_call(site.manifest, None) if is_call else outcome.of_view(site.router, request)
+            return Pass(Forwarded("bypass"), affects)
+        if request.method in ("GET", "HEAD"):
+            resource = site.router.match(request.target)
+            if isinstance(resource, Resource) and has_body:
+                # What an application makes of a GET's body is in no key. RFC 9110 section 9.3.1
+                resource = Uncacheable("non-canonical")
+        elif is_call:
+            matched = None
+            if call is not None:
+                matched = match_call(site.manifest, request.target, request.get("content-type"), call)
+            if matched is None:
+                return Pass(Forwarded("bypass", "non-canonical"), outcome.of_call(site.manifest, None))
+            if isinstance(matched, Call):
+                return Pass(Forwarded("method"), outcome.of_call(site.manifest, matched))
+            resource = matched
+        else:
+            return Pass(Forwarded("method"), outcome.of_view(site.router, request))
+        if isinstance(resource, Uncacheable):
+            affects = outcome.of_view(site.router, request) if request.method == "GET" else None
+            return Pass(Forwarded("bypass", resource.detail), affects)
+        who: Partition | None = Partition(PUBLIC)
+        if site.manifest.contexts[resource.context].scope == "user":
+            who = partition(request.fields, self._rules.identity, self._rules.verifier(time.time()))
+        named = is_named(request.fields, self._rules.identity)
+        anybody = self._rules.client_revalidation
+        return policy.plan(request, resource, who, named=named, anybody_revalidates=anybody)
+
+
+def _failure(request: Request) -> Answer:
+    """The answer where something is wrong here. To be called where the exception is handled."""
+    log.exception("a request failed: %s %s", request.method, request.target.partition("?")[0])
+    return refusal(500, "The edge failed to answer. The log has the reason.")
+
+
+def _as_last(request: Request) -> Answer:
+    """The answer to what may be forwarded no further: the edge is who it was meant for."""
+    if request.method == "OPTIONS":
+        return Answer(Response(204, (("Via", forwarding.VIA),)), b"")
+    # It would show a script the fields that are kept from it, cookies among them. RFC 9110 section 9.1: not
+    # implemented; a 405 would have to say what is allowed, which only the origin knows.
+    return refusal(501, "TRACE is not answered here.")
