@@ -14,13 +14,14 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import Protocol, cast
 
 from mizan_edge.client.arriving import BUFFER_BYTES, Arriving
 from mizan_edge.client.sending import Framed, framed, leaves_at_once, put, send
 from mizan_edge.client.tunnel import copy_both_ways
 from mizan_edge.client.writing import ONE_WRITE_BYTES, Writing
 from mizan_edge.http.body import Body
+from mizan_edge.http.cache_status import Forwarded
 from mizan_edge.http.errors import RefusedError
 from mizan_edge.http.forwarding import Peer, Trusted
 from mizan_edge.http.framing import response_bytes
@@ -29,14 +30,37 @@ from mizan_edge.http.message import Request, Response
 from mizan_edge.http.request_parser import RequestHead, RequestParser
 from mizan_edge.memory.prepared import Noted, Prepared, Repeatable
 from mizan_edge.origin.origin import Informational, Tunnel
-from mizan_edge.rules.selecting import Sender
-from mizan_edge.serving.answer import Answer, Later, Then, refusal
+from mizan_edge.rules.onward import Onward
+from mizan_edge.rules.selecting import Form, Sender
+from mizan_edge.serving.answer import Answer, Later, Left, Then, refusal
 from mizan_edge.system.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-Respond = Callable[[Request, Body, Peer, Informational | None, Then], Answer | Later | None]
-"""Gives the answer to a request, or what has to be awaited for it; None: `Then` gets that later on. Raises nothing."""
+
+class Responds(Protocol):
+    """What answers requests (`Proxy`). It raises nothing."""
+
+    def answer(
+        self,
+        request: Request,
+        body: Body,
+        peer: Peer,
+        informational: Informational | None,
+        then: Then,
+        left: Left | None,
+        /,
+    ) -> Answer | Later | None:
+        """The answer, or what has to be awaited for it; None: `then` gets that later on."""
+
+    def passes(self, request: Request, /) -> Forwarded | None:
+        """Why it is forwarded, whatever fields it has."""
+
+    def pass_on(
+        self, request: Request, head: bytes, why: Forwarded, informational: Informational | None, then: Then, /
+    ) -> Answer | Later | None:
+        """As `answer`, for what passes, and is known to leave with this head."""
+
 
 # Of a body that nobody wants, this much is read so that another request may follow.
 _UNWANTED_BYTES = 256 << 10
@@ -44,17 +68,19 @@ _UNWANTED_BYTES = 256 << 10
 _LINGER_S = 2.0
 _END_OF_HEAD = b"\r\n\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+# Of the requests of one connection: how so many forms of them leave is remembered.
+_FORMS = 8
 
 
 class ClientConnection:
     """A connection of a client: an `asyncio.Protocol`, but that its attributes are found faster without a base class.
 
-    # mutable state: the request that is being answered (`_head`), its `_body` while somebody may read it, its `_answer`
-    while that is written; whether a 100 `_is_awaited` by the client; whether the response for the request that waits
-    first `_is_fetching` from Redis; whether it `_is_idle`, see `_settle`; why the bytes cannot be read on (`_broken`);
-    whether the client has said all (`_eof`), the connection is `_closing`, or the listener `_stopping`; whether reading
-    is `_paused`; since when what is due from the client has stood still (`_since`); the bytes that nobody wanted
-    (`_unwanted`).
+    # mutable state: how requests of some forms leave (`_onward`); the request that is being answered (`_head`), its
+    `_body` while somebody may read it, its `_answer` while that is written; whether a 100 `_is_awaited` by the client;
+    whether the response for the request that waits first `_is_fetching` from Redis; whether it `_is_idle`, see
+    `_settle`; why the bytes cannot be read on (`_broken`); whether the client has said all (`_eof`), the connection is
+    `_closing`, or the listener `_stopping`; whether reading is `_paused`; since when what is due from the client has
+    stood still (`_since`); the bytes that nobody wanted (`_unwanted`).
     """
 
     __slots__ = (
@@ -71,10 +97,11 @@ class ClientConnection:
         "_loop",
         "_lost",
         "_made",
+        "_onward",
         "_parser",
         "_paused",
         "_prepared",
-        "_respond",
+        "_responds",
         "_scheme",
         "_sender",
         "_since",
@@ -90,7 +117,7 @@ class ClientConnection:
 
     def __init__(
         self,
-        respond: Respond,
+        responds: Responds,
         limits: Limits,
         tasks: Tasks,
         *,
@@ -102,7 +129,7 @@ class ClientConnection:
     ) -> None:
         """`trusted`: proxies that are believed in what they tell of clients. `made` is told when it begins, and says
         whether it may; `lost`, when it has ended."""
-        self._respond = respond
+        self._responds = responds
         self._limits = limits
         self._tasks = tasks
         self._scheme = scheme
@@ -113,6 +140,7 @@ class ClientConnection:
         self._loop = asyncio.get_running_loop()
         self._parser = RequestParser(scheme, limits)
         self._sender = Sender()
+        self._onward: dict[Form, Onward | None] = {}
         self._transport: asyncio.Transport
         self._writing: Writing
         self.peer: Peer
@@ -184,6 +212,8 @@ class ClientConnection:
             if not data:
                 return
             self._is_idle = False
+            if self._onward and not self._is_fetching and self._passes_on(data):
+                return
         if self._closing or self._broken is not None:
             return
         parser = self._parser
@@ -305,9 +335,36 @@ class ClientConnection:
             self._refuse(error)
             return False
         interim = partial(self._interim, head) if head.version == "1.1" else None
-        answer = self._respond(head.request, body, self.peer, interim, partial(self._arrived, head))
+        left = partial(self._left, head) if body is None and self._sender.form is not None else None
+        answer = self._responds.answer(head.request, body, self.peer, interim, partial(self._arrived, head), left)
         if answer is not None:
             # Even where it is here: of a thousand requests in one read, each answer would begin within the one before.
+            self._tasks.start(self._exchange(head, answer), "request")
+        return True
+
+    def _left(self, head: RequestHead, sent: bytes) -> None:
+        """A request has left; others like it may leave like it."""
+        form = self._sender.form
+        if form is None or form in self._onward or not form.matches(head.raw, head.raw.find(b"\r\n")):
+            return
+        if len(self._onward) >= _FORMS:
+            self._onward.clear()
+        self._onward[form] = Onward.of(form, head, sent, self._limits)
+
+    def _passes_on(self, data: bytes) -> bool:
+        """Has the origin answer a request that leaves like one before it; whether these bytes were one."""
+        form = self._sender.form
+        onward = self._onward.get(form) if form is not None else None
+        head = onward.head(data) if onward is not None else None
+        why = self._responds.passes(head.request) if head is not None else None
+        if onward is None or head is None or why is None:
+            return False
+        self._head = head
+        self._unwanted = 0
+        self._is_awaited = False
+        interim, arrived = partial(self._interim, head), partial(self._arrived, head)
+        answer = self._responds.pass_on(head.request, onward.sent(data), why, interim, arrived)
+        if answer is not None:
             self._tasks.start(self._exchange(head, answer), "request")
         return True
 

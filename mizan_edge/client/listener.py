@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from mizan_edge.client.connection import ClientConnection, Respond
+from mizan_edge.client.connection import ClientConnection, Responds
 from mizan_edge.http.forwarding import Trusted
 from mizan_edge.http.limits import Limits
 from mizan_edge.memory.prepared import Prepared
@@ -30,7 +30,7 @@ class Listener:
 
     def __init__(
         self,
-        respond: Respond,
+        responds: Responds,
         limits: Limits,
         *,
         trusted: Trusted,
@@ -38,7 +38,7 @@ class Listener:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """`trusted`: proxies, from which come the connections of many clients."""
-        self._respond = respond
+        self._responds = responds
         self._limits = limits
         self._trusted = trusted
         self._prepared = prepared
@@ -93,7 +93,7 @@ class Listener:
     def _connection(self) -> asyncio.Protocol:
         scheme = "http" if self._tls is None else "https"
         connection = ClientConnection(
-            self._respond,
+            self._responds,
             self._limits,
             self._tasks,
             scheme=scheme,

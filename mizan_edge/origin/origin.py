@@ -143,13 +143,14 @@ class Asked:
 
     __slots__ = ("body", "exchange", "head", "is_whole", "length", "request", "waits", "written")
 
-    def __init__(self, request: Request, body: Body, *, host: str) -> None:
-        """`host` is for requests that name none. Raises OriginError for what cannot be sent."""
+    def __init__(self, request: Request, body: Body, *, host: str, head: bytes | None = None) -> None:
+        """`host` is for requests that name none; `head` is known for some that have no body. Raises OriginError for
+        what cannot be sent."""
         self.request = request
         self.body = body
-        self.length = body_length(request, body)
+        self.length = 0 if head is not None else body_length(request, body)
         try:
-            self.head = request_head(request, self.length, host=host)
+            self.head = request_head(request, self.length, host=host) if head is None else head
         except ValueError as error:
             raise OriginError(400, "The request's head cannot be sent on.", sent=False) from error
         self.waits = self.length != 0 and "100-continue" in members(request.get("expect"))
@@ -211,10 +212,10 @@ class Origin:
         self._free: dict[Connection, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, request: Request, body: Body) -> Asked:
-        """Sends a request if nothing has to be waited for: all of it is here, and a connection is free. Raises
-        OriginError."""
-        asked = Asked(request, body, host=self._address.name)
+    def begin(self, request: Request, body: Body, head: bytes | None = None) -> Asked:
+        """Sends a request if nothing has to be waited for: all of it is here, and a connection is free. `head`: as it
+        leaves, where that is known already. Raises OriginError."""
+        asked = Asked(request, body, host=self._address.name, head=head)
         if asked.is_whole and (connection := self._latest()) is not None:
             asked.write(connection)
         return asked

@@ -81,22 +81,28 @@ class Lines:
     lines: tuple[bytes, ...]
 
 
-class _Form:
+class Form:
     """How blocks are written that differ in certain values only: in those of fields that mostly have another one each
     time and select nothing, and in those of cookies.
 
     # mutable state: the selecting lines by the tokens among the cookies, as far as they were read.
     """
 
-    __slots__ = ("fullmatch", "of_tokens", "start", "start_bytes")
+    __slots__ = ("fullmatch", "of_tokens", "start", "start_bytes", "varied")
 
-    def __init__(self, start: bytes, rest: re.Pattern[bytes]) -> None:
+    def __init__(self, start: bytes, rest: re.Pattern[bytes], varied: frozenset[int]) -> None:
         self.start = start
         """Up to the first of these values."""
         self.start_bytes = len(start)
+        self.varied = varied
+        """The numbers of the lines that have such values; all others are in every block as they are here."""
         self.fullmatch = rest.fullmatch
         """Matches what comes behind; its groups are the values of tokens."""
         self.of_tokens: dict[tuple[bytes, ...], Lines] = {}
+
+    def matches(self, head: bytes, at: int) -> bool:
+        """Whether a request's head, with its first line up to `at` and nothing behind it, is written like this."""
+        return head.startswith(self.start, at) and self.fullmatch(head, at + self.start_bytes) is not None
 
 
 class Sender:
@@ -108,7 +114,7 @@ class Sender:
     __slots__ = ("form",)
 
     def __init__(self) -> None:
-        self.form: _Form | None = None
+        self.form: Form | None = None
 
 
 class Met:
@@ -148,7 +154,7 @@ class Selecting:
         self._names = {name.encode() for name in self._indifferent}
         self._varied = {name.encode() for name in self._indifferent & _VARIED}
         self._ignored = rules.ignored_cookies
-        self._forms: dict[bytes, list[_Form]] = {}
+        self._forms: dict[bytes, list[Form]] = {}
         self._seen: dict[int, int] = {}
         self._same: dict[tuple[bytes, ...], Lines] = {}
         self._bytes = 0
@@ -193,7 +199,7 @@ class Selecting:
             self._meet(agent, block)
         return lines
 
-    def _form_of(self, agent: bytes, block: bytes) -> tuple[_Form | None, tuple[bytes, ...]]:
+    def _form_of(self, agent: bytes, block: bytes) -> tuple[Form | None, tuple[bytes, ...]]:
         """The form that a block has, and the tokens in it."""
         for form in self._forms.get(agent, ()):
             if block.startswith(form.start) and (match := form.fullmatch(block, form.start_bytes)) is not None:
@@ -220,7 +226,7 @@ class Selecting:
 
     def _meet(self, agent: bytes, block: bytes) -> None:
         """Makes a form of a block that was read, if more of that form have come."""
-        start, rest = self._form(block)
+        start, rest, varied = self._form(block)
         mark = hash((start, rest))
         seen = self._seen.get(mark, 0) + 1
         if seen < _OFTEN:
@@ -232,12 +238,14 @@ class Selecting:
         self._count(len(agent) + len(start) + _PATTERN_BYTES * len(rest))
         forms = self._forms.get(agent, [])
         _empty(forms[_FORMS - 1 :])
-        self._forms[agent] = [_Form(start, re.compile(rest)), *forms[: _FORMS - 1]]
+        self._forms[agent] = [Form(start, re.compile(rest), varied), *forms[: _FORMS - 1]]
 
-    def _form(self, block: bytes) -> tuple[bytes, bytes]:
-        """How a block is written that was read: what all of this form begin with, and a pattern for the rest."""
-        texts, patterns = [b""], []
-        for line in block.split(b"\r\n")[1:-2]:
+    def _form(self, block: bytes) -> tuple[bytes, bytes, frozenset[int]]:
+        """How a block is written that was read: what all of this form begin with, a pattern for the rest, and the
+        numbers of the lines in which they differ."""
+        texts, patterns, varied = [b""], list[bytes](), set[int]()
+        for number, line in enumerate(block.split(b"\r\n")[1:-2]):
+            before = len(patterns)
             name, _, value = line.partition(b":")
             texts[-1] += b"\r\n" + name + b":"
             of_name = name.lower()
@@ -254,9 +262,11 @@ class Selecting:
                         texts.append(b"")
             else:
                 texts[-1] += value
+            if len(patterns) > before:
+                varied.add(number)
         texts[-1] += _END
         rest = [pattern + re.escape(text) for pattern, text in zip(patterns, texts[1:], strict=True)]
-        return texts[0], b"".join(rest)
+        return texts[0], b"".join(rest), frozenset(varied)
 
     def _read(self, block: bytes) -> tuple[bytes, ...] | None:
         lines = block.split(b"\r\n")
@@ -318,7 +328,7 @@ class Selecting:
         return name in COOKIES or not any(fnmatchcase(name, pattern) for pattern in self._ignored)
 
 
-def _empty(forms: list[_Form]) -> None:
+def _empty(forms: list[Form]) -> None:
     """Forgets what was read in forms that go: a connection keeps that of its last request for as long as it lasts."""
     for form in forms:
         form.of_tokens.clear()

@@ -107,7 +107,7 @@ async def serving(
             )
             limits = _affordable(limits_of(settings))
             listener = Listener(
-                Proxy(in_use, rules, reader, upstream).answer,
+                Proxy(in_use, rules, reader, upstream),
                 limits,
                 trusted=rules.trusted_proxies,
                 prepared=Prepared(

@@ -34,6 +34,8 @@ Later = Callable[[], Awaitable[Answer]]
 """Begins what has to be awaited for an answer."""
 Then = Callable[[Answer | Later], None]
 """Gets an answer, or what has to be awaited for it. Raises nothing."""
+Left = Callable[[bytes], None]
+"""Gets the head with which a request has left for the origin."""
 
 
 def from_stored(

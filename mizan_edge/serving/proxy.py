@@ -6,6 +6,7 @@ Pass     `Upstream`: streams both ways
 
 import logging
 import time
+from dataclasses import replace
 from functools import partial
 from typing import assert_never
 
@@ -20,14 +21,19 @@ from mizan_edge.rules import outcome, policy, variants
 from mizan_edge.rules.calls import Call, match_call
 from mizan_edge.rules.identity import PUBLIC, Partition, is_named, partition
 from mizan_edge.rules.policy import Lookup, Pass
-from mizan_edge.rules.routes import Resource, Uncacheable
+from mizan_edge.rules.routes import Resource, Router, Uncacheable
 from mizan_edge.rules.site import InUse, Rules, Site
-from mizan_edge.serving.answer import Answer, Later, Then, refusal
+from mizan_edge.serving.answer import Answer, Later, Left, Then, refusal
 from mizan_edge.serving.cache import Reading
 from mizan_edge.serving.reader import Reader
 from mizan_edge.serving.upstream import Upstream
 
 log = logging.getLogger(__name__)
+
+_UNDECLARED = {
+    "undeclared": Pass(Forwarded("bypass", "undeclared"), None),
+    "non-canonical": Pass(Forwarded("bypass", "non-canonical"), None),
+}
 
 
 class Proxy:
@@ -40,30 +46,60 @@ class Proxy:
         self._upstream = upstream
 
     def answer(
-        self, request: Request, body: Body, peer: Peer, informational: Informational | None, then: Then
+        self,
+        request: Request,
+        body: Body,
+        peer: Peer,
+        informational: Informational | None,
+        then: Then,
+        left: Left | None = None,
     ) -> Answer | Later | None:
         """The answer to a request, as its client may see it, or what has to be awaited for it. Every failure is one
         too. None: the origin was asked, and `then` gets the same when something of its answer has come.
 
-        `informational` gets each 1xx response of the origin as it comes.
+        `informational` gets each 1xx response of the origin as it comes; `left`, the head with which a request has left
+        that nothing else had to be awaited for.
         """
-
-        def relay(response: Response) -> None:
-            if informational is not None:
-                informational(forwarding.to_client(response, forward_mizan_headers=self._rules.forward_mizan_headers))
-
         try:
             request = forwarding.seen(request, peer)
             if not self._rules.serves(request.host):
                 return refusal(421, f"This site is not served here: {request.host}")
-            return self._answer(request, body, peer, relay, then)
+            return self._answer(request, body, peer, partial(self._relay, informational), then, left)
         except RefusedError as error:
             return refusal(error.status, str(error))
         except Exception:
             return _failure(request)
 
+    def passes(self, request: Request) -> Forwarded | None:
+        """Why a request without a body is forwarded whatever fields it has; None where that depends on them, or more
+        has to be done."""
+        router = self._in_use.site.router
+        resource = router.match(request.target)
+        if isinstance(resource, Uncacheable) and (planned := _undeclared(router, request, resource)).affects is None:
+            return planned.why
+        return None
+
+    def pass_on(
+        self, request: Request, head: bytes, why: Forwarded, informational: Informational | None, then: Then
+    ) -> Answer | Later | None:
+        """As `answer`, for a request that `passes`, and of which it is known that it leaves with this `head`."""
+        try:
+            return self._pass(request, None, why, partial(self._relay, informational), then, head=head)
+        except Exception:
+            return _failure(request)
+
+    def _relay(self, informational: Informational | None, response: Response) -> None:
+        if informational is not None:
+            informational(forwarding.to_client(response, forward_mizan_headers=self._rules.forward_mizan_headers))
+
     def _answer(
-        self, request: Request, body: Body, peer: Peer, informational: Informational, then: Then
+        self,
+        request: Request,
+        body: Body,
+        peer: Peer,
+        informational: Informational,
+        then: Then,
+        left: Left | None,
     ) -> Answer | Later | None:
         site = self._in_use.site
         asked = forwarding.one_hop_less(forwarding.to_origin(request, peer))
@@ -81,16 +117,23 @@ class Proxy:
             call = held(body, self._rules.max_call_bytes) if is_read else None
             planned = self._plan(site, request, is_call, call, has_body=body is not None)
         if isinstance(planned, Pass) and planned.affects is None:
-            return self._pass(request, body, planned.why, informational, then)
+            return self._pass(request, body, planned.why, informational, then, left)
         return partial(self._later, request, partial(self._carry_out, site, request, body, planned, informational))
 
     def _pass(
-        self, request: Request, body: Body, why: Forwarded, informational: Informational, then: Then
+        self,
+        request: Request,
+        body: Body,
+        why: Forwarded,
+        informational: Informational,
+        then: Then,
+        left: Left | None = None,
+        head: bytes | None = None,
     ) -> Answer | Later | None:
         """Has the origin answer what has nothing to do with the cache: without a task, unless more has to be waited for
-        than that."""
+        than that. `head`: as it leaves, where that is known."""
         try:
-            asked = self._upstream.begin(request, body)
+            asked = self._upstream.begin(request, body, head)
         except OriginError as error:
             return self._upstream.failed(error, why)
         rest = partial(self._later, request, partial(self._upstream.answer_asked, asked, why, informational))
@@ -104,7 +147,11 @@ class Proxy:
                 answer = _failure(request)
             then(answer)
 
-        return None if asked.tell(told) else rest
+        if not asked.tell(told):
+            return rest
+        if left is not None:
+            left(asked.head)
+        return None
 
     async def _later(self, request: Request, work: Later) -> Answer:
         """What `work` gives, with every failure as an answer."""
@@ -160,14 +207,20 @@ class Proxy:
         else:
             return Pass(Forwarded("method"), outcome.of_view(site.router, request))
         if isinstance(resource, Uncacheable):
-            affects = outcome.of_view(site.router, request) if request.method == "GET" else None
-            return Pass(Forwarded("bypass", resource.detail), affects)
+            return _undeclared(site.router, request, resource)
         who: Partition | None = Partition(PUBLIC)
         if site.manifest.contexts[resource.context].scope == "user":
             who = partition(request.fields, self._rules.identity, self._rules.verifier(time.time()))
         named = is_named(request.fields, self._rules.identity)
         anybody = self._rules.client_revalidation
         return policy.plan(request, resource, who, named=named, anybody_revalidates=anybody)
+
+
+def _undeclared(router: Router, request: Request, resource: Uncacheable) -> Pass:
+    """What to do with a request that is never cached."""
+    affects = outcome.of_view(router, request) if request.method == "GET" else None
+    passed = _UNDECLARED[resource.detail]
+    return passed if affects is None else replace(passed, affects=affects)
 
 
 def _failure(request: Request) -> Answer:

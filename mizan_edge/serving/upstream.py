@@ -43,12 +43,12 @@ class Upstream:
         self._counters = counters
         self._logged: dict[str, float] = {}
 
-    def begin(self, request: Request, body: Body) -> Asked:
-        """Asks the origin, if nothing has to be waited for. Raises OriginError."""
+    def begin(self, request: Request, body: Body, head: bytes | None = None) -> Asked:
+        """Asks the origin, if nothing has to be waited for. As `Origin.begin`."""
         if (body is None or isinstance(body, bytes)) and request.get("expect") is not None:
             # What is here already need not wait to be wanted. RFC 9110 section 10.1.1
             request = request.with_lines(dropped(request.fields, ["expect"]))
-        return self._origin.begin(request, body)
+        return self._origin.begin(request, body, head)
 
     def arrived(self, asked: Asked) -> Exchange | None:
         """The answer, if it is here, and nobody has to wait for what it changes. Else it is `finish` that has it."""

@@ -231,7 +231,7 @@ async def test_section_8_an_answer_that_fails_on_its_way_does_not_end_as_a_whole
         return Answer(Response(200, ()), failing())
 
     async with listening("127.0.0.1:1") as running, connection(running.address) as (reader, writer):
-        running.proxy.answer = answer  # type: ignore[method-assign, assignment]
+        running.proxy.answered = answer  # type: ignore[method-assign, assignment]
         writer.write(GET.replace(b"1.1", b"1.0"))
         with pytest.raises(ConnectionResetError):
             await asyncio.wait_for(reader.read(), 5)
@@ -420,14 +420,14 @@ async def test_a_client_that_leaves_before_its_answer_cancels_nothing():
 
     async with talking(talk) as address, listening(address) as running:
         seen: list[int] = []
-        answer: Callable[..., Awaitable[object]] = running.proxy.answer
+        answer: Callable[..., Awaitable[object]] = running.proxy.answered
 
         async def noted(*given: object) -> object:
             got = await answer(*given)
             seen.append(1)
             return got
 
-        running.proxy.answer = noted  # type: ignore[method-assign, assignment]
+        running.proxy.answered = noted  # type: ignore[method-assign, assignment]
         async with connection(running.address) as (_, writer):
             writer.write(GET)
             await asyncio.wait_for(asked.wait(), 5)
@@ -448,7 +448,7 @@ async def test_a_client_that_resets_just_before_its_connection_is_closed_is_no_f
         return Answer(Response(200, (("Content-Length", "2"),)), body())
 
     async with listening("127.0.0.1:1") as running:
-        running.proxy.answer = answer  # type: ignore[method-assign, assignment]
+        running.proxy.answered = answer  # type: ignore[method-assign, assignment]
         host, _, port = running.address.rpartition(":")
         with socket.create_connection((host, int(port))) as client:
             client.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))

@@ -35,6 +35,12 @@ class Deciding:
                 deciding.count += 1
                 return self._proxy.answer(*given)
 
+            def passes(self, *given: Any) -> Any:
+                return self._proxy.passes(*given)
+
+            def pass_on(self, *given: Any) -> Any:
+                return self._proxy.pass_on(*given)
+
         # Where it is composed: what is compiled can neither be changed nor be a base class.
         monkeypatch.setattr(worker, "Proxy", Counted)
 

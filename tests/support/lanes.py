@@ -155,6 +155,13 @@ def _reading(patch: Any) -> Iterator[list[Read]]:
             read.append(Read.of(request.method, request.target))
             return self._proxy.answer(request, *given)
 
+        def passes(self, request: Any) -> Any:
+            return self._proxy.passes(request)
+
+        def pass_on(self, request: Any, *given: Any) -> Any:
+            read.append(Read.of(request.method, request.target))
+            return self._proxy.pass_on(request, *given)
+
     # Where they are composed: what is compiled cannot be changed.
     patch.setattr(worker, "Prepared", Watched)
     patch.setattr(worker, "Proxy", Deciding)

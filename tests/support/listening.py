@@ -26,7 +26,7 @@ from mizan_edge.purging.board import Board
 from mizan_edge.rules.selecting import Selecting
 from mizan_edge.rules.site import InUse, Site
 from mizan_edge.running.config import limits_of, load_settings, rules_of
-from mizan_edge.serving.answer import Answer, refusal, relayed
+from mizan_edge.serving.answer import Answer, Later, Left, Then, refusal, relayed
 from mizan_edge.system.addresses import listening_sockets
 from mizan_edge.system.counters import Counters
 
@@ -57,8 +57,25 @@ class Plain:
     origin: Origin
     believed: list[Believed] = field(default_factory=list)
 
-    async def answer(
-        self, request: Request, body: Body, peer: Peer, informational: Callable[[Response], None] | None = None
+    def answer(
+        self,
+        request: Request,
+        body: Body,
+        peer: Peer,
+        informational: Callable[[Response], None] | None,
+        _then: Then,
+        _left: Left | None,
+    ) -> Later:
+        return partial(self.answered, request, body, peer, informational)
+
+    def passes(self, _request: Request) -> None:
+        """Every request is read."""
+
+    def pass_on(self, *_given: object) -> None:
+        raise AssertionError("nothing passes unread")
+
+    async def answered(
+        self, request: Request, body: Body, peer: Peer, informational: Callable[[Response], None] | None
     ) -> Answer:
         believed = Believed(request)
         self.believed.append(believed)
@@ -102,7 +119,7 @@ async def listening(
         proxy = Plain(asked)
         board = Board.create(0)
         listener = Listener(
-            lambda *given: partial(proxy.answer, *given[:-1]),
+            proxy,
             limits,
             trusted=rules.trusted_proxies,
             prepared=Prepared(
