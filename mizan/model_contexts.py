@@ -26,10 +26,10 @@ from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db import connections, models
 from django.db.models import signals
 
-from mizan.cache.purging import purge_scopes
+from mizan.cache.purging import purge_after_commit, purge_of
 from mizan.conf import conf
 from mizan.declared import declared
-from mizan_core.scopes import Scope, widest
+from mizan_core.scopes import Scope
 from mizan_core.scoping import concerned
 
 SETTING = "MIZAN_MODEL_CONTEXTS"
@@ -141,16 +141,14 @@ def _connect(here: ModelRules) -> None:
             setattr(instance, _BEFORE, here.stored([instance.pk], using))
 
     def after(instance: models.Model, **_: Any) -> None:
-        if scopes := (*instance.__dict__.pop(_BEFORE, ()), *here.now(instance)):
-            purge_scopes(widest(scopes))
+        purge_after_commit(purge_of((*instance.__dict__.pop(_BEFORE, ()), *here.now(instance))))
 
     def gone(instance: models.Model, **_: Any) -> None:
         scopes: tuple[Scope, ...] = instance.__dict__.pop(_BEFORE, ())
         # To look at what was not loaded would be to look for the row.
         if not instance.get_deferred_fields():
             scopes += here.now(instance)
-        if scopes:
-            purge_scopes(widest(scopes))
+        purge_after_commit(purge_of(scopes))
 
     def related(instance: models.Model, action: str, model: type[models.Model], using: str, **more: Any) -> None:
         keys = more["pk_set"]
@@ -162,8 +160,7 @@ def _connect(here: ModelRules) -> None:
             scopes += here.stored([instance.pk], using)
         if issubclass(model, concrete):
             scopes += here.stored(keys, using) if keys is not None else here.whole()
-        if scopes:
-            purge_scopes(widest(scopes))
+        purge_after_commit(purge_of(scopes))
 
     def listen(signal: signals.ModelSignal, receiver: Any, sender: type[models.Model]) -> None:
         # Not weakly, since nobody else holds the receivers.
@@ -201,8 +198,7 @@ def _parting(here: ModelRules, field: Any) -> Any:
             rows = through._base_manager.using(using).filter(**{far: instance}).values_list(f"{near}__pk", flat=True)
         keys = list(rows)
         moved = keys and getattr(field, "attname", None) in here.columns
-        if scopes := (*here.stored(keys, using), *(here.whole() if moved else ())):
-            purge_scopes(widest(scopes))
+        purge_after_commit(purge_of((*here.stored(keys, using), *(here.whole() if moved else ()))))
 
     parted.__name__ = f"parted_{field.name}"
     return parted

@@ -13,13 +13,11 @@ from asgiref.sync import sync_to_async
 from django.http import FileResponse, HttpRequest, HttpResponseBase
 
 from mizan.cache.door import NoCacheError, PurgeError
-from mizan.cache.origin import bundles
-from mizan.cache.purging import purge_scopes
-from mizan.cache.recorder import record
+from mizan.cache.purging import purge_after_commit, purge_of, purge_own
 from mizan.headers import say_invalidated
 from mizan.state import state
-from mizan.transactions import after_commit, commits_by_hand
-from mizan_core.scopes import Scope
+from mizan.transactions import commits_by_hand
+from mizan_core.resolve import Purge
 
 logger = logging.getLogger("mizan.cache")
 
@@ -42,13 +40,8 @@ def settle(request: HttpRequest, response: HttpResponseBase, *, raised: bool = F
         return
     say_invalidated(response, new)
     answer_in_full(request)
-
-    def purge() -> None:
-        record(new)
-        bundles().purge(new)
-
     # Where the site commits by hand, nothing tells when: then now, and again by the edge when it sees the header.
-    after_commit(purge, at_once=raised or commits_by_hand())
+    purge_own(purge_of(new), at_once=raised or commits_by_hand())
 
 
 def answer_in_full(request: HttpRequest) -> None:
@@ -65,7 +58,7 @@ def _watch(request: HttpRequest, response: Any) -> None:
         try:
             yield from parts
         finally:
-            _purge_streamed(tuple(state(request).invalidated))
+            _purge_streamed(purge_of(state(request).invalidated))
 
     response.streaming_content = _Watched(parts, request) if response.is_async else stream()
 
@@ -92,16 +85,13 @@ class _Watched:
     def close(self) -> None:
         if not self._ended:
             self._ended = True
-            _purge_streamed(tuple(state(self._request).invalidated))
+            _purge_streamed(purge_of(state(self._request).invalidated))
 
 
-def _purge_streamed(scopes: tuple[Scope, ...]) -> None:
-    if not scopes:
-        return
+def _purge_streamed(purge: Purge) -> None:
     try:
-        purge_scopes(scopes)
+        purge_after_commit(purge)
     except PurgeError:
         pass  # logged, and there is nobody left to tell
     except NoCacheError as error:
-        named = ", ".join(map(str, scopes))
-        logger.error("a stream may have changed %s after its headers had left: %s", named, error)
+        logger.error("a stream may have changed %s after its headers had left: %s", purge, error)

@@ -26,6 +26,7 @@ from mizan.cache.recorder import Recorder, active
 from mizan.headers import CACHE_CONTROL, NO_STORE, SCOPE
 from mizan.spoken import spoken
 from mizan.transactions import concluded_for_test_case, hooks
+from mizan_core.resolve import Purge
 from mizan_core.scopes import EVERYTHING
 
 __all__ = ["MizanAssertions", "recorded_purges", "why_not_cacheable"]
@@ -42,7 +43,11 @@ def recorded_purges() -> Iterator[list[str]]:
         concluded_for_test_case(before)
     finally:
         active.remove(recorder)
-        purged += sorted({EVERYTHING if scope is None else str(scope) for scope in recorder.scopes})
+        purged += sorted({text for purge in recorder.purges for text in _texts(purge)})
+
+
+def _texts(purge: Purge) -> list[str]:
+    return [EVERYTHING] if purge.everything else [str(scope) for scope in purge.scopes]
 
 
 def why_not_cacheable(response: HttpResponseBase) -> str | None:

@@ -27,6 +27,25 @@ class Purge:
     hold_s: int = 0
     """For so long, matching fills that begin are not stored: a replica may lag, or the change may come late."""
 
+    @classmethod
+    def of(cls, scopes: Iterable[Scope], contexts: Mapping[str, Context]) -> Self:
+        """The purge of these scopes, held as long as their contexts say."""
+        purged = widest(scopes)
+        return cls(purged, hold_s=longest_hold(purged, contexts))
+
+    @classmethod
+    def of_everything(cls, contexts: Mapping[str, Context]) -> Self:
+        """The purge of everything, held as long as any context says."""
+        return cls(everything=True, hold_s=longest_hold(None, contexts))
+
+    def __str__(self) -> str:
+        return "everything" if self.everything else ", ".join(map(str, self.scopes))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it purges nothing."""
+        return not (self.everything or self.scopes)
+
     def to_json(self) -> dict[str, Any]:
         """The same as a JSON object, without the faults."""
         record: dict[str, Any] = {}

@@ -8,7 +8,7 @@ the origin's own cache of bundles.
 from typing import Any
 
 from mizan.cache.door import NoCacheError, PurgeError
-from mizan.cache.purging import purge_scopes
+from mizan.cache.purging import purge_after_commit, purge_of, purge_of_everything
 from mizan.cache.task import purges
 from mizan.spoken import spoken
 
@@ -28,9 +28,9 @@ def purge(context: str, /, *, for_user: Any = None, **params: object) -> None:
     Django's TransactionManagementError, since nothing tells when that commits: call it after the commit. In a thread
     that runs an event loop it raises SynchronousOnlyOperation: `await sync_to_async(purge)(...)`.
     """
-    purge_scopes(spoken(context, params, for_user=for_user))
+    purge_after_commit(purge_of(spoken(context, params, for_user=for_user)))
 
 
 def purge_all() -> None:
     """Purges everything, of every context. When and with which errors: as `purge`."""
-    purge_scopes(())
+    purge_after_commit(purge_of_everything())

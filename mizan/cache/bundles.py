@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope
 from mizan_core.store import Fence
 
@@ -41,19 +42,20 @@ class Miss:
 
 
 class Bundles(Protocol):
-    """A cache of bundles; none of its methods raises."""
+    """A cache of bundles, and the way to purge it."""
 
     def look(self, bundle: Bundle, *, fresh: bool) -> Hit | Miss | None:
-        """What is kept of a bundle; None where the cache cannot be used. `fresh` passes over what is there."""
+        """What is kept of a bundle; None where the cache cannot be used. `fresh` passes over what is there. Never
+        raises, nor do `keep` and `owe`."""
 
     def keep(self, miss: Miss, body: bytes, *, scopes: tuple[Scope, ...], context: str, retention_s: int) -> None:
         """Keeps a body that was made after `miss`."""
 
-    def purge(self, scopes: tuple[Scope, ...]) -> None:
-        """Purges before the caller's response leaves."""
+    def purge(self, purge: Purge) -> None:
+        """Raises PurgeError unless it is confirmed."""
 
-    def owe(self, scopes: tuple[Scope, ...]) -> None:
-        """Stays unused until these were purged: somebody's purge of them was not confirmed."""
+    def owe(self, purge: Purge) -> None:
+        """Stays unused until this was purged, which somebody has tried and was not confirmed."""
 
 
 class Off:
@@ -65,8 +67,8 @@ class Off:
     def keep(self, miss: Miss, body: bytes, *, scopes: tuple[Scope, ...], context: str, retention_s: int) -> None:
         pass
 
-    def purge(self, scopes: tuple[Scope, ...]) -> None:
+    def purge(self, purge: Purge) -> None:
         pass
 
-    def owe(self, scopes: tuple[Scope, ...]) -> None:
+    def owe(self, purge: Purge) -> None:
         pass

@@ -13,8 +13,7 @@ from mizan.conf import Conf, conf
 from mizan.declared import declared
 from mizan_core.errors import MizanError
 from mizan_core.keys import secret_bytes
-from mizan_core.resolve import longest_hold
-from mizan_core.scopes import Scope
+from mizan_core.resolve import Purge
 from mizan_core.seal import sealing_key
 from mizan_core.store import Namespace, Store, StoreError
 
@@ -34,7 +33,7 @@ class PurgeError(MizanError, RuntimeError):
 class Door(Protocol):
     """A way to purge."""
 
-    def purge(self, scopes: tuple[Scope, ...], *, everything: bool) -> None:
+    def purge(self, purge: Purge) -> None:
         """Raises PurgeError unless it is confirmed."""
 
 
@@ -44,11 +43,10 @@ class StoreDoor:
 
     store: Store
 
-    def purge(self, scopes: tuple[Scope, ...], *, everything: bool) -> None:
-        manifest = declared().manifest
-        hold_s = longest_hold(None if everything else scopes, manifest.contexts)
+    def purge(self, purge: Purge) -> None:
+        shapes = declared().manifest.shapes()
         try:
-            self.store.purge(scopes, everything=everything, hold_s=hold_s, shapes=manifest.shapes())
+            self.store.purge(purge.scopes, everything=purge.everything, hold_s=purge.hold_s, shapes=shapes)
         except StoreError as error:
             raise PurgeError(f"the purge was not confirmed: {error}") from error
 
@@ -60,8 +58,8 @@ class AdminDoor:
     url: str
     token: str | None
 
-    def purge(self, scopes: tuple[Scope, ...], *, everything: bool) -> None:
-        body = {"all": True} if everything else {"scopes": [str(scope) for scope in scopes]}
+    def purge(self, purge: Purge) -> None:
+        body = {"all": True} if purge.everything else {"scopes": [str(scope) for scope in purge.scopes]}
         headers = {"Content-Type": "application/json"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
@@ -84,16 +82,16 @@ class MemoryDoor:
     here: MemoryBundles
     edge: AdminDoor | None
 
-    def purge(self, scopes: tuple[Scope, ...], *, everything: bool) -> None:
-        self.here.purge(scopes, everything=everything)
+    def purge(self, purge: Purge) -> None:
+        self.here.purge(purge)
         if self.edge is not None:
-            self.edge.purge(scopes, everything=everything)
+            self.edge.purge(purge)
 
 
 def door() -> Door:
     """The configured way. Raises NoCacheError where there is none."""
     if recorder.active:
-        return recorder.RecordingDoor()
+        return recorder.Recording()
     here = conf()
     if here.cache_redis_url == MEMORY_URL:
         return MemoryDoor(memory(here.cache_namespace), _admin(here) if here.edge_admin_url else None)

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from threading import Lock
 
 from mizan.cache.bundles import MAX_RETENTION_S, Bundle, Hit, Miss
-from mizan.declared import declared
 from mizan.transactions import in_transaction
-from mizan_core.resolve import longest_hold
+from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope
 from mizan_core.store import Fence
 
@@ -38,16 +37,16 @@ class _Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class _Purge:
+class _Purged:
     number: int
-    scopes: tuple[Scope, ...] | None
-    """None: everything."""
+    purge: Purge
     held_until_s: float
 
     def matches(self, terms: Terms) -> bool:
-        if self.scopes is None:
-            return True
-        return any(s.context in terms and terms[s.context].issuperset(s.params) for s in self.scopes)
+        scopes = self.purge.scopes
+        return self.purge.everything or any(
+            s.context in terms and terms[s.context].issuperset(s.params) for s in scopes
+        )
 
 
 class MemoryBundles:
@@ -63,7 +62,7 @@ class MemoryBundles:
         self._lock = Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes = 0
-        self._purges: deque[_Purge] = deque()
+        self._purges: deque[_Purged] = deque()
         self._number = 0
         self._forgotten = 0
         self._held_until_s = 0.0
@@ -87,7 +86,7 @@ class MemoryBundles:
             if miss.fence.seq < self._forgotten or began_s < self._held_until_s:
                 return
             late = (p for p in self._purges if p.number > miss.fence.seq or began_s < p.held_until_s)
-            if any(purge.matches(kept.terms) for purge in late):
+            if any(purged.matches(kept.terms) for purged in late):
                 return
             self._drop(miss.key)
             self._kept[miss.key] = kept
@@ -95,23 +94,21 @@ class MemoryBundles:
             while self._bytes > self._max_bytes:
                 self._drop(next(iter(self._kept)))
 
-    def purge(self, scopes: tuple[Scope, ...], *, everything: bool = False) -> None:
-        contexts = declared().manifest.contexts
-        hold_s = longest_hold(None if everything else scopes, contexts)
+    def purge(self, purge: Purge) -> None:
         with self._lock:
             self._number += 1
-            purge = _Purge(self._number, None if everything else scopes, self._now_s() + hold_s if hold_s else 0.0)
-            self._purges.append(purge)
+            purged = _Purged(self._number, purge, self._now_s() + purge.hold_s if purge.hold_s else 0.0)
+            self._purges.append(purged)
             if len(self._purges) > MAX_PURGES:
                 oldest = self._purges.popleft()
                 self._forgotten = oldest.number
                 self._held_until_s = max(self._held_until_s, oldest.held_until_s)
-            for key in [key for key, kept in self._kept.items() if purge.matches(kept.terms)]:
+            for key in [key for key, kept in self._kept.items() if purged.matches(kept.terms)]:
                 self._drop(key)
 
-    def owe(self, scopes: tuple[Scope, ...]) -> None:
+    def owe(self, purge: Purge) -> None:
         # It was the edge that has not confirmed; here nothing can fail.
-        self.purge(scopes)
+        self.purge(purge)
 
     def _drop(self, key: str) -> None:
         if (kept := self._kept.pop(key, None)) is not None:

@@ -16,19 +16,19 @@ Every failure is logged and falls through to the functions.
 """
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from threading import Lock
 
 from mizan.cache import recorder
 from mizan.cache.bundles import MAX_RETENTION_S, Bundle, Bundles, Hit, Miss, Off
-from mizan.cache.door import store
+from mizan.cache.door import PurgeError, store
 from mizan.cache.memory import MEMORY_URL, memory
 from mizan.conf import Conf, conf
 from mizan.declared import declared
 from mizan.transactions import in_transaction
 from mizan_core.errors import MizanError
 from mizan_core.keys import derive_cache_key, secret_bytes
-from mizan_core.resolve import longest_hold
+from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope, widest
 from mizan_core.store import Store, StoreError
 
@@ -110,15 +110,14 @@ class StoredBundles:
         elif reply == "shape":
             logger.warning("bundles of %r are not cached: another deploy declares other parameters for it", context)
 
-    def purge(self, scopes: tuple[Scope, ...]) -> None:
+    def purge(self, purge: Purge) -> None:
         try:
-            self._send_purge(scopes)
+            self._send(purge)
         except StoreError as error:
-            self.owe(scopes)
-            named = ", ".join(map(str, scopes))
-            logger.error("the cache of bundles is not used until the purge of %s has been repeated: %s", named, error)
+            raise PurgeError(f"the cache of bundles was not purged: {error}") from error
 
-    def owe(self, scopes: tuple[Scope, ...]) -> None:
+    def owe(self, purge: Purge) -> None:
+        scopes = tuple(map(Scope, declared().manifest.contexts)) if purge.everything else purge.scopes
         with self._lock:
             self._failures += 1
             owed = widest((*self._owed, *scopes))
@@ -126,10 +125,10 @@ class StoredBundles:
                 owed = tuple({Scope(scope.context) for scope in owed})
             self._owed = dict.fromkeys(owed, self._failures)
 
-    def _send_purge(self, scopes: Collection[Scope]) -> None:
-        manifest = declared().manifest
-        hold_s = longest_hold(scopes, manifest.contexts)
-        self._purges.run(self._purges.namespace.purge(scopes, hold_s=hold_s, shapes=manifest.shapes()))
+    def _send(self, purge: Purge) -> None:
+        operation = self._purges.namespace.purge
+        shapes = declared().manifest.shapes()
+        self._purges.run(operation(purge.scopes, everything=purge.everything, hold_s=purge.hold_s, shapes=shapes))
 
     def _ready(self) -> bool:
         """Whether nothing is owed and the store knows the shapes; else tries to make it so."""
@@ -152,7 +151,7 @@ class StoredBundles:
         with self._lock:
             owed, adopted = dict(self._owed), self._adopted
         if owed:
-            self._send_purge(owed)
+            self._send(Purge.of(owed, declared().manifest.contexts))
         if adopted != shapes:
             self._purges.run(self._purges.namespace.adopt(shapes))
         with self._lock:
@@ -169,9 +168,10 @@ _warned: set[str] = set()
 
 
 def bundles() -> Bundles:
-    """The cache of the settings of this moment, begun at its first use; none while purges are only recorded."""
+    """The cache of the settings of this moment, begun at its first use; one that keeps nothing while purges are only
+    recorded."""
     if recorder.active:
-        return _off
+        return recorder.Recording()
     here = conf()
     if here.cache_redis_url == MEMORY_URL:
         return memory(here.cache_namespace)

@@ -1,24 +1,71 @@
-"""Purging the way that is configured, when what was written is committed."""
+"""The one way out of a purge, whoever asks for it: when what was written is committed, to every cache or to the
+origin's own alone.
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from mizan.cache.door import PurgeError, door
+from mizan.cache.door import Door, PurgeError, door
 from mizan.cache.origin import bundles
 from mizan.declared import declared
 from mizan.transactions import after_commit
+from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope
 
 logger = logging.getLogger("mizan.cache")
 
 
-def purge_scopes(scopes: tuple[Scope, ...]) -> None:
-    """Purges scopes, everything for none, after the commit. Raises what `mizan.cache.purge` raises."""
+def purge_of(scopes: Iterable[Scope]) -> Purge:
+    """The purge of these scopes, by what is declared now; of none, it purges nothing."""
+    return Purge.of(scopes, declared().manifest.contexts)
+
+
+def purge_of_everything() -> Purge:
+    """The purge of everything."""
+    return Purge.of_everything(declared().manifest.contexts)
+
+
+def purge_after_commit(purge: Purge) -> None:
+    """Purges the way that is configured, after the commit. Raises what `mizan.cache.purge` raises."""
+    if purge.is_empty:
+        return
     _refuse_event_loop()
-    after_commit(prepared(scopes))
+    after_commit(prepared(purge))
+
+
+def prepared(purge: Purge) -> Callable[[], None]:
+    """The same as something to call later. Raises NoCacheError now, where later would be too late to say so."""
+    way = door()
+    return lambda: _send(purge, way)
+
+
+def purge_own(purge: Purge, *, at_once: bool) -> None:
+    """Purges the origin's own cache after the commit, `at_once` also now: of what a response says to the edge itself.
+    What is not confirmed is logged, and made up for before that cache is used again."""
+
+    def run() -> None:
+        with suppress(PurgeError):
+            _send(purge, bundles())
+
+    after_commit(run, at_once=at_once)
+
+
+def _send(purge: Purge, way: Door) -> None:
+    try:
+        way.purge(purge)
+    except PurgeError as error:
+        bundles().owe(purge)
+        logger.error(
+            "purging %s was not confirmed, so what depends on it may be out of date; the cache of bundles is not used "
+            "until that has been repeated: %s",
+            purge,
+            error,
+        )
+        raise
 
 
 def _refuse_event_loop() -> None:
@@ -31,19 +78,3 @@ def _refuse_event_loop() -> None:
         "a purge waits for the commit of its thread's queries, and in async code those run in another thread: "
         'write `await sync_to_async(purge)("user", user_id=5)`'
     )
-
-
-def prepared(scopes: tuple[Scope, ...]) -> Callable[[], None]:
-    """The purge as something to call later. Raises NoCacheError now, where later would be too late to say so."""
-    way = door()
-
-    def run() -> None:
-        try:
-            way.purge(scopes, everything=not scopes)
-        except PurgeError:
-            named = ", ".join(map(str, scopes)) or "everything"
-            bundles().owe(scopes or tuple(map(Scope, declared().manifest.contexts)))
-            logger.exception("purging %s was not confirmed: what depends on it may be out of date", named)
-            raise
-
-    return run

@@ -1,27 +1,23 @@
 """Who listens to what is purged, for an application's own tests; see `mizan.test`."""
 
-from mizan_core.scopes import Scope
+from mizan.cache.bundles import Off
+from mizan_core.resolve import Purge
 
 
 class Recorder:
-    """What was purged while it was active, in order; a scope of None is everything."""
+    """What was purged while it was active, in order."""
 
     def __init__(self) -> None:
-        self.scopes: list[Scope | None] = []
+        self.purges: list[Purge] = []
 
 
 active: list[Recorder] = []
 """While there is one, purges from anywhere are recorded and go nowhere else, so that tests need no cache."""
 
 
-def record(scopes: tuple[Scope, ...], *, everything: bool = False) -> None:
-    """Tells every active recorder."""
-    for recorder in active:
-        recorder.scopes += [None] if everything else scopes
+class Recording(Off):
+    """Stands where the caches would, keeps nothing, and tells every active recorder what is purged."""
 
-
-class RecordingDoor:
-    """Purges nothing, and records it."""
-
-    def purge(self, scopes: tuple[Scope, ...], *, everything: bool) -> None:
-        record(scopes, everything=everything)
+    def purge(self, purge: Purge) -> None:
+        for recorder in active:
+            recorder.purges.append(purge)

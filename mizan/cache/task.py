@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from asgiref.sync import iscoroutinefunction, sync_to_async
 
 from mizan.cache.door import PurgeError
-from mizan.cache.purging import prepared
+from mizan.cache.purging import prepared, purge_of
 from mizan.declared import declared
 from mizan.transactions import after_commit, require_autocommit
 from mizan_core.errors import MizanError
@@ -52,7 +52,7 @@ def purges(context: str, /, **params: Source) -> Callable[[F], F]:
                 name: source(*args, **kwargs) if callable(source) else bound.arguments[source]
                 for name, source in params.items()
             }
-            return prepared(concerned(context, values, declared().coverage))
+            return prepared(purge_of(concerned(context, values, declared().coverage)))
 
         def anyhow(purge: Callable[[], None]) -> None:
             with suppress(PurgeError):  # it is logged, and what the function raised says more

@@ -20,7 +20,7 @@ from django.urls import set_script_prefix
 
 from mizan.cache import NoCacheError
 from mizan.cache.door import edge_door
-from mizan.cache.purging import purge_scopes
+from mizan.cache.purging import purge_after_commit
 from mizan.channels.visitor import Visitor
 from mizan.declared import declared
 from mizan.errors import ApiError
@@ -86,10 +86,10 @@ def _purge(request: HttpRequest, response: HttpResponseBase) -> None:
     purge = widen(", ".join(filter(None, said)), declared().manifest.contexts)
     for fault in purge.faults:
         logger.warning("%s of a call over a WebSocket: %s", INVALIDATE, fault)
-    if not (purge.scopes or purge.everything):
+    if purge.is_empty:
         return
     try:
-        purge_scopes(() if purge.everything else purge.scopes)
+        purge_after_commit(purge)
         edge_door()
     except NoCacheError as error:
         if not _came_through_an_edge(request):

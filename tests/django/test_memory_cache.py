@@ -12,6 +12,7 @@ from django.test import Client, override_settings
 from mizan.cache import PurgeError, purge, purge_all
 from mizan.cache.bundles import MAX_RETENTION_S, Bundle, Hit, Miss
 from mizan.cache.memory import MAX_PURGES, MEMORY_URL, MemoryBundles, memory
+from mizan.cache.purging import purge_of
 from mizan_core.scopes import USER, Scope
 from tests.django import test_origin_cache as in_redis
 from tests.django import test_purge as through_redis
@@ -102,15 +103,15 @@ class TestByItself:
         cache = MemoryBundles()
         kept(cache, 5)
         for params in ({"user_id": "6", USER: "7"}, {"user_id": "5", USER: "8"}):
-            cache.purge((Scope("slow", tuple(sorted(params.items()))),))
+            cache.purge(purge_of((Scope("slow", tuple(sorted(params.items()))),)))
         assert isinstance(cache.look(of(5), fresh=False), Hit)
-        cache.purge((Scope("slow", ((USER, "7"), ("user_id", "5"))),))
+        cache.purge(purge_of((Scope("slow", ((USER, "7"), ("user_id", "5"))),)))
         assert isinstance(cache.look(of(5), fresh=False), Miss)
 
     def test_nothing_that_begins_while_a_purge_holds_is_kept(self):
         clock = Clock()
         cache = MemoryBundles(now_s=clock)
-        cache.purge((Scope("lagging", (("number", "5"),)),))
+        cache.purge(purge_of((Scope("lagging", (("number", "5"),)),)))
         for later_s, number, is_kept in [(0, 5, False), (0, 6, True), (29, 5, False), (2, 5, True)]:
             clock.now_s += later_s
             asked = Bundle("lagging", {"number": [str(number)]}, "anon", 0, None)
@@ -125,7 +126,7 @@ class TestByItself:
         miss = cache.look(of(5), fresh=False)
         assert isinstance(miss, Miss)
         for _ in range(MAX_PURGES + 1):
-            cache.purge((Scope("user"),))
+            cache.purge(purge_of((Scope("user"),)))
         cache.keep(miss, b"old", scopes=(Scope("slow"),), context="slow", retention_s=60)
         assert isinstance(cache.look(of(5), fresh=False), Miss)
         kept(cache, 5)

@@ -17,6 +17,7 @@ from django.test import Client, override_settings
 from mizan.cache import PurgeError, purge
 from mizan.cache.bundles import Bundle, Miss
 from mizan.cache.origin import StoredBundles, bundles
+from mizan.cache.purging import purge_of
 from mizan.declared import declared
 from mizan_core.keys import secret_bytes
 from mizan_core.scopes import URL, Scope
@@ -419,12 +420,12 @@ class _Interrupted(Store):
 
 def test_a_purge_that_fails_while_the_same_one_is_repeated_is_owed_again(redis_url: str, namespace: str):
     # 1. the purge of S failed; 2. it is repeated; 3. before that is noted, a later purge of S fails as well.
-    scopes = (Scope("slow", (("user_id", "5"),)),)
+    purge = purge_of([Scope("slow", (("user_id", "5"),))])
     site = Namespace(namespace, sealing_key(secret_bytes(CACHE_SECRET)))
     reads, purges = Store(redis_url, site, timeout_s=5), _Interrupted(redis_url, site, timeout_s=5)
     cache = StoredBundles(reads, purges, secret_bytes(CACHE_SECRET))
-    cache.owe(scopes)
-    purges.meanwhile = lambda: cache.owe(scopes)
+    cache.owe(purge)
+    purges.meanwhile = lambda: cache.owe(purge)
     anything = Bundle("slow", {}, "anon", 0, None)
     assert cache.look(anything, fresh=False) is None
     purges.meanwhile = lambda: None
