@@ -1,8 +1,8 @@
 """Running declared functions: who may, with which arguments, inside which transactions."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from inspect import isawaitable
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.http import HttpRequest
@@ -12,8 +12,11 @@ from mizan.declared import declared
 from mizan.errors import ApiError
 from mizan.identity import signed_in_user
 from mizan.state import state
+from mizan.transactions import atomic_requests, opted_out
 from mizan_core.registry import FunctionSpec
 from mizan_core.scoping import invalidated
+
+T = TypeVar("T")
 
 # RFC 9110 section 9.2.1
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -74,7 +77,17 @@ async def _awaited(value: Awaitable[object]) -> object:
 _FLAGS = {"staff": "is_staff", "superuser": "is_superuser"}
 
 
-def run(spec: FunctionSpec, request: HttpRequest, arguments: Mapping[str, object]) -> Any:
+def run_in_transactions(
+    request: HttpRequest, calls: Sequence[tuple[FunctionSpec, Mapping[str, Any]]], make: Callable[..., T]
+) -> T:
+    """What `make` makes of what the functions return, inside the transactions that ATOMIC_REQUESTS asks for, since a
+    queryset is read only then. What some of several functions have opted out of, the others count on."""
+    opted = [opted_out(spec.fn) for spec, _ in calls] or [frozenset()]
+    with atomic_requests(skip=frozenset.intersection(*opted)):
+        return make(*[_run(spec, request, arguments) for spec, arguments in calls])
+
+
+def _run(spec: FunctionSpec, request: HttpRequest, arguments: Mapping[str, Any]) -> Any:
     """What the function returns, be it sync or async."""
     call = async_to_sync(spec.fn) if iscoroutinefunction(spec.fn) else spec.fn
     return call(request, **arguments)

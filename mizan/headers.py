@@ -15,6 +15,8 @@ NO_STORE = "no-store"
 MAX_FIELD_BYTES = 4096
 """What servers and proxies on the way surely let through; the fields are ASCII."""
 
+_REFUSED = "mizan_refused"
+
 # Of the statuses that the manifest's ttl is meant for those that are no errors.
 _STORABLE = frozenset({200, 203, 204, 301, 308})
 # A field that says nothing about lifetimes, yet outranks Cache-Control (RFC 9213 section 2.2): the manifest decides.
@@ -32,8 +34,8 @@ class Dependence:
     """None: they cannot be told."""
     partition: str | None
     """None in a public context."""
-    storable: bool = True
-    """False where nobody may keep the response, whatever the context's rules."""
+    refused: str | None = None
+    """Why nobody may keep the response, whatever the context's rules."""
     own_ttl: bool = True
     """Whether the function says `ttl=` itself, so that it holds beside a Cache-Control of the view's own."""
     age_s: int = 0
@@ -49,28 +51,45 @@ def lifetime(rules: Rules, *, age_s: int = 0) -> str:
     return ", ".join(parts) or _UNSAID
 
 
-def say_dependence(response: HttpResponseBase, dependence: Dependence) -> None:
-    """Sets the headers of a read. What the view itself has said to caches, it keeps."""
+def say_dependence(response: HttpResponseBase, dependence: Dependence) -> str | None:
+    """Sets the headers of a read. What the view itself has said to caches, it keeps. Returns why they say that nobody
+    may keep the response, or None; `why_refused` has the same."""
     rules = dependence.rules
     scopes, partition = dependence.scopes, dependence.partition
     own = [name for name in _OWN if name in response.headers]
-    keepable = (
-        dependence.storable
-        and scopes is not None
-        and (partition is None or _plain(partition))
-        and response.status_code in _STORABLE
-        and not response.cookies
-    )
-    if scopes is not None:
-        keepable = say_scopes(response, scopes) and keepable
+    refused = _refused(response, dependence)
+    if scopes is not None and not say_scopes(response, scopes):
+        refused = refused or f"what it depends on takes more than {MAX_FIELD_BYTES} bytes"
     if partition is not None and _plain(partition):
         response.headers[PARTITION] = partition
-    if not keepable:
+    if refused:
         response.headers[CACHE_CONTROL] = NO_STORE
+        setattr(response, _REFUSED, refused)
     elif not own or (own == ["Cache-Control"] and dependence.own_ttl and "no-store" not in _field(response)):
         response.headers[CACHE_CONTROL] = lifetime(rules, age_s=dependence.age_s)
     if "Cache-Control" not in response.headers:
         response.headers["Cache-Control"] = f"{'public' if rules.scope == 'public' else 'private'}, no-cache"
+    return refused
+
+
+def why_refused(response: HttpResponseBase) -> str | None:
+    """Why `say_dependence` has said that nobody may keep a response, for its author to read."""
+    return getattr(response, _REFUSED, None)
+
+
+def _refused(response: HttpResponseBase, dependence: Dependence) -> str | None:
+    partition = dependence.partition
+    if dependence.refused:
+        return dependence.refused
+    if dependence.scopes is None:
+        return "nothing tells what it depends on: one of its arguments is no value of the parameter"
+    if partition is not None and not _plain(partition):
+        return "the primary key of its user is not plain ASCII"
+    if response.status_code not in _STORABLE:
+        return f"its status is {response.status_code}"
+    if response.cookies:
+        return f"it sets a cookie ({', '.join(response.cookies)})"
+    return None
 
 
 def _plain(text: str) -> bool:

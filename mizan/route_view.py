@@ -13,17 +13,14 @@ from django.core.handlers.exception import response_for_exception
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 
-from mizan.declared import declared
 from mizan.errors import ApiError, response_for
-from mizan.execute import SAFE_METHODS, allow, changes, check_csrf, run
-from mizan.headers import Dependence, say_dependence, with_validator
-from mizan.identity import partition, refresh_cookie, sign_in
-from mizan.recording import Recording
-from mizan.request import attach, dependence_of
+from mizan.execute import SAFE_METHODS, allow, changes, check_csrf, run_in_transactions
+from mizan.identity import refresh_cookie, sign_in
+from mizan.reading import Reading
+from mizan.request import attach
 from mizan.settle import settle
-from mizan.transactions import atomic_requests, non_atomic, opted_out
+from mizan.transactions import non_atomic
 from mizan_core.registry import FunctionSpec, spec_of
-from mizan_core.scoping import depends
 from mizan_core.signature import ArgumentsError
 
 Responder = Callable[[HttpRequest, tuple[Any, ...], dict[str, Any]], HttpResponseBase]
@@ -63,7 +60,6 @@ def as_view(fn: Callable[..., Any]) -> Callable[..., Any]:
 def responder(fn: Callable[..., Any]) -> Responder:
     """What answers a request to a declared function with `route=`."""
     exempt = bool(getattr(fn, "csrf_exempt", False))
-    skip = opted_out(fn)
 
     def respond(request: HttpRequest, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpResponseBase:
         try:
@@ -74,7 +70,7 @@ def responder(fn: Callable[..., Any]) -> Responder:
             sign_in(request)
             if not exempt:
                 check_csrf(request)
-            return _Request(request, spec, skip).enter(_named(fn, args, kwargs))
+            return _Request(request, spec).enter(_named(fn, args, kwargs))
         except Exception as error:
             response = response_for(request, error)
             settle(request, response, raised=True)
@@ -110,32 +106,33 @@ def _named(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 class _Request:
     """One request to one function, from its arguments to its headers."""
 
-    def __init__(self, request: HttpRequest, spec: FunctionSpec, skip: frozenset[str]) -> None:
+    def __init__(self, request: HttpRequest, spec: FunctionSpec) -> None:
         self.request = request
         self.spec = spec
-        self.skip = skip
-        self.recording = Recording(request)
+        self.reading = Reading(request, spec.context) if spec.context else None
 
     def enter(self, routed: Mapping[str, Any]) -> HttpResponseBase:
         """Raises what stands before the function: ApiError, Http404, ArgumentsError. The function's own is answered."""
-        request, spec = self.request, self.spec
+        request, spec, reading = self.request, self.spec, self.reading
         try:
             allow(request, spec)
             arguments = self._arguments(routed)
-            asked_for = self._partition()
+            if reading is not None:
+                reading.begin([(spec, arguments)])
             if spec.is_mutation:
                 changes(request, spec, arguments)
         except BaseException:
-            self.recording.stop()
+            if reading is not None:
+                reading.stop()
             raise
         response, raised = self._run(arguments)
         # Now, since a template that is rendered later may fail, and its response be replaced.
         settle(request, response, raised=raised)
 
         def finish(response: HttpResponseBase) -> HttpResponseBase:
-            self.recording.stop()
-            if spec.context:
-                response = self._finish_read(spec.context, arguments, response, kept=not raised, asked_for=asked_for)
+            if reading is not None:
+                refused = self._refused(response, raised=raised)
+                response = reading.answer(response, refused=refused, own_ttl=spec.ttl is not None)
             settle(request, response, raised=raised)
             refresh_cookie(request, response)
             return response
@@ -158,49 +155,29 @@ class _Request:
 
     def _run(self, arguments: Mapping[str, Any]) -> tuple[HttpResponseBase, bool]:
         """The function's response, or that to what it raised; and whether it raised."""
-        name = self.spec.name
         try:
-            with atomic_requests(skip=self.skip):
-                response = run(self.spec, self.request, arguments)
-                if not isinstance(response, HttpResponseBase):
-                    raise TypeError(f"{name}() has a route= and returned no HttpResponse but {type(response).__name__}")
-                return response, False
+            return run_in_transactions(self.request, [(self.spec, arguments)], self._checked), False
         except ApiError as error:
             return response_for(self.request, error), True
         except Exception as error:
             # Django's own answer, since this is a page of the site: but here, where the headers can be put on it.
             return response_for_exception(self.request, error), True
 
-    def _finish_read(
-        self,
-        context: str,
-        arguments: Mapping[str, Any],
-        response: HttpResponseBase,
-        *,
-        kept: bool,
-        asked_for: str | None,
-    ) -> HttpResponseBase:
-        here, spec, request = declared(), self.spec, self.request
-        made_for = self._partition()
-        # What a generator looks at while it streams, nobody sees in time.
-        whole = not response.streaming or isinstance(response, FileResponse)
-        dependence = Dependence(
-            rules=here.rules[context],
-            scopes=dependence_of(request, depends(context, [(spec, arguments)], here.coverage[context].types)),
-            partition=made_for,
-            storable=kept
-            and whole
-            and spec.cache
-            and request.method in ("GET", "HEAD")
-            and asked_for == made_for
-            and self.recording.personal() is None,
-            own_ttl=spec.ttl is not None,
-        )
-        say_dependence(response, dependence)
-        return with_validator(request, response)
+    def _checked(self, response: object) -> HttpResponseBase:
+        if not isinstance(response, HttpResponseBase):
+            returned = type(response).__name__
+            raise TypeError(f"{self.spec.name}() has a route= and returned no HttpResponse but {returned}")
+        return response
 
-    def _partition(self) -> str | None:
-        context = self.spec.context
-        if context is None or declared().rules[context].scope == "public":
-            return None
-        return partition(self.request)
+    def _refused(self, response: HttpResponseBase, *, raised: bool) -> str | None:
+        """Why nobody may keep the response to a read, whatever went into it."""
+        if raised:
+            return "its function raised"
+        # What a generator looks at while it streams, nobody sees in time.
+        if response.streaming and not isinstance(response, FileResponse):
+            return "its body streams"
+        if not self.spec.cache:
+            return "its function is declared with cache=False"
+        if self.request.method not in ("GET", "HEAD"):
+            return f"it answers {self.request.method}"
+        return None

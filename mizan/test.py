@@ -23,7 +23,7 @@ from typing import Any
 from django.http import HttpResponseBase
 
 from mizan.cache.recorder import Recorder, active
-from mizan.headers import CACHE_CONTROL, NO_STORE, SCOPE
+from mizan.headers import CACHE_CONTROL, NO_STORE, SCOPE, why_refused
 from mizan.spoken import spoken
 from mizan.transactions import concluded_for_test_case, hooks
 from mizan_core.resolve import Purge
@@ -55,10 +55,12 @@ def why_not_cacheable(response: HttpResponseBase) -> str | None:
     said = response.headers.get(CACHE_CONTROL, response.headers.get("Cache-Control", ""))
     if response.cookies:
         return f"it sets a cookie ({', '.join(response.cookies)})"
+    if refused := why_refused(response):
+        return refused
     if SCOPE not in response.headers:
         return f"it has no {SCOPE}, so it is not that of a declared read"
     if NO_STORE in said.lower():
-        return f"its {CACHE_CONTROL} is {said!r}: an error, ttl=0, or more than the user's identity went into it"
+        return f"its {CACHE_CONTROL} is {said!r}: its context has ttl=0, or it says so itself"
     return None
 
 

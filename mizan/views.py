@@ -5,26 +5,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.middleware.csrf import get_token
 from django.views.decorators.csrf import csrf_exempt, ensure_csrf_cookie
 
 from mizan.bundle import context_response
 from mizan.declared import declared
 from mizan.errors import ApiError, response_for
-from mizan.execute import allow, changes, check_csrf, run
-from mizan.headers import Dependence, say_dependence, with_validator
-from mizan.identity import minted, partition, refresh_cookie, sign_in
-from mizan.output import json_bytes
-from mizan.recording import Recording
-from mizan.request import attach, dependence_of
+from mizan.execute import allow, changes, check_csrf, run_in_transactions
+from mizan.identity import minted, refresh_cookie, sign_in
+from mizan.output import json_bytes, json_response
+from mizan.reading import Reading
+from mizan.request import attach
 from mizan.settle import settle
 from mizan.state import state
-from mizan.transactions import atomic_requests, non_atomic, opted_out
+from mizan.transactions import non_atomic
 from mizan_core.merging import Place, places
 from mizan_core.registry import FunctionSpec, default
 from mizan_core.scopes import Scope
-from mizan_core.scoping import depends
 
 View = Callable[..., HttpResponseBase]
 
@@ -108,11 +106,13 @@ def _refuse_constant(name: str) -> object:
 def _plain(request: HttpRequest, spec: FunctionSpec, raw: Mapping[str, object]) -> HttpResponseBase:
     allow(request, spec)
     arguments = spec.signature.bind(raw)
-    with atomic_requests(skip=opted_out(spec.fn)):
-        body = json_bytes({"result": run(spec, request, arguments)})
-    response = HttpResponse(body, content_type="application/json")
+    response = json_response(run_in_transactions(request, [(spec, arguments)], _result))
     response.headers["Cache-Control"] = "private, no-cache"
     return response
+
+
+def _result(result: object) -> bytes:
+    return json_bytes({"result": result})
 
 
 def _mutate(request: HttpRequest, spec: FunctionSpec, raw: Mapping[str, object]) -> HttpResponseBase:
@@ -122,17 +122,12 @@ def _mutate(request: HttpRequest, spec: FunctionSpec, raw: Mapping[str, object])
     here = declared()
     # Copied before the function can change a list that it was given.
     merged = [(place, _entry(place)) for place in places(spec, arguments, here.contexts, here.coverage)]
-    raised = False
-    try:
-        with atomic_requests(skip=opted_out(spec.fn)):
-            result = run(spec, request, arguments)
-            body = json_bytes(_outcome(result, state(request).invalidated, merged))
-        response = HttpResponse(body, content_type="application/json")
-        response.headers["Cache-Control"] = "private, no-cache"
-    except Exception as error:
-        raised = True
-        response = response_for(request, error)
-    settle(request, response, raised=raised)
+
+    def outcome(result: object) -> bytes:
+        return json_bytes(_outcome(result, state(request).invalidated, merged))
+
+    response = json_response(run_in_transactions(request, [(spec, arguments)], outcome))
+    response.headers["Cache-Control"] = "private, no-cache"
     return response
 
 
@@ -164,24 +159,10 @@ def _as_json(value: object) -> object:
 
 
 def _read(request: HttpRequest, spec: FunctionSpec, context: str, raw: Mapping[str, object]) -> HttpResponseBase:
-    here = declared()
-    rules = here.rules[context]
-    recording = Recording(request)
-    try:
+    with Reading(request, context) as reading:
         allow(request, spec)
-        arguments = spec.signature.bind(raw)
-        asked_for = partition(request) if rules.scope == "user" else None
-        with atomic_requests(skip=opted_out(spec.fn)):
-            body = json_bytes({"result": run(spec, request, arguments)})
-        made_for = partition(request) if rules.scope == "user" else None
-    finally:
-        recording.stop()
-    response = HttpResponse(body, content_type="application/json")
-    dependence = Dependence(
-        rules=rules,
-        scopes=dependence_of(request, depends(context, [(spec, arguments)], here.coverage[context].types)),
-        partition=made_for,
-        storable=spec.call_cached and asked_for == made_for and recording.personal() is None,
-    )
-    say_dependence(response, dependence)
-    return with_validator(request, response)
+        calls = [(spec, spec.signature.bind(raw))]
+        reading.begin(calls)
+        response = json_response(run_in_transactions(request, calls, _result))
+        refused = None if spec.call_cached else "calls of its function are not cached"
+        return reading.answer(response, refused=refused)
