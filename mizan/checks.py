@@ -11,9 +11,10 @@ from mizan.conf import conf
 from mizan.declared import declared
 from mizan.model_contexts import rules
 from mizan.mount import import_urlconf
+from mizan_core import registry
 from mizan_core.merging import slot
 from mizan_core.problems import DeclarationsError, Kind
-from mizan_core.registry import default, target_context
+from mizan_core.registry import target_context
 from mizan_core.resolve import check_names
 from mizan_core.scopes import ScopeError
 
@@ -49,7 +50,7 @@ def check_declarations(app_configs: Sequence[Any] | None, **_: Any) -> list[Chec
             "or take affects=.",
             id="mizan.W002",
         )
-        for spec in default
+        for spec in registry.default
         for target in spec.merge
         if (found := slot(spec, target, contexts)) is None or not found.signature.names <= spec.signature.names
     ]

@@ -5,9 +5,10 @@ from threading import Lock
 from django.core.exceptions import ImproperlyConfigured
 
 from mizan.conf import conf
+from mizan_core import registry
 from mizan_core.export import Exported, export
 from mizan_core.problems import DeclarationsError, Problem, problems
-from mizan_core.registry import Registry, default
+from mizan_core.registry import Registry
 from mizan_core.view_urls import ViewUrlError, ViewUrls, parse_view_urls
 
 _lock = Lock()
@@ -18,9 +19,10 @@ def declared() -> Exported:
     """The export of the default registry. Raises DeclarationsError with all that is wrong."""
     global _compiled
     urls = conf().view_urls
+    functions = registry.default
     with _lock:
-        if _compiled is None or _compiled[:3] != (default, default.generation, urls):
-            _compiled = (default, default.generation, urls, export(default, view_urls=view_urls()))
+        if _compiled is None or _compiled[:3] != (functions, functions.generation, urls):
+            _compiled = (functions, functions.generation, urls, export(functions, view_urls=view_urls()))
         return _compiled[3]
 
 
@@ -30,7 +32,7 @@ def view_urls() -> ViewUrls:
         return parse_view_urls(conf().view_urls or {})
     except ViewUrlError as error:
         unreadable = Problem("url", f"in MIZAN_VIEW_URLS {error}", "write it like '/profile/<int:user_id>/'")
-        raise DeclarationsError([*problems(default), unreadable]) from None
+        raise DeclarationsError([*problems(registry.default), unreadable]) from None
 
 
 def refuse_problems() -> None:

@@ -11,21 +11,22 @@ from django.views.decorators.csrf import csrf_exempt
 from mizan.execute import SAFE_METHODS
 from mizan.route_view import as_view, responder
 from mizan.transactions import non_atomic
-from mizan_core.registry import FunctionSpec, default
+from mizan_core import registry
+from mizan_core.registry import FunctionSpec, Registry
 
 
 class _Routes(Sequence[URLPattern]):
     """Read from the registry when it has changed: a function may be declared after this module was imported."""
 
     def __init__(self) -> None:
-        self._generation = -1
+        self._read: tuple[Registry, int] | None = None
         self._patterns: list[URLPattern] = []
 
     def _current(self) -> list[URLPattern]:
-        generation = default.generation
-        if generation != self._generation:
-            self._patterns = _patterns()
-            self._generation = generation
+        functions = registry.default
+        if self._read != (functions, functions.generation):
+            self._read = (functions, functions.generation)
+            self._patterns = _patterns(functions)
         return self._patterns
 
     @overload
@@ -45,9 +46,9 @@ class _Routes(Sequence[URLPattern]):
 urlpatterns = _Routes()
 
 
-def _patterns() -> list[URLPattern]:
+def _patterns(functions: Registry) -> list[URLPattern]:
     by_route: dict[str, list[FunctionSpec]] = {}
-    for spec in default:
+    for spec in functions:
         if spec.route:
             by_route.setdefault(spec.route.text, []).append(spec)
     return [path(route, _view(specs), name=spec.name) for route, specs in by_route.items() for spec in specs]

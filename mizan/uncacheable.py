@@ -18,7 +18,7 @@ from django.template import engines
 from django.template.backends.django import DjangoTemplates
 from django.template.base import Lexer, TokenType
 
-from mizan_core.registry import default
+from mizan_core import registry
 
 LOCALE = "django.middleware.locale.LocaleMiddleware"
 _WORD = re.compile(r"\w+")
@@ -27,10 +27,10 @@ _INSTALLED = {Path(get_paths()[name]).resolve() for name in ("purelib", "platlib
 
 def check_cacheability(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
     """mizan.W003 to mizan.W006, where there is anything to cache."""
-    if not any(spec.context for spec in default):
+    if not any(spec.context for spec in registry.default):
         return []
     found = [*_sessions(), *_languages()]
-    if any(spec.context and spec.route and spec.cache for spec in default):
+    if any(spec.context and spec.route and spec.cache for spec in registry.default):
         templates = _words_of_templates()
         found += [*_nonces(templates), *_messages(templates)]
     return found

@@ -20,8 +20,9 @@ from mizan.request import attach
 from mizan.settle import settle
 from mizan.state import state
 from mizan.transactions import non_atomic
+from mizan_core import registry
 from mizan_core.merging import Place, places
-from mizan_core.registry import FunctionSpec, default
+from mizan_core.registry import FunctionSpec
 from mizan_core.scopes import Scope
 
 View = Callable[..., HttpResponseBase]
@@ -63,7 +64,7 @@ def context(request: HttpRequest, context: str) -> HttpResponseBase:
 def call(request: HttpRequest) -> HttpResponseBase:
     """One function by its name, with its arguments in the body."""
     name, raw = _call_of(request)
-    spec = default.get(name)
+    spec = registry.default.get(name)
     if spec is None or not getattr(spec.fn, "csrf_exempt", False):
         check_csrf(request)
     if spec is None or spec.path != "rpc":

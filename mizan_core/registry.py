@@ -188,10 +188,7 @@ class Registry:
 
 
 default = Registry()
-"""The registry of the process."""
-
-client = default.client
-register = default.register
+"""The registry of the process. Take it as `registry.default`, so that a test may put another one in its place."""
 
 
 def _named(spec: FunctionSpec, name: str) -> FunctionSpec:

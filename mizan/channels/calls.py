@@ -26,7 +26,7 @@ from mizan.declared import declared
 from mizan.errors import ApiError
 from mizan.headers import INVALIDATE
 from mizan.state import state
-from mizan_core.registry import default
+from mizan_core import registry
 from mizan_core.resolve import widen
 from mizan_core.scopes import format_scopes
 
@@ -38,7 +38,7 @@ EDGE = "mizan-edge"
 
 def call(visitor: Visitor, name: str, arguments: dict[str, Any]) -> bytes:
     """The JSON object that answers a call. Raises ApiError for what Django is not asked at all."""
-    spec = default.get(name)
+    spec = registry.default.get(name)
     if spec is None or spec.path != "rpc" or not spec.websocket:
         raise ApiError(404, "not_found", f"there is no function {name!r} to call over a WebSocket")
     request = visitor.call(_body(name, arguments))

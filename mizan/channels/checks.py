@@ -10,12 +10,12 @@ from django.core.checks import CheckMessage, Error, Warning
 from mizan.cache.door import NoCacheError, edge_door
 from mizan.channels.groups import EXTRA, NO_LAYER
 from mizan.channels.registry import default as channels
-from mizan_core.registry import default as functions
+from mizan_core import registry
 
 
 def uses_websockets() -> bool:
     """Whether a channel is declared, or a function with `websocket=True`."""
-    return any(True for _ in channels) or any(spec.websocket for spec in functions)
+    return any(True for _ in channels) or any(spec.websocket for spec in registry.default)
 
 
 def check_channels(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
@@ -27,7 +27,7 @@ def check_channels(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMes
         problems.append(Error(EXTRA, id="mizan.E020"))
     if any(True for _ in channels) and not getattr(settings, "CHANNEL_LAYERS", None):
         problems.append(Error(NO_LAYER, id="mizan.E021"))
-    mutations = sorted(spec.name for spec in functions if spec.websocket and spec.is_mutation)
+    mutations = sorted(spec.name for spec in registry.default if spec.websocket and spec.is_mutation)
     if mutations and not _can_purge():
         problems.append(
             Warning(

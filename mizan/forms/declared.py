@@ -6,7 +6,8 @@ from typing import Any
 from django import forms
 from django.core.checks import CheckMessage, Error, register
 
-from mizan_core.registry import RegistryError, default
+from mizan_core import registry
+from mizan_core.registry import RegistryError
 
 FORM = "form"
 """The functions of a form carry its class under this name."""
@@ -42,7 +43,7 @@ def declared_forms() -> dict[str, Any]:
     suffix = ".schema"
     return {
         spec.name.removesuffix(suffix): getattr(spec.fn, FORM)
-        for spec in default
+        for spec in registry.default
         if spec.name.endswith(suffix) and hasattr(spec.fn, FORM)
     }
 

@@ -16,8 +16,11 @@ from django.core.management import call_command
 from django.db import connection, connections
 from django.test import AsyncClient, Client, override_settings
 from django.test.utils import setup_test_environment, teardown_test_environment
+from django.urls import reverse
 
 import mizan
+from mizan.mount import mount_routes
+from mizan_core.registry import Registry
 from tests.django.site.settings import CACHE_SECRET, site_settings
 from tests.support.redis_server import established
 
@@ -65,6 +68,17 @@ async def browser() -> AsyncIterator[AsyncClient]:
     """A browser before the site under ASGI, whose views run in a thread with a connection of its own."""
     yield AsyncClient()
     await sync_to_async(connections.close_all)()
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """An empty registry in place of the site's."""
+    # Django remembers for good what it reverses: let that be the site's.
+    mount_routes()
+    reverse("mizan:call")
+    empty = Registry()
+    monkeypatch.setattr("mizan_core.registry.default", empty)
+    return empty
 
 
 @pytest.fixture

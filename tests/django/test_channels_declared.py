@@ -149,7 +149,7 @@ class TestWithoutTheExtra:
 
     async def test_a_site_that_does_not_needs_none(self, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(checks, "channels", Channels())
-        monkeypatch.setattr(checks, "functions", Registry())
+        monkeypatch.setattr("mizan_core.registry.default", Registry())
         assert check_channels(None) == []
         async with serving() as address:
             async with ClientSession() as session, session.get(f"http://{address}/", headers={"Host": HOST}) as page:

@@ -15,14 +15,7 @@ from mizan_core.registry import Registry, RegistryError
 from mizan_core.scopes import ScopeError
 from mizan_core.signature import SignatureError
 
-
-@pytest.fixture(autouse=True)
-def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
-    """An empty registry, in the place of that of the process."""
-    registry = Registry()
-    for place in ("mizan_core.registry", "mizan.forms.declared", "mizan.declared"):
-        monkeypatch.setattr(f"{place}.default", registry)
-    return registry
+pytestmark = pytest.mark.usefixtures("registry")
 
 
 def names(registry: Registry) -> list[str]:

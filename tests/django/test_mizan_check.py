@@ -11,14 +11,6 @@ from mizan_core.registry import Registry
 
 
 @pytest.fixture
-def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
-    """An empty registry in place of the site's."""
-    empty = Registry()
-    monkeypatch.setattr("mizan.management.commands.mizan_check.default", empty)
-    return empty
-
-
-@pytest.fixture
 def shop(registry: Registry) -> Registry:
     @registry.client(context="user")
     def profile(request: Any, user_id: int) -> None: ...

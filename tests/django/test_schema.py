@@ -218,13 +218,10 @@ class TestCommand:
         assert document["info"]["version"] == "2024-02-29"
         assert {"/elsewhere/call/", "/elsewhere/session/", "/elsewhere/ctx/user/"} <= document["paths"].keys()
 
-    def test_contradictions_are_a_clear_error(self, monkeypatch: pytest.MonkeyPatch):
-        registry = Registry()
-
+    def test_contradictions_are_a_clear_error(self, registry: Registry):
         @registry.client(affects="nothing")
         def change(request: Any) -> None: ...
 
-        monkeypatch.setattr("mizan.management.commands.export_mizan_schema.default", registry)
         with pytest.raises(CommandError, match="'change' affects 'nothing'"):
             call_command("export_mizan_schema")
 

@@ -8,7 +8,8 @@ from mizan.conf import conf
 from mizan.declared import view_urls
 from mizan.management.exporting import ExportCommand, base_of
 from mizan.schema import dump, openapi
-from mizan_core.registry import RegistryError, default
+from mizan_core import registry
+from mizan_core.registry import RegistryError
 
 
 class Command(ExportCommand):
@@ -19,8 +20,8 @@ class Command(ExportCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         base = base_of(options)
         try:
-            document = openapi(default, base=base, release=conf().release, view_urls=view_urls())
+            document = openapi(registry.default, base=base, release=conf().release, view_urls=view_urls())
         except RegistryError as error:
             raise CommandError(str(error)) from None
-        self.warn_of_nothing(default)
+        self.warn_of_nothing(registry.default)
         self.write(dump(document), options["output"])

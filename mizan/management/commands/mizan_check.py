@@ -8,9 +8,10 @@ from django.core.management.base import CommandError
 
 from mizan.declared import view_urls
 from mizan.management.exporting import ExportCommand, base_of
+from mizan_core import registry
 from mizan_core.effects import Effects, effects
 from mizan_core.export import export
-from mizan_core.registry import RegistryError, default
+from mizan_core.registry import RegistryError
 
 
 class Command(ExportCommand):
@@ -28,10 +29,10 @@ class Command(ExportCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         base = base_of(options)
         try:
-            found = effects(export(default, base=base, view_urls=view_urls()).manifest)
+            found = effects(export(registry.default, base=base, view_urls=view_urls()).manifest)
         except RegistryError as error:
             raise CommandError(str(error)) from None
-        self.warn_of_nothing(default)
+        self.warn_of_nothing(registry.default)
         text = json.dumps(found.document(), indent=2, sort_keys=True) if options["json"] else "\n".join(_lines(found))
         self.write(f"{text}\n".encode(), options["output"])
 
