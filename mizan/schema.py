@@ -19,8 +19,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaW
 
 from mizan_core.canonical import ListOf
 from mizan_core.export import BASE, base_path, export
-from mizan_core.merging import slot
-from mizan_core.registry import FunctionSpec, Registry, target_context
+from mizan_core.merging import slots
+from mizan_core.registry import FunctionSpec, Registry
 from mizan_core.view_urls import NONE, ViewUrls
 
 Json = dict[str, Any]
@@ -132,7 +132,10 @@ def _function(
         "context": spec.context,
         "local": spec.local,
         "affects": mutations[spec.name]["affects"] if spec.is_mutation else [],
-        "merge": list(_merges(spec, contexts)),
+        "merge": [
+            {"context": context, "slot": function.name, "params": sorted(function.signature.names)}
+            for context, function in slots(spec, contexts)
+        ],
         "params": [
             {"name": p.name, "type": _type(spec, p.name), "required": p.name in required}
             for p in spec.signature.parameters
@@ -145,16 +148,6 @@ def _function(
         "rev": spec.rev,
     }
     return function
-
-
-def _merges(spec: FunctionSpec, contexts: Mapping[str, tuple[FunctionSpec, ...]]) -> Iterator[Json]:
-    for target in spec.merge:
-        if (found := slot(spec, target, contexts)) and found.signature.names <= spec.signature.names:
-            yield {
-                "context": target_context(target),
-                "slot": found.name,
-                "params": sorted(found.signature.names),
-            }
 
 
 def _type(spec: FunctionSpec, name: str) -> Any:

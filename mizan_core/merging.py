@@ -46,26 +46,29 @@ class Place:
 def places(
     spec: FunctionSpec, arguments: Mapping[str, object], contexts: Contexts, coverage: Mapping[str, Coverage]
 ) -> tuple[Place, ...]:
-    """Where the result of a mutation with these (validated) arguments belongs, each place once."""
-    found = {}
-    for target in spec.merge:
-        function = slot(spec, target, contexts)
-        if function is None:
-            continue
-        context = target_context(target)
+    """Where the result of a mutation with these (validated) arguments belongs: the slots whose parameters all have a
+    value that they could have."""
+    found = []
+    for context, function in slots(spec, contexts):
         known = narrowing(arguments, coverage.get(context, NOWHERE).types)
         names = sorted(function.signature.names)
         if known.keys() >= set(names):
             params = {name: arguments[name] for name in names}
-            found[function.name] = Place(context, function.name, params, _own_output(function, spec))
-    return tuple(found.values())
+            found.append(Place(context, function.name, params, _own_output(function, spec)))
+    return tuple(found)
+
+
+def slots(spec: FunctionSpec, contexts: Contexts) -> list[tuple[str, FunctionSpec]]:
+    """The context and the function of each slot that a mutation's results may be put into, each once."""
+    found = [(target_context(target), slot(spec, target, contexts)) for target in spec.merge]
+    return list({function.name: (context, function) for context, function in found if function is not None}.values())
 
 
 def slot(spec: FunctionSpec, target: Target, contexts: Contexts) -> FunctionSpec | None:
     """The function whose result the mutation returns: the target itself, or the only one of that context that its
-    return type picks. None where none is, or several are."""
+    return type picks. None where none is, or several are, or one of its parameters is none of the mutation's."""
     if isinstance(target, str):
-        found = slots(spec, target, contexts)
+        found = picked(spec, target, contexts)
     else:
         named = spec_of(target)
         returned = spec.signature.output
@@ -74,10 +77,12 @@ def slot(spec: FunctionSpec, target: Target, contexts: Contexts) -> FunctionSpec
             for function in _rpc(target_context(target), contexts)
             if named and function.name == named.name and _may_fit(returned, function.signature.output)
         ]
-    return found[0] if len(found) == 1 else None
+    if len(found) != 1 or not found[0].signature.names <= spec.signature.names:
+        return None
+    return found[0]
 
 
-def slots(spec: FunctionSpec, context: str, contexts: Contexts) -> list[FunctionSpec]:
+def picked(spec: FunctionSpec, context: str, contexts: Contexts) -> list[FunctionSpec]:
     """The functions of a context that the mutation's return type picks: those of the very same type, else those whose
     type takes its results. Several are an ambiguity."""
     functions, returned = _rpc(context, contexts), spec.signature.output

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from mizan_core.canonical import ListOf, ParamType
-from mizan_core.merging import slots
+from mizan_core.merging import picked
 from mizan_core.registry import LOCAL, FunctionSpec, Registry, RegistryError, place_text, target_context
 from mizan_core.view_urls import NONE, ViewUrl, ViewUrls
 
@@ -126,7 +126,7 @@ _VERBS = {"affects": "affects", "merge": "merges into"}
 
 def _merges(spec: FunctionSpec, contexts: Mapping[str, tuple[FunctionSpec, ...]]) -> Iterator[Problem]:
     for target in spec.merge:
-        found = slots(spec, target, contexts) if isinstance(target, str) else []
+        found = picked(spec, target, contexts) if isinstance(target, str) else []
         if len(found) > 1:
             names = ", ".join(repr(function.name) for function in found)
             yield Problem(

@@ -124,7 +124,7 @@ class TestDocument:
         assert (mutation["kind"], mutation["affects"], mutation["merge"]) == (
             "mutation",
             [{"context": "account", "params": ["user_id"]}],
-            [{"context": "account", "slot": "account", "params": ["user_id"]}] * 2,
+            [{"context": "account", "slot": "account", "params": ["user_id"]}],
         )
         page = function(document, "by_hand")
         assert (page["path"], page["route"], page["output"], page["description"]) == (
