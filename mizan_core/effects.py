@@ -1,10 +1,12 @@
 """What each mutation purges, and which contexts no mutation purges, for people to read and for tools."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mizan_core.manifest import Manifest
+from mizan_core.export import Exported
+from mizan_core.manifest import Context
+from mizan_core.registry import FunctionSpec, Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +18,17 @@ class Purged:
     urls: tuple[str, ...]
     """The patterns of what is purged. Of a pattern whose parameters are all in `params` one URL, otherwise every one
     that carries the values."""
+    nullable: tuple[str, ...] = ()
+    """Those of `params` that may be None, and then do not narrow it."""
+    undecided: tuple[str, ...] = ()
+    """Arguments that narrow it further if their values, once they are validated, are values of the parameters."""
 
     def __str__(self) -> str:
-        return ";".join([self.context, *(f"{name}=…" for name in self.params)])
+        scope = ";".join([self.context, *(f"{name}=…" for name in self.params)])
+        notes = [f"without {', '.join(self.nullable)} where that is None"] if self.nullable else []
+        if self.undecided:
+            notes.append(f"at most: {', '.join(self.undecided)} may narrow it, which shows only in the call")
+        return f"{scope} ({'; '.join(notes)})" if notes else scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,13 @@ class Effects:
         return {
             "mutations": {
                 name: [
-                    {"context": scope.context, "params": list(scope.params), "urls": list(scope.urls)}
+                    {
+                        "context": scope.context,
+                        "params": list(scope.params),
+                        "urls": list(scope.urls),
+                        "nullable": list(scope.nullable),
+                        "undecided": list(scope.undecided),
+                    }
                     for scope in scopes
                 ]
                 for name, scopes in self.mutations.items()
@@ -44,18 +60,32 @@ class Effects:
         }
 
 
-def effects(manifest: Manifest) -> Effects:
-    """What the mutations of a manifest purge."""
+def effects(registry: Registry, exported: Exported) -> Effects:
+    """What the mutations of a registry purge, by its export."""
     mutations = {
-        name: tuple(_purged(manifest, affected.context, affected.params) for affected in mutation.affects)
-        for name, mutation in sorted(manifest.mutations.items())
+        spec.name: tuple(scope for context in sorted(spec.targets) for scope in _purged(spec, context, exported))
+        for spec in registry
+        if spec.is_mutation
     }
     purged = {scope.context for scopes in mutations.values() for scope in scopes}
-    return Effects(mutations, tuple(sorted(manifest.contexts.keys() - purged)))
+    return Effects(mutations, tuple(sorted(exported.manifest.contexts.keys() - purged)))
 
 
-def _purged(manifest: Manifest, context: str, params: list[str]) -> Purged:
-    declared = manifest.contexts[context]
+def _purged(spec: FunctionSpec, context: str, exported: Exported) -> Iterator[Purged]:
+    covered = exported.coverage[context]
+    told = covered.told(spec)
+    may_be_none = {p.name for p in spec.signature.parameters if p.nullable}
+    undecided = (spec.signature.names & covered.types.keys()) - told
+    subsets = covered.covering(told)
+    if covered.covering(told | undecided) == subsets:
+        undecided = frozenset()
+    for names in subsets:
+        params = tuple(sorted(names))
+        urls = _urls(exported.manifest.contexts[context], params)
+        yield Purged(context, params, urls, tuple(sorted(names & may_be_none)), tuple(sorted(undecided)))
+
+
+def _urls(declared: Context, params: tuple[str, ...]) -> tuple[str, ...]:
     query = "&".join(f"{name}=:{name}" for name in params)
     endpoints = [f"{endpoint}?{query}" if query else endpoint for endpoint in declared.endpoints]
-    return Purged(context, tuple(params), (*sorted(endpoints), *sorted(declared.views)))
+    return (*sorted(endpoints), *sorted(declared.views))

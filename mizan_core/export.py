@@ -178,9 +178,8 @@ def _mutation(spec: FunctionSpec, covered: Mapping[str, Coverage], warnings: _Wa
     for context in spec.targets:
         if (reached := covered.get(context)) is None:
             continue  # a problem, and found as one
-        # Only arguments that mean the same before and after validation, as the edge sees them unvalidated.
-        said = {name for name, type_ in spec.param_types.items() if type_ and type_ == reached.types.get(name)}
-        affects += [{"context": context, "params": sorted(names)} for names in reached.covering(said)]
+        # The edge sees the arguments unvalidated.
+        affects += [{"context": context, "params": sorted(names)} for names in reached.covering(reached.told(spec))]
     mutation: dict[str, Any] = {
         "path": spec.path,
         "affects": sorted(affects, key=lambda affected: (affected["context"], affected["params"])),

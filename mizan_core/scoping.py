@@ -30,6 +30,12 @@ class Coverage:
         minimal = [names for names in subsets if not any(other < names for other in subsets)]
         return tuple(sorted(minimal, key=sorted))
 
+    def told(self, spec: FunctionSpec) -> frozenset[str]:
+        """The parameters whose values a call of a mutation tells before it is validated: only of arguments that mean
+        the same then."""
+        types = spec.param_types.items()
+        return frozenset(name for name, type_ in types if type_ and type_ == self.types.get(name))
+
 
 NOWHERE = Coverage({}, ())
 """The coverage of a context that nobody declared: it is purged as a whole."""

@@ -76,6 +76,8 @@ class Parameter:
     """Whether a query string gives it as a repeated parameter."""
     absent: bool
     """Whether it is None where it is not given. A response made then does not carry the parameter."""
+    nullable: bool
+    """Whether it may be None, given or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,8 @@ def _output(fn: Callable[..., Any]) -> object:
 def _described(parameter: inspect.Parameter, annotation: object) -> Parameter:
     inner = _without_none(annotation)
     type_ = None if annotation is parameter.empty else param_type(inner)
-    return Parameter(parameter.name, type_, _is_list(inner), parameter.default is None)
+    absent = parameter.default is None
+    return Parameter(parameter.name, type_, _is_list(inner), absent, absent or _takes_none(annotation))
 
 
 def _field(function: str, parameter: inspect.Parameter, annotation: object, described: Parameter) -> tuple[Any, Any]:
@@ -200,6 +203,11 @@ def _integers(value: object) -> object:
         return int(value) if isinstance(value, str) else value
     except ValueError:
         return value
+
+
+def _takes_none(annotation: object) -> bool:
+    annotation = _plain(annotation)
+    return get_origin(annotation) in (Union, types.UnionType) and types.NoneType in get_args(annotation)
 
 
 def _without_none(annotation: object) -> object:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from mizan_core.export import export
 from mizan_core.registry import Registry
+from mizan_core.scoping import invalidated
 
 
 @pytest.fixture
@@ -53,20 +55,76 @@ def test_it_prints_scopes_and_urls_and_what_no_mutation_purges(shop: Registry, c
 
 def test_programs_read_the_same_as_json(shop: Registry, tmp_path: Path):
     call_command("mizan_check", "--json", output=str(tmp_path / "effects.json"), base_url="/rpc/")
+    certain: dict[str, list[str]] = {"nullable": [], "undecided": []}
     assert json.loads((tmp_path / "effects.json").read_bytes()) == {
         "mutations": {
-            "import_users": [{"context": "user", "params": [], "urls": ["/rpc/ctx/user/", "/profile/:user_id/"]}],
+            "import_users": [
+                {"context": "user", "params": [], "urls": ["/rpc/ctx/user/", "/profile/:user_id/"], **certain},
+            ],
             "rename": [
-                {"context": "catalog", "params": [], "urls": ["/catalog/"]},
+                {"context": "catalog", "params": [], "urls": ["/catalog/"], **certain},
                 {
                     "context": "user",
                     "params": ["user_id"],
                     "urls": ["/rpc/ctx/user/?user_id=:user_id", "/profile/:user_id/"],
+                    **certain,
                 },
             ],
         },
         "unpurged": ["help"],
     }
+
+
+def test_it_says_where_a_call_may_purge_more_and_where_less(registry: Registry, capsys: pytest.CaptureFixture[str]):
+    @registry.client(context="user")
+    def profile(request: Any, user_id: int) -> None: ...
+
+    @registry.client(context="catalog")
+    def catalog(request: Any) -> None: ...
+
+    @registry.client(affects="user")
+    def optional(request: Any, user_id: int | None = None) -> None: ...
+
+    @registry.client(affects="user")
+    def nullable(request: Any, user_id: int | None) -> None: ...
+
+    @registry.client(affects=["user", "catalog"])
+    def either(request: Any, user_id: int | str) -> None: ...
+
+    calls: dict[str, list[dict[str, Any]]] = {
+        "either": [{"user_id": 5}, {"user_id": "all"}],
+        "nullable": [{"user_id": 5}, {"user_id": None}],
+        "optional": [{"user_id": 5}, {}],
+    }
+    exported = export(registry)
+    purged = {
+        name: [
+            [str(scope) for scope in invalidated(spec, spec.signature.bind(arguments), exported.coverage)]
+            for arguments in each
+        ]
+        for name, each in calls.items()
+        if (spec := registry.get(name))
+    }
+    assert purged == {
+        "either": [["catalog", "user;user_id=5"], ["catalog", "user"]],
+        "nullable": [["user;user_id=5"], ["user"]],
+        "optional": [["user;user_id=5"], ["user"]],
+    }
+    call_command("mizan_check")
+    said = [line.strip() for line in capsys.readouterr().out.splitlines() if "user" in line and "/" not in line]
+    assert said == [
+        "user (at most: user_id may narrow it, which shows only in the call)",
+        "user;user_id=… (without user_id where that is None)",
+        "user;user_id=… (without user_id where that is None)",
+    ]
+
+
+def test_it_says_what_the_manifest_leaves_out(registry: Registry, capsys: pytest.CaptureFixture[str]):
+    @registry.client(context="files", route="/files/<path:name>/")
+    def file(request: Any, name: str) -> None: ...
+
+    call_command("mizan_check")
+    assert "warning: the view of 'file' is left out, and never cached" in capsys.readouterr().err
 
 
 def test_where_every_context_is_purged_it_says_so(registry: Registry, capsys: pytest.CaptureFixture[str]):

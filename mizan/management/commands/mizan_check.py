@@ -29,9 +29,12 @@ class Command(ExportCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         base = base_of(options)
         try:
-            found = effects(export(registry.default, base=base, view_urls=view_urls()).manifest)
+            exported = export(registry.default, base=base, view_urls=view_urls())
         except RegistryError as error:
             raise CommandError(str(error)) from None
+        found = effects(registry.default, exported)
+        for warning in exported.warnings:
+            self.warn(warning)
         self.warn_of_nothing(registry.default)
         text = json.dumps(found.document(), indent=2, sort_keys=True) if options["json"] else "\n".join(_lines(found))
         self.write(f"{text}\n".encode(), options["output"])
