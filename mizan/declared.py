@@ -29,9 +29,9 @@ def declared() -> Exported:
 def view_urls() -> ViewUrls:
     """MIZAN_VIEW_URLS. Raises DeclarationsError for a URL that cannot be read, and what else is wrong."""
     try:
-        return parse_view_urls(conf().view_urls or {})
+        return parse_view_urls(conf().view_urls or {}, source="MIZAN_VIEW_URLS")
     except ViewUrlError as error:
-        unreadable = Problem("url", f"in MIZAN_VIEW_URLS {error}", "write it like '/profile/<int:user_id>/'")
+        unreadable = Problem("url", str(error), "write it like '/profile/<int:user_id>/'")
         raise DeclarationsError([*problems(registry.default), unreadable]) from None
 
 

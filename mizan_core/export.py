@@ -59,15 +59,15 @@ def base_path(base: str) -> str:
 
 
 def export(registry: Registry, *, base: str = BASE, release: str | None = None, view_urls: ViewUrls = NONE) -> Exported:
-    """The manifest of everything that is registered, and of the views at `view_urls`. `base` is where `mizan.urls` is
-    mounted.
+    """The manifest of everything that is registered, and of the views at `view_urls`. `base` is where the endpoints
+    are.
 
     Raises DeclarationsError with all that is wrong.
     """
     base = base_path(base)
     contexts = registry.contexts()
     rules = {name: _rules(specs) for name, specs in contexts.items()}
-    urls = {name: view_urls.get(name, ()) for name in contexts}
+    urls = {name: view_urls.of(name) for name in contexts}
     covered = {name: coverage(specs, _types(specs, urls[name]), urls[name]) for name, specs in contexts.items()}
     warnings = _Warnings()
     document: dict[str, Any] = {

@@ -42,11 +42,7 @@ def problems(registry: Registry, view_urls: ViewUrls = NONE) -> list[Problem]:
     contexts = registry.contexts()
     return [
         *_names(registry),
-        *(
-            problem
-            for context, specs in contexts.items()
-            for problem in _types(context, specs, view_urls.get(context, ()))
-        ),
+        *(problem for context, specs in contexts.items() for problem in _types(context, specs, view_urls.of(context))),
         *(problem for spec in registry for problem in _routes(spec)),
         *(problem for spec in registry for problem in _targets(spec, contexts)),
         *_unknown_of_urls(view_urls, contexts),
@@ -112,11 +108,11 @@ def _targets(spec: FunctionSpec, contexts: Mapping[str, object]) -> Iterator[Pro
 
 
 def _unknown_of_urls(view_urls: ViewUrls, contexts: Mapping[str, object]) -> Iterator[Problem]:
-    for context in view_urls:
+    for context in view_urls.by_context:
         if context not in contexts:
             yield Problem(
                 "target",
-                f"MIZAN_VIEW_URLS names {context!r}, and no function is in a context of that name",
+                f"{view_urls.source} names {context!r}, and no function is in a context of that name",
                 f"correct the name, or declare the context: @client(context={context!r})",
             )
 

@@ -1,4 +1,4 @@
-"""Routes as Django spells them, `/profile/<int:user_id>/`, and the manifest's pattern for the same URLs."""
+"""Routes as `route=` spells them, `/profile/<int:user_id>/`, and the manifest's pattern for the same URLs."""
 
 import re
 from dataclasses import dataclass

@@ -234,7 +234,7 @@ class TestViewUrls:
         return registry
 
     def test_they_are_views_of_the_context_with_types_by_their_converters(self, profiles: Registry):
-        urls = parse_view_urls({"user": ["/p/<int:user_id>/<uuid:tab>/", "/p/:user_id/"]})
+        urls = parse_view_urls({"user": ["/p/<int:user_id>/<uuid:tab>/", "/p/:user_id/"]}, source="VIEW_URLS")
         exported = export(profiles, view_urls=urls)
         context = exported.document["contexts"]["user"]
         assert context["views"] == ["/p/:user_id/", "/p/:user_id/:tab/"]
@@ -246,7 +246,7 @@ class TestViewUrls:
         assert affects == [{"context": "user", "params": ["user_id"]}]
 
     def test_where_a_url_does_not_say_whose_it_is_a_mutation_purges_the_whole_context(self, profiles: Registry):
-        exported = export(profiles, view_urls=parse_view_urls({"user": ["/p/<str:username>/"]}))
+        exported = export(profiles, view_urls=parse_view_urls({"user": ["/p/<str:username>/"]}, source="VIEW_URLS"))
         assert exported.document["mutations"]["rename"]["affects"] == [{"context": "user", "params": []}]
         spec = profiles.get("rename")
         assert spec is not None
@@ -256,17 +256,17 @@ class TestViewUrls:
         ("urls", "said"),
         [
             ({"user": ["/p/<uuid:user_id>/"]}, "is of type integer in 'profile' and of type uuid in '/p/:user_id/'"),
-            ({"usr": ["/p/"]}, "MIZAN_VIEW_URLS names 'usr', and no function is in a context of that name"),
+            ({"usr": ["/p/"]}, "VIEW_URLS names 'usr', and no function is in a context of that name"),
         ],
     )
     def test_what_contradicts_the_declarations_is_an_error(self, profiles: Registry, urls: Any, said: str):
         with pytest.raises(RegistryError, match=said):
-            export(profiles, view_urls=parse_view_urls(urls))
+            export(profiles, view_urls=parse_view_urls(urls, source="VIEW_URLS"))
 
     @pytest.mark.parametrize("urls", [["p/"], ["/p/<path:rest>/"], ["/p/<int:no-name>/"], "/p/"])
     def test_what_cannot_be_read_is_an_error(self, urls: Any):
         with pytest.raises(ViewUrlError):
-            parse_view_urls({"user": urls})
+            parse_view_urls({"user": urls}, source="VIEW_URLS")
 
 
 class TestMutations:
