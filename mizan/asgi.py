@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mizan_core.export import BASE
+from mizan_core.compiling import BASE
 
 if TYPE_CHECKING:
     from mizan.channels.limits import Limits

@@ -17,8 +17,8 @@ from mizan.identity import reread_user
 from mizan.output import json_bytes, json_response
 from mizan.reading import Reading
 from mizan.state import state
+from mizan_core.compiling import Rules
 from mizan_core.credentials import IDENTITY_HEADERS, IGNORED_COOKIES
-from mizan_core.export import Rules
 from mizan_core.keys import variant_text
 from mizan_core.mwt import COOKIES
 from mizan_core.patterns import canonical_url

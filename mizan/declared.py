@@ -6,23 +6,23 @@ from django.core.exceptions import ImproperlyConfigured
 
 from mizan.conf import conf
 from mizan_core import registry
-from mizan_core.export import Exported, export
+from mizan_core.compiling import Compiled, compile_registry
 from mizan_core.problems import DeclarationsError, Problem, problems
 from mizan_core.registry import Registry
 from mizan_core.view_urls import ViewUrlError, ViewUrls, parse_view_urls
 
 _lock = Lock()
-_compiled: tuple[Registry, int, object, Exported] | None = None
+_compiled: tuple[Registry, int, object, Compiled] | None = None
 
 
-def declared() -> Exported:
+def declared() -> Compiled:
     """The export of the default registry. Raises DeclarationsError with all that is wrong."""
     global _compiled
     urls = conf().view_urls
     functions = registry.default
     with _lock:
         if _compiled is None or _compiled[:3] != (functions, functions.generation, urls):
-            _compiled = (functions, functions.generation, urls, export(functions, view_urls=view_urls()))
+            _compiled = (functions, functions.generation, urls, compile_registry(functions, view_urls=view_urls()))
         return _compiled[3]
 
 

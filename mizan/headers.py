@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.cache import get_conditional_response, set_response_etag
 from django.utils.http import parse_http_date_safe
 
-from mizan_core.export import Rules
+from mizan_core.compiling import Rules
 from mizan_core.scopes import Scope, bounded, format_scopes
 
 SCOPE, PARTITION, INVALIDATE = "X-Mizan-Scope", "X-Mizan-Partition", "X-Mizan-Invalidate"

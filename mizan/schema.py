@@ -18,7 +18,7 @@ from pydantic.errors import PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaWarningKind
 
 from mizan_core.canonical import ListOf
-from mizan_core.export import BASE, base_path, export
+from mizan_core.compiling import BASE, base_path, compile_registry
 from mizan_core.merging import slots
 from mizan_core.registry import FunctionSpec, Registry
 from mizan_core.view_urls import NONE, ViewUrls
@@ -38,11 +38,11 @@ def section(name: str, describe: Callable[[], object]) -> None:
 def openapi(registry: Registry, *, base: str = BASE, release: str | None = None, view_urls: ViewUrls = NONE) -> Json:
     """The document. `base` is where `mizan.urls` is mounted. Raises DeclarationsError for what is wrong."""
     base = base_path(base)
-    exported = export(registry, base=base, view_urls=view_urls)
+    compiled = compile_registry(registry, base=base, view_urls=view_urls)
     types = _describe(registry)
     rpc = [spec for spec in registry if spec.path == "rpc"]
     schemas = types.components | _CALLS | {_call_name(spec): _call(spec, types) for spec in rpc}
-    read = {context: [spec for spec in specs if spec.path == "rpc"] for context, specs in exported.contexts.items()}
+    read = {context: [spec for spec in specs if spec.path == "rpc"] for context, specs in compiled.contexts.items()}
     paths = {f"{base}ctx/{context}/": _context_path(context, specs, types) for context, specs in read.items() if specs}
     paths[f"{base}session/"] = _session_path()
     if rpc:
@@ -60,7 +60,7 @@ def openapi(registry: Registry, *, base: str = BASE, release: str | None = None,
             },
         },
         "x-mizan-functions": [
-            _function(spec, types, exported.contexts, exported.document.get("mutations", {})) for spec in registry
+            _function(spec, types, compiled.contexts, compiled.document.get("mutations", {})) for spec in registry
         ],
         **{f"x-mizan-{name}": describe() for name, describe in sorted(_sections.items())},
     }

@@ -9,7 +9,7 @@ registry    `@client`: where an application declares it; signature and route rea
 scoping     which scopes a read depends on, and which a mutation purges
 merging     where clients may put what a mutation returned; fitting tells which types may stand for which
 problems    what is wrong with the declarations as a whole
-export      from the registry to the manifest; effects reads from that what purges what
+compiling   from the registry to the manifest, and what scopes are made of; effects tells what purges what
 credentials what tells an application who is asking
 view_urls   URLs of views that are not declared
 resolve     scopes as the origin spelled them -> scopes to purge

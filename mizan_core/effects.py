@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mizan_core.export import Exported
+from mizan_core.compiling import Compiled
 from mizan_core.manifest import Context
 from mizan_core.registry import FunctionSpec, Registry
 
@@ -60,19 +60,19 @@ class Effects:
         }
 
 
-def effects(registry: Registry, exported: Exported) -> Effects:
-    """What the mutations of a registry purge, by its export."""
+def effects(registry: Registry, compiled: Compiled) -> Effects:
+    """What the mutations of a registry purge, by what it was compiled to."""
     mutations = {
-        spec.name: tuple(scope for context in sorted(spec.targets) for scope in _purged(spec, context, exported))
+        spec.name: tuple(scope for context in sorted(spec.targets) for scope in _purged(spec, context, compiled))
         for spec in registry
         if spec.is_mutation
     }
     purged = {scope.context for scopes in mutations.values() for scope in scopes}
-    return Effects(mutations, tuple(sorted(exported.manifest.contexts.keys() - purged)))
+    return Effects(mutations, tuple(sorted(compiled.manifest.contexts.keys() - purged)))
 
 
-def _purged(spec: FunctionSpec, context: str, exported: Exported) -> Iterator[Purged]:
-    covered = exported.coverage[context]
+def _purged(spec: FunctionSpec, context: str, compiled: Compiled) -> Iterator[Purged]:
+    covered = compiled.coverage[context]
     told = covered.told(spec)
     may_be_none = {p.name for p in spec.signature.parameters if p.nullable}
     undecided = (spec.signature.names & covered.types.keys()) - told
@@ -81,7 +81,7 @@ def _purged(spec: FunctionSpec, context: str, exported: Exported) -> Iterator[Pu
         undecided = frozenset()
     for names in subsets:
         params = tuple(sorted(names))
-        urls = _urls(exported.manifest.contexts[context], params)
+        urls = _urls(compiled.manifest.contexts[context], params)
         yield Purged(context, params, urls, tuple(sorted(names & may_be_none)), tuple(sorted(undecided)))
 
 

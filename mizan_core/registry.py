@@ -52,7 +52,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class FunctionSpec:
-    """One declared function. What is None was not said: the export decides."""
+    """One declared function. What is None was not said: `compiling` decides."""
 
     name: str
     fn: Callable[..., Any]

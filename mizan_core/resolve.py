@@ -110,7 +110,7 @@ def check_names(context: str, params: Iterable[str], contexts: Mapping[str, Cont
             raise ScopeError(f"in a scope of {context!r}: there is no parameter {name!r}{nearest}")
 
 
-def declared(parsed: Parsed, contexts: Mapping[str, Context]) -> tuple[Scope, ...] | None:
+def depended_on(parsed: Parsed, contexts: Mapping[str, Context]) -> tuple[Scope, ...] | None:
     """The scopes of an `X-Mizan-Scope` field; None in any doubt, for then the response must not be stored."""
     if parsed.faults or parsed.everything:
         return None

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import mizan.conf
-from mizan_core.export import Rules
+from mizan_core.compiling import Rules
 from mizan_core.registry import FunctionSpec, Options
 from mizan_edge.admin.listener import Admin, PurgeBody
 from mizan_edge.cli import cli

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.urls import NoReverseMatch, reverse
 
-from mizan_core.export import BASE
+from mizan_core.compiling import BASE
 from mizan_core.registry import Registry
 
 

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from mizan_core.canonical import Canonical
 from mizan_core.keys import ENTRY_DIGITS, derive_cache_key
 from mizan_core.manifest import Context, Manifest
-from mizan_core.resolve import Purge, declared
+from mizan_core.resolve import Purge, depended_on
 from mizan_core.scopes import USER, Scope, parse_scopes
 from mizan_edge.http import groups
 from mizan_edge.http.cache_control import FORBIDDING, TARGETED, Directives, delta_seconds, governing, parse
@@ -418,7 +418,7 @@ def storable(request: Request, lookup: Lookup, response: Response, contexts: dic
 def dependencies(lookup: Lookup, fields: Fields, contexts: dict[str, Context]) -> tuple[Scope, ...] | None:
     """The scopes that a response depends on: those of its URL, its user, and its own; None in doubt."""
     field = combined(fields, "x-mizan-scope") or ""
-    said = declared(parse_scopes(field), contexts) if len(field) <= _MAX_SCOPE_BYTES else None
+    said = depended_on(parse_scopes(field), contexts) if len(field) <= _MAX_SCOPE_BYTES else None
     if said is None:
         return None
     return _with_user(lookup, [lookup.resource.scope, *said])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mizan_core.manifest import Context
-from mizan_core.resolve import declared, strict, widen
+from mizan_core.resolve import depended_on, strict, widen
 from mizan_core.scopes import Scope, ScopeError, parse_scopes
 
 CONTEXTS = {
@@ -105,13 +105,13 @@ def test_a_text_that_names_nothing_is_refused(text: str):
 
 @pytest.mark.parametrize("field", WIDENED, ids=lambda field: field[:40])
 def test_a_response_whose_scopes_are_in_doubt_is_not_stored(field: str):
-    scopes = declared(parse_scopes(field), CONTEXTS)
+    scopes = depended_on(parse_scopes(field), CONTEXTS)
     assert (scopes is not None) is (field in EXACT)
 
 
 @pytest.mark.parametrize("field", ["user,", "5", "*", 'user;locale="x'])
 def test_a_response_whose_scopes_do_not_parse_is_not_stored(field: str):
-    assert declared(parse_scopes(field), CONTEXTS) is None
+    assert depended_on(parse_scopes(field), CONTEXTS) is None
 
 
 PIECES = [

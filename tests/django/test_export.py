@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 
-from mizan_core.export import export
+from mizan_core.compiling import compile_registry
 from mizan_core.manifest import dump_manifest, parse_manifest
 from mizan_core.registry import Registry, RegistryError
 from mizan_core.scopes import Scope
@@ -25,9 +25,9 @@ def registry() -> Registry:
 
 
 def context(registry: Registry, name: str = "c") -> dict[str, Any]:
-    exported = export(registry)
-    assert exported.warnings == ()
-    return dict(exported.document["contexts"][name])
+    compiled = compile_registry(registry)
+    assert compiled.warnings == ()
+    return dict(compiled.document["contexts"][name])
 
 
 class TestDocument:
@@ -41,7 +41,7 @@ class TestDocument:
         @registry.client(affects="user")
         def rename_user(request: Any, user_id: int, name: str) -> None: ...
 
-        assert export(registry).document == {
+        assert compile_registry(registry).document == {
             "version": 1,
             "contexts": {
                 "user": {
@@ -69,7 +69,7 @@ class TestDocument:
             registry = Registry()
             for fn, options in declarations:
                 registry.client(**options)(fn)
-            return dump_manifest(export(registry).document)
+            return dump_manifest(compile_registry(registry).document)
 
         declarations: list[tuple[Any, dict[str, Any]]] = [
             (a, {"context": "one"}),
@@ -82,7 +82,7 @@ class TestDocument:
         @registry.client(context="c")
         def fn(request: Any) -> None: ...
 
-        document = export(registry, base="rpc").document
+        document = compile_registry(registry, base="rpc").document
         assert document["contexts"]["c"]["endpoints"] == ["/rpc/ctx/c/"]
         assert document["calls"] == ["/rpc/call/"]
 
@@ -102,10 +102,10 @@ class TestDocument:
         @registry.client(context="c", cache=False, route="/v/")
         def v(request: Any) -> None: ...
 
-        exported = context(registry)
-        assert [function.get("cache", True) for function in exported["functions"]] == [False, False, False]
-        assert exported["param_types"] == {"typed": "integer"}
-        assert exported["views"] == []
+        compiled = context(registry)
+        assert [function.get("cache", True) for function in compiled["functions"]] == [False, False, False]
+        assert compiled["param_types"] == {"typed": "integer"}
+        assert compiled["views"] == []
 
 
 class TestMerging:
@@ -116,8 +116,8 @@ class TestMerging:
         @registry.client(context="c", rev=2, ttl=90, swr=40, sie=10, hold=5)
         def b(request: Any) -> None: ...
 
-        exported = context(registry)
-        assert {key: exported[key] for key in ("rev", "ttl", "swr", "sie", "hold")} == {
+        compiled = context(registry)
+        assert {key: compiled[key] for key in ("rev", "ttl", "swr", "sie", "hold")} == {
             "rev": 3,
             "ttl": 60,
             "swr": 30,
@@ -170,15 +170,15 @@ class TestTypes:
         def b(request: Any, x: str) -> None: ...
 
         with pytest.raises(RegistryError, match="'x' is of type integer in 'a' and of type string in 'b'"):
-            export(registry)
+            compile_registry(registry)
 
     def test_a_converter_says_what_the_function_leaves_open(self, registry: Registry):
         @registry.client(context="c", route="/a/<int:x>/<uuid:y>/<z>/<slug:w>/")
         def a(request, x, y, z, w): ...
 
-        exported = context(registry)
-        assert exported["views"] == ["/a/:x/:y/:z/:w/"]
-        assert exported["param_types"] == {"x": "integer", "y": "uuid"}
+        compiled = context(registry)
+        assert compiled["views"] == ["/a/:x/:y/:z/:w/"]
+        assert compiled["param_types"] == {"x": "integer", "y": "uuid"}
 
     def test_lists_are_types_of_their_own(self, registry: Registry):
         @registry.client(context="c")
@@ -193,9 +193,9 @@ class TestViews:
         @registry.client(context="c", route=route)
         def fn(request: Any, x: str) -> None: ...
 
-        exported = export(registry)
-        assert exported.document["contexts"]["c"]["views"] == []
-        (warning,) = exported.warnings
+        compiled = compile_registry(registry)
+        assert compiled.document["contexts"]["c"]["views"] == []
+        (warning,) = compiled.warnings
         assert "'fn'" in warning
 
     def test_two_views_of_one_url_are_an_error(self, registry: Registry):
@@ -206,7 +206,7 @@ class TestViews:
         def b(request: Any, y: int) -> None: ...
 
         with pytest.raises(RegistryError, match="matches the same paths"):
-            export(registry)
+            compile_registry(registry)
 
     def test_a_mutation_at_a_url_of_its_own_says_which(self, registry: Registry):
         @registry.client(context="c")
@@ -215,7 +215,7 @@ class TestViews:
         @registry.client(affects=a, route="/change/<int:x>/")
         def change(request, x): ...
 
-        assert export(registry).document["mutations"] == {
+        assert compile_registry(registry).document["mutations"] == {
             "change": {"path": "view", "affects": [{"context": "c", "params": ["x"]}], "views": ["/change/:x/"]}
         }
 
@@ -235,22 +235,24 @@ class TestViewUrls:
 
     def test_they_are_views_of_the_context_with_types_by_their_converters(self, profiles: Registry):
         urls = parse_view_urls({"user": ["/p/<int:user_id>/<uuid:tab>/", "/p/:user_id/"]}, source="VIEW_URLS")
-        exported = export(profiles, view_urls=urls)
-        context = exported.document["contexts"]["user"]
+        compiled = compile_registry(profiles, view_urls=urls)
+        context = compiled.document["contexts"]["user"]
         assert context["views"] == ["/p/:user_id/", "/p/:user_id/:tab/"]
         assert (context["params"], context["param_types"]) == (
             ["tab", "user_id"],
             {"tab": "uuid", "user_id": "integer"},
         )
-        affects = exported.document["mutations"]["rename"]["affects"]
+        affects = compiled.document["mutations"]["rename"]["affects"]
         assert affects == [{"context": "user", "params": ["user_id"]}]
 
     def test_where_a_url_does_not_say_whose_it_is_a_mutation_purges_the_whole_context(self, profiles: Registry):
-        exported = export(profiles, view_urls=parse_view_urls({"user": ["/p/<str:username>/"]}, source="VIEW_URLS"))
-        assert exported.document["mutations"]["rename"]["affects"] == [{"context": "user", "params": []}]
+        compiled = compile_registry(
+            profiles, view_urls=parse_view_urls({"user": ["/p/<str:username>/"]}, source="VIEW_URLS")
+        )
+        assert compiled.document["mutations"]["rename"]["affects"] == [{"context": "user", "params": []}]
         spec = profiles.get("rename")
         assert spec is not None
-        assert invalidated(spec, {"user_id": 5}, exported.coverage) == (Scope("user"),)
+        assert invalidated(spec, {"user_id": 5}, compiled.coverage) == (Scope("user"),)
 
     @pytest.mark.parametrize(
         ("urls", "said"),
@@ -261,7 +263,7 @@ class TestViewUrls:
     )
     def test_what_contradicts_the_declarations_is_an_error(self, profiles: Registry, urls: Any, said: str):
         with pytest.raises(RegistryError, match=said):
-            export(profiles, view_urls=parse_view_urls(urls, source="VIEW_URLS"))
+            compile_registry(profiles, view_urls=parse_view_urls(urls, source="VIEW_URLS"))
 
     @pytest.mark.parametrize("urls", [["p/"], ["/p/<path:rest>/"], ["/p/<int:no-name>/"], "/p/"])
     def test_what_cannot_be_read_is_an_error(self, urls: Any):
@@ -275,7 +277,7 @@ class TestMutations:
         def change(request: Any) -> None: ...
 
         with pytest.raises(RegistryError, match="'change' affects 'nothing'"):
-            export(registry)
+            compile_registry(registry)
 
     def test_arguments_of_another_type_do_not_narrow(self, registry: Registry):
         @registry.client(context="c")
@@ -284,7 +286,7 @@ class TestMutations:
         @registry.client(affects="c")
         def change(request: Any, x: str) -> None: ...
 
-        assert export(registry).document["mutations"]["change"]["affects"] == [{"context": "c", "params": []}]
+        assert compile_registry(registry).document["mutations"]["change"]["affects"] == [{"context": "c", "params": []}]
 
 
 class TestScoping:
@@ -297,7 +299,8 @@ class TestScoping:
         spec = registry.get("change")
         assert spec is not None
         return [
-            str(scope) for scope in invalidated(spec, {"a": None, "b": None, **arguments}, export(registry).coverage)
+            str(scope)
+            for scope in invalidated(spec, {"a": None, "b": None, **arguments}, compile_registry(registry).coverage)
         ]
 
     def test_all_share_both_parameters(self, registry: Registry):
@@ -380,7 +383,10 @@ class TestScoping:
 
         spec = registry.get("change")
         assert spec is not None
-        assert invalidated(spec, {"a": 1}, export(registry).coverage) == (Scope("c", (("a", "1"),)), Scope("d"))
+        assert invalidated(spec, {"a": 1}, compile_registry(registry).coverage) == (
+            Scope("c", (("a", "1"),)),
+            Scope("d"),
+        )
 
 
 class TestCommand:

@@ -7,7 +7,7 @@ from django.test import Client
 from pydantic import BaseModel, Field
 
 from mizan.output import json_bytes
-from mizan_core.export import export
+from mizan_core.compiling import compile_registry
 from mizan_core.merging import Place, places
 from mizan_core.registry import Registry, spec_of
 from tests.django.requests import bundle, call
@@ -82,9 +82,9 @@ def test_what_is_read_but_once_or_is_not_what_it_was_said_to_be_is_merged_nowher
 
 class TestPlaces:
     def of(self, registry: Registry, mutation: Any, **arguments: object) -> tuple[Place, ...]:
-        exported, spec = export(registry), spec_of(mutation)
+        compiled, spec = compile_registry(registry), spec_of(mutation)
         assert spec is not None
-        return places(spec, arguments, exported.contexts, exported.coverage)
+        return places(spec, arguments, compiled.contexts, compiled.coverage)
 
     def test_a_function_that_is_named_is_the_slot_among_several_and_without_a_type(self):
         registry = Registry()

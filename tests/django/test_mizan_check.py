@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from mizan_core.export import export
+from mizan_core.compiling import compile_registry
 from mizan_core.registry import Registry
 from mizan_core.scoping import invalidated
 
@@ -96,10 +96,10 @@ def test_it_says_where_a_call_may_purge_more_and_where_less(registry: Registry, 
         "nullable": [{"user_id": 5}, {"user_id": None}],
         "optional": [{"user_id": 5}, {}],
     }
-    exported = export(registry)
+    compiled = compile_registry(registry)
     purged = {
         name: [
-            [str(scope) for scope in invalidated(spec, spec.signature.bind(arguments), exported.coverage)]
+            [str(scope) for scope in invalidated(spec, spec.signature.bind(arguments), compiled.coverage)]
             for arguments in each
         ]
         for name, each in calls.items()

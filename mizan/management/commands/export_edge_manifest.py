@@ -8,7 +8,7 @@ from mizan.conf import conf
 from mizan.declared import view_urls
 from mizan.management.exporting import ExportCommand, base_of
 from mizan_core import registry
-from mizan_core.export import export
+from mizan_core.compiling import compile_registry
 from mizan_core.manifest import dump_manifest
 from mizan_core.registry import RegistryError
 
@@ -21,10 +21,10 @@ class Command(ExportCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         base = base_of(options)
         try:
-            exported = export(registry.default, base=base, release=conf().release, view_urls=view_urls())
+            compiled = compile_registry(registry.default, base=base, release=conf().release, view_urls=view_urls())
         except RegistryError as error:
             raise CommandError(str(error)) from None
-        for warning in exported.warnings:
+        for warning in compiled.warnings:
             self.warn(warning)
         self.warn_of_nothing(registry.default)
-        self.write(dump_manifest(exported.document), options["output"])
+        self.write(dump_manifest(compiled.document), options["output"])

@@ -9,8 +9,8 @@ from django.core.management.base import CommandError
 from mizan.declared import view_urls
 from mizan.management.exporting import ExportCommand, base_of
 from mizan_core import registry
+from mizan_core.compiling import compile_registry
 from mizan_core.effects import Effects, effects
-from mizan_core.export import export
 from mizan_core.registry import RegistryError
 
 
@@ -29,11 +29,11 @@ class Command(ExportCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         base = base_of(options)
         try:
-            exported = export(registry.default, base=base, view_urls=view_urls())
+            compiled = compile_registry(registry.default, base=base, view_urls=view_urls())
         except RegistryError as error:
             raise CommandError(str(error)) from None
-        found = effects(registry.default, exported)
-        for warning in exported.warnings:
+        found = effects(registry.default, compiled)
+        for warning in compiled.warnings:
             self.warn(warning)
         self.warn_of_nothing(registry.default)
         text = json.dumps(found.document(), indent=2, sort_keys=True) if options["json"] else "\n".join(_lines(found))

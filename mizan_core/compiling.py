@@ -36,7 +36,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class Compiled:
     """The manifest as a document and as a model, what could not be expressed, and what scopes are made of."""
 
     document: dict[str, Any]
@@ -58,7 +58,9 @@ def base_path(base: str) -> str:
     return f"/{base.strip('/')}/" if base.strip("/") else "/"
 
 
-def export(registry: Registry, *, base: str = BASE, release: str | None = None, view_urls: ViewUrls = NONE) -> Exported:
+def compile_registry(
+    registry: Registry, *, base: str = BASE, release: str | None = None, view_urls: ViewUrls = NONE
+) -> Compiled:
     """The manifest of everything that is registered, and of the views at `view_urls`. `base` is where the endpoints
     are.
 
@@ -91,7 +93,7 @@ def export(registry: Registry, *, base: str = BASE, release: str | None = None, 
         raise DeclarationsError(found if known else [*found, Problem("manifest", str(error), _AT_MANIFEST)]) from None
     if found:
         raise DeclarationsError(found)
-    return Exported(document, manifest, (*warnings.texts, *unknown), rules, covered, contexts)
+    return Compiled(document, manifest, (*warnings.texts, *unknown), rules, covered, contexts)
 
 
 def _types(specs: tuple[FunctionSpec, ...], urls: tuple[ViewUrl, ...]) -> dict[str, ParamType | None]:
