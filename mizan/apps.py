@@ -14,13 +14,13 @@ class MizanConfig(AppConfig):
     verbose_name = "Mizan"
 
     def ready(self) -> None:
+        from mizan.cache.model_contexts import connect
         from mizan.channels.checks import check_channels
-        from mizan.checks import check_cache, check_declarations, check_middleware, check_model_contexts
-        from mizan.conf import check_secrets
-        from mizan.model_contexts import connect
-        from mizan.mount import begin
-        from mizan.request import Missing
-        from mizan.uncacheable import check_cacheability
+        from mizan.checks.cacheability import check_cacheability
+        from mizan.checks.declarations import check_cache, check_declarations, check_middleware, check_model_contexts
+        from mizan.declare.conf import check_secrets
+        from mizan.http.mount import begin
+        from mizan.request.said import Missing
 
         check_secrets()
         HttpRequest.mizan = Missing()  # type: ignore[attr-defined]

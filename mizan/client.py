@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar, Unpack, overload
 
-from mizan.route_view import as_view
+from mizan.http.route_view import as_view
 from mizan.server_function import ServerFunction, as_function
 from mizan_core import registry
 from mizan_core.registry import ATTRIBUTE, Options, spec_of

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
-from mizan.declared import refuse_problems
-from mizan.headers import CACHE_CONTROL, NO_STORE, say_scopes
-from mizan.identity import refresh_cookie
-from mizan.mount import import_urlconf
-from mizan.request import attach
-from mizan.settle import answer_in_full, settle
-from mizan.state import state
+from mizan.declare.compiled import refuse_problems
+from mizan.http.mount import import_urlconf
+from mizan.request.headers import CACHE_CONTROL, NO_STORE, say_scopes
+from mizan.request.identity import refresh_cookie
+from mizan.request.said import attach
+from mizan.request.settle import answer_in_full, settle
+from mizan.request.state import state
 
 
 class MizanMiddleware(MiddlewareMixin):

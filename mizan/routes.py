@@ -1,4 +1,4 @@
-"""The functions with `route=` as URL patterns: mounted by `mount` behind the site's own, or by hand with
+"""The functions with `route=` as URL patterns: mounted by `http.mount` behind the site's own, or by hand with
 `path("", include("mizan.routes"))`."""
 
 from collections.abc import Callable, Iterator, Sequence
@@ -8,9 +8,9 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import URLPattern, path
 from django.views.decorators.csrf import csrf_exempt
 
-from mizan.execute import SAFE_METHODS
-from mizan.route_view import as_view, responder
-from mizan.transactions import non_atomic
+from mizan.db.transactions import non_atomic
+from mizan.http.route_view import as_view, responder
+from mizan.request.csrf import SAFE_METHODS
 from mizan_core import registry
 from mizan_core.registry import FunctionSpec, Registry
 

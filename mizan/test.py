@@ -23,9 +23,9 @@ from typing import Any
 from django.http import HttpResponseBase
 
 from mizan.cache.recorder import Recorder, active
-from mizan.headers import CACHE_CONTROL, NO_STORE, SCOPE, why_refused
-from mizan.spoken import spoken
-from mizan.transactions import concluded_for_test_case, hooks
+from mizan.db.commits import concluded_for_test_case, hooks
+from mizan.declare.spoken import spoken
+from mizan.request.headers import CACHE_CONTROL, NO_STORE, SCOPE, why_refused
 from mizan_core.resolve import Purge
 from mizan_core.scopes import EVERYTHING
 

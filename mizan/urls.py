@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from mizan import views
+from mizan.http import views
 
 app_name = "mizan"
 

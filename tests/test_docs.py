@@ -1,5 +1,6 @@
 """What the documents say of the tree is so."""
 
+import ast
 import inspect
 import json
 import re
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-import mizan.conf
+from mizan.declare import conf
 from mizan_core.compiling import Rules
 from mizan_core.registry import FunctionSpec, Options
 from mizan_edge.admin.listener import Admin, PurgeBody
@@ -31,13 +32,28 @@ DOCUMENTS = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
 
 def test_the_rooms_of_the_architecture_are_those_that_imports_are_held_to_and_hold_every_module():
     rows = re.findall(r"^\| `(\w+)` \| (`.+?) \|", ARCHITECTURE.partition("house of rooms")[2], re.MULTILINE)
-    contracts = PROJECT["tool"]["importlinter"]["contracts"]
-    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
-    assert [room for room, _ in rows] == [room for layer in layers for room in layer.split(" | ")]
+    assert [room for room, _ in rows] == [room for layer in layers_of("mizan_edge") for room in layer.split(" | ")]
     for room, told in rows:
         package = TOP / "mizan_edge" / room
         modules = {path.stem for path in package.glob("*.py")} - {"__init__"} if package.is_dir() else {room}
         assert sorted(re.findall(r"`(\w+)`", told)) == sorted(modules), room
+
+
+def test_so_are_those_of_the_adapter_whose_own_texts_list_what_is_in_them():
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", ARCHITECTURE.partition("`mizan`, the adapter")[2], re.MULTILINE)
+    assert [row.replace("`", "").replace(", ", " | ") for row in rows] == layers_of("mizan")
+    package = TOP / "mizan"
+    for room in (".", "cache", "checks", "db", "declare", "http", "request"):
+        text = ast.get_docstring(ast.parse((package / room / "__init__.py").read_text())) or ""
+        inside = {path.stem for path in (package / room).iterdir() if path.suffix in ("", ".py")}
+        assert inside - {"__init__", "__pycache__"} <= set(re.findall(r"\w+", text)), room
+
+
+def layers_of(package: str) -> list[str]:
+    """What imports within a package are held to, from above."""
+    contracts = PROJECT["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract.get("containers") == [package])
+    return list(layers)
 
 
 def test_every_make_target_that_is_shown_exists():
@@ -185,9 +201,9 @@ def test_the_configuration_tells_of_every_option_of_client_and_its_default():
 
 
 def test_the_configuration_tells_of_every_setting_of_django_and_its_default():
-    read = re.findall(r'getattr\(settings, "(\w+)", None\) or (\w+)', inspect.getsource(mizan.conf))
-    assert len(read) == len(fields(mizan.conf.Conf))
-    assert configured("Django") == {name: in_python(getattr(mizan.conf, default, None)) for name, default in read}
+    read = re.findall(r'getattr\(settings, "(\w+)", None\) or (\w+)', inspect.getsource(conf))
+    assert len(read) == len(fields(conf.Conf))
+    assert configured("Django") == {name: in_python(getattr(conf, default, None)) for name, default in read}
 
 
 def test_the_configuration_tells_of_every_setting_of_the_edge_and_its_default(monkeypatch: pytest.MonkeyPatch):

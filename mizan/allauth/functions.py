@@ -15,8 +15,8 @@ from django.views.decorators.debug import sensitive_variables
 
 from mizan.allauth.running import Outcome, run_view
 from mizan.client import client
+from mizan.db.transactions import non_atomic
 from mizan.errors import ApiError
-from mizan.transactions import non_atomic
 
 
 @client

@@ -9,9 +9,9 @@ from django.contrib.messages.storage.base import BaseStorage
 from django.http import HttpRequest, HttpResponseBase, QueryDict
 from pydantic import BaseModel
 
+from mizan.db.transactions import atomic_requests
 from mizan.errors import ApiError
-from mizan.identity import signed_in_user
-from mizan.transactions import atomic_requests
+from mizan.request.identity import signed_in_user
 
 
 class Outcome(BaseModel):

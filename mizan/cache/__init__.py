@@ -1,16 +1,21 @@
 """Purging from anywhere: views, Celery tasks, the admin, shells.
 
 `purge("user", user_id=5)` goes through the store that the edge uses as well (MIZAN_CACHE_REDIS_URL), else through the
-edge's admin listener (MIZAN_EDGE_ADMIN_URL); see `door`. `@purges("user")` does so when a task has ended. `origin` is
-the origin's own cache of bundles.
+edge's admin listener (MIZAN_EDGE_ADMIN_URL). `@purges("user")` does so when a task has ended.
+
+purging         the one way out of a purge; task and model_contexts are who asks besides `purge()`
+doors           the ways to the caches
+recorder        what stands in their place while an application's tests look what is purged
+bundle_cache    what the origin's own cache of bundles is: in Redis (redis_bundles) or in the process (memory_bundles)
+configured      which of all these there are, by the settings
 """
 
 from typing import Any
 
-from mizan.cache.door import NoCacheError, PurgeError
+from mizan.cache.doors import NoCacheError, PurgeError
 from mizan.cache.purging import purge_after_commit, purge_of, purge_of_everything
 from mizan.cache.task import purges
-from mizan.spoken import spoken
+from mizan.declare.spoken import spoken
 
 __all__ = ["NoCacheError", "PurgeError", "purge", "purge_all", "purges"]
 

@@ -9,10 +9,10 @@ from contextlib import suppress
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from mizan.cache.door import Door, PurgeError, door
-from mizan.cache.origin import bundles
-from mizan.declared import declared
-from mizan.transactions import after_commit
+from mizan.cache.configured import bundle_cache, door
+from mizan.cache.doors import Door, PurgeError
+from mizan.db.commits import after_commit
+from mizan.declare.compiled import compiled
 from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope
 
@@ -21,12 +21,12 @@ logger = logging.getLogger("mizan.cache")
 
 def purge_of(scopes: Iterable[Scope]) -> Purge:
     """The purge of these scopes, by what is declared now; of none, it purges nothing."""
-    return Purge.of(scopes, declared().manifest.contexts)
+    return Purge.of(scopes, compiled().manifest.contexts)
 
 
 def purge_of_everything() -> Purge:
     """The purge of everything."""
-    return Purge.of_everything(declared().manifest.contexts)
+    return Purge.of_everything(compiled().manifest.contexts)
 
 
 def purge_after_commit(purge: Purge) -> None:
@@ -49,7 +49,7 @@ def purge_own(purge: Purge, *, at_once: bool) -> None:
 
     def run() -> None:
         with suppress(PurgeError):
-            _send(purge, bundles())
+            _send(purge, bundle_cache())
 
     after_commit(run, at_once=at_once)
 
@@ -58,7 +58,7 @@ def _send(purge: Purge, way: Door) -> None:
     try:
         way.purge(purge)
     except PurgeError as error:
-        bundles().owe(purge)
+        bundle_cache().owe(purge)
         logger.error(
             "purging %s was not confirmed, so what depends on it may be out of date; the cache of bundles is not used "
             "until that has been repeated: %s",

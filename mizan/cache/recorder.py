@@ -1,6 +1,6 @@
 """Who listens to what is purged, for an application's own tests; see `mizan.test`."""
 
-from mizan.cache.bundles import Off
+from mizan.cache.bundle_cache import NoBundleCache
 from mizan_core.resolve import Purge
 
 
@@ -15,7 +15,7 @@ active: list[Recorder] = []
 """While there is one, purges from anywhere are recorded and go nowhere else, so that tests need no cache."""
 
 
-class Recording(Off):
+class Recording(NoBundleCache):
     """Stands where the caches would, keeps nothing, and tells every active recorder what is purged."""
 
     def purge(self, purge: Purge) -> None:

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 
-from mizan.cache.door import PurgeError
+from mizan.cache.doors import PurgeError
 from mizan.cache.purging import prepared, purge_of
-from mizan.declared import declared
-from mizan.transactions import after_commit, require_autocommit
+from mizan.db.commits import after_commit, require_autocommit
+from mizan.declare.compiled import compiled
 from mizan_core.errors import MizanError
 from mizan_core.resolve import check_names
 from mizan_core.scoping import concerned
@@ -45,14 +45,14 @@ def purges(context: str, /, **params: Source) -> Callable[[F], F]:
 
         def prepare(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[[], None]:
             require_autocommit()
-            check_names(context, params, declared().manifest.contexts)
+            check_names(context, params, compiled().manifest.contexts)
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             values = {
                 name: source(*args, **kwargs) if callable(source) else bound.arguments[source]
                 for name, source in params.items()
             }
-            return prepared(purge_of(concerned(context, values, declared().coverage)))
+            return prepared(purge_of(concerned(context, values, compiled().coverage)))
 
         def anyhow(purge: Callable[[], None]) -> None:
             with suppress(PurgeError):  # it is logged, and what the function raised says more

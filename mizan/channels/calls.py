@@ -19,13 +19,13 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import set_script_prefix
 
 from mizan.cache import NoCacheError
-from mizan.cache.door import edge_door
+from mizan.cache.configured import edge_door
 from mizan.cache.purging import purge_after_commit
 from mizan.channels.visitor import Visitor
-from mizan.declared import declared
+from mizan.declare.compiled import compiled
 from mizan.errors import ApiError
-from mizan.headers import INVALIDATE
-from mizan.state import state
+from mizan.request.headers import INVALIDATE
+from mizan.request.state import state
 from mizan_core import registry
 from mizan_core.resolve import widen
 from mizan_core.scopes import format_scopes
@@ -83,7 +83,7 @@ def _purge(request: HttpRequest, response: HttpResponseBase) -> None:
     """Raises ApiError where it was not confirmed."""
     # A middleware may have replaced the response of a mutation by one that says nothing.
     said = (response.headers.get(INVALIDATE, ""), format_scopes(state(request).invalidated))
-    purge = widen(", ".join(filter(None, said)), declared().manifest.contexts)
+    purge = widen(", ".join(filter(None, said)), compiled().manifest.contexts)
     for fault in purge.faults:
         logger.warning("%s of a call over a WebSocket: %s", INVALIDATE, fault)
     if purge.is_empty:

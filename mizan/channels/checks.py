@@ -7,7 +7,8 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 
-from mizan.cache.door import NoCacheError, edge_door
+from mizan.cache.configured import edge_door
+from mizan.cache.doors import NoCacheError
 from mizan.channels.groups import EXTRA, NO_LAYER
 from mizan.channels.registry import default as channels
 from mizan_core import registry

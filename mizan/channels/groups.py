@@ -6,7 +6,7 @@ from typing import Any
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
 
-from mizan.transactions import after_all_commits
+from mizan.db.commits import after_all_commits
 
 EXTRA = 'WebSockets need the extra "channels": pip install "mizan-edge[channels]"'
 NO_LAYER = (

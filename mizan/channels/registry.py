@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode
 
-from mizan.schema import section
+from mizan.declare.schema import section
 from mizan_core.registry import RegistryError
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from mizan.channels.limits import Limits
 from mizan.channels.registry import default
 from mizan.channels.threads import in_thread
 from mizan.channels.visitor import Visitor, identity
+from mizan.db.transactions import atomic_requests
 from mizan.errors import ApiError, response_for
-from mizan.execute import settled
-from mizan.transactions import atomic_requests
+from mizan.http.execute import settled
 from mizan_core.signature import ArgumentsError
 
 logger = logging.getLogger("mizan.channels")

@@ -10,9 +10,9 @@ from django.core.handlers.asgi import ASGIRequest, get_script_prefix
 from django.http import HttpRequest
 
 from mizan.errors import ApiError
-from mizan.execute import is_own_origin, no_response
-from mizan.identity import sign_in, signed_in_user
-from mizan.state import state
+from mizan.request.csrf import is_own_origin, no_response
+from mizan.request.identity import sign_in, signed_in_user
+from mizan.request.state import state
 
 _SCHEMES = {"ws": "http", "wss": "https"}
 # What concerned the handshake and no call on its connection; an answer that is compressed could not be passed on.

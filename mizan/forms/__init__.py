@@ -11,9 +11,9 @@ describe    fields and widgets in the words of the schema
 declared    the forms that there are; why one with a file is refused, and the system check that says so
 """
 
+from mizan.declare.schema import section
 from mizan.forms.declared import described
 from mizan.forms.mixin import mizanFormMeta, mizanFormMixin
-from mizan.schema import section
 
 __all__ = ["mizanFormMeta", "mizanFormMixin"]
 

@@ -13,7 +13,7 @@ class JwtConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from mizan.conf import conf
+        from mizan.declare.conf import conf
         from mizan.jwt import functions  # noqa: F401 declares them
 
         if conf().jwt_secret is None:

@@ -13,12 +13,12 @@ from django.views.decorators.debug import sensitive_variables
 from pydantic import BaseModel
 
 from mizan.client import client
-from mizan.conf import conf
+from mizan.db.transactions import non_atomic
+from mizan.declare.conf import conf
 from mizan.errors import ApiError
-from mizan.identity import live_user
 from mizan.jwt.models import RefreshToken
-from mizan.jwt.tokens import digest, mint, verify
-from mizan.transactions import non_atomic
+from mizan.request.access_tokens import digest, mint, verify
+from mizan.request.identity import live_user
 
 
 class Tokens(BaseModel):

@@ -1,0 +1,1 @@
+"""The commands of manage.py. `exporting` is what those share that write a document."""

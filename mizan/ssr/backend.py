@@ -18,8 +18,8 @@ from django.utils.html import format_html, json_script
 from django.utils.safestring import SafeString, mark_safe
 from pydantic import BaseModel
 
+from mizan.request.state import state
 from mizan.ssr.renderer import Renderer, RenderError
-from mizan.state import state
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from django.db import connections
 from django.test import override_settings
 
 from demo.browser import Browser
-from mizan.declared import declared
+from mizan.declare.compiled import compiled
 from tests.django.site.settings import CACHE_SECRET, MIDDLEWARE, MWT_SECRET
 from tests.support.edge import RunningEdge, edges
 
@@ -56,7 +56,7 @@ def behind_edge(redis_url: str, namespace: str, home: Path, **settings: object) 
         async def run() -> None:
             async with edges(f"http://{origin}", redis_url, namespace, home) as start:
                 secrets = {"cache_secret": CACHE_SECRET, "mwt_secret": MWT_SECRET}
-                edge = await start(declared().document, **secrets | settings)
+                edge = await start(compiled().document, **secrets | settings)
                 started.put_nowait(edge)
                 await ended.wait()
 

@@ -19,7 +19,7 @@ from django.test.utils import setup_test_environment, teardown_test_environment
 from django.urls import reverse
 
 import mizan
-from mizan.mount import mount_routes
+from mizan.http.mount import mount_routes
 from mizan_core.registry import Registry
 from tests.django.site.settings import CACHE_SECRET, site_settings
 from tests.support.redis_server import established

@@ -14,7 +14,7 @@ from django.contrib.sessions.models import Session
 from django.db import connections
 from django.test import Client, override_settings
 
-from mizan.declared import declared
+from mizan.declare.compiled import compiled
 from tests.django.requests import bundle, call
 from tests.django.site import rooms
 from tests.django.site.rooms import RoomChannel
@@ -211,7 +211,7 @@ class TestThroughTheEdge:
     async def test_a_room_is_entered_through_its_tunnel(
         self, redis_url: str, namespace: str, edge_of: EdgeFactory, anns: Client, bob: Any
     ):
-        edge = await edge_of(declared().document)
+        edge = await edge_of(compiled().document)
         bobs = await sync_to_async(signed_in)(bob)
         with layered(redis_url, namespace):
             async with (
@@ -231,7 +231,7 @@ class TestThroughTheEdge:
     async def test_a_call_purges_what_the_edge_has_in_memory(
         self, redis_url: str, namespace: str, edge_of: EdgeFactory, ann: Any, way: str
     ):
-        edge = await edge_of(declared().document)
+        edge = await edge_of(compiled().document)
         ways = {
             "store": {"MIZAN_CACHE_REDIS_URL": redis_url, "MIZAN_CACHE_NAMESPACE": namespace},
             "admin": {"MIZAN_EDGE_ADMIN_URL": f"http://{edge.admin}", "MIZAN_EDGE_ADMIN_TOKEN": TOKEN},
@@ -263,7 +263,7 @@ class TestThroughTheEdge:
     async def test_where_nothing_could_be_purged_nothing_is_changed(
         self, edge_of: EdgeFactory, ann: Any, url: str | None
     ):
-        edge = await edge_of(declared().document)
+        edge = await edge_of(compiled().document)
         args = {"user_id": ann.pk, "name": "Anna"}
         with override_settings(MIZAN_CACHE_REDIS_URL=url):
             async with speaking(edge.address) as speaker:

@@ -16,7 +16,7 @@ from mizan import wrap_asgi
 from mizan.channels import ReactChannel, checks
 from mizan.channels.checks import check_channels
 from mizan.channels.registry import Channels, default
-from mizan.schema import openapi
+from mizan.declare.schema import openapi
 from mizan_core.registry import Registry, RegistryError
 from mizan_core.registry import default as functions
 from tests.django.site import rooms

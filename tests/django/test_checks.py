@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
 from django.test import AsyncClient, Client, override_settings
 
-from mizan.checks import MIDDLEWARE
+from mizan.checks.declarations import MIDDLEWARE
 from mizan_core.registry import Registry, place_text
 
 
@@ -248,8 +248,8 @@ class TestUncacheable:
     ):
         (templates / "page.html").write_text("{{ messages }}")
         assert "mizan.W006" in said()
-        monkeypatch.setattr("mizan.uncacheable._INSTALLED", {templates.resolve()})
+        monkeypatch.setattr("mizan.checks.cacheability._INSTALLED", {templates.resolve()})
         assert "mizan.W006" not in said()
-        monkeypatch.setattr("mizan.uncacheable._INSTALLED", set())
+        monkeypatch.setattr("mizan.checks.cacheability._INSTALLED", set())
         monkeypatch.setattr("mizan_core.registry.default", Registry())
         assert "mizan.W006" not in said()

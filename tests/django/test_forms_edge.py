@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from mizan.declared import declared
+from mizan.declare.compiled import compiled
 from tests.django.requests import BASE
 from tests.support.django_server import serving
 from tests.support.edge import RunningEdge, edges
@@ -19,7 +19,7 @@ CSRF = "csrftoken"
 async def edge(redis_url: str, namespace: str, tmp_path: Path) -> AsyncIterator[RunningEdge]:
     with override_settings(ALLOWED_HOSTS=["site.test"]):
         async with serving() as site, edges(site, redis_url, namespace, tmp_path) as start:
-            yield await start(declared().document)
+            yield await start(compiled().document)
 
 
 async def csrf(edge: RunningEdge) -> dict[str, str]:

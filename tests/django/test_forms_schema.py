@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.utils import translation
 
-from mizan.schema import openapi
+from mizan.declare.schema import openapi
 from mizan_core.registry import default
 from tests.django.requests import bundle, call
 from tests.django.site.forms import Saved

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client, override_settings
 
-from mizan.identity import permission_key
+from mizan.request.identity import permission_key
 from mizan_core import mwt
 from tests.django.requests import BASE, bundle, call
 from tests.django.site.settings import MIDDLEWARE, MWT_SECRET

@@ -10,7 +10,7 @@ from django.contrib.sessions.models import Session
 from django.db import connections, transaction
 from django.test import AsyncClient, Client, override_settings
 
-from mizan.route_view import as_view
+from mizan.http.route_view import as_view
 from mizan_core.registry import Registry
 from tests.django.requests import BASE, call
 from tests.django.site import clients

@@ -11,8 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models.signals import pre_save
 from django.test import Client, override_settings
 
-from mizan.jwt import tokens
 from mizan.jwt.models import RefreshToken
+from mizan.request import access_tokens as tokens
 from mizan_core import mwt
 from tests.django.behind_edge import Site, behind_edge
 from tests.django.requests import BASE, bundle, call, error_code

@@ -10,8 +10,8 @@ from django.core import checks
 from django.test import Client, override_settings
 
 from mizan.cache import PurgeError, purge, purge_all
-from mizan.cache.bundles import MAX_RETENTION_S, Bundle, Hit, Miss
-from mizan.cache.memory import MAX_PURGES, MEMORY_URL, MemoryBundles, memory
+from mizan.cache.bundle_cache import MAX_RETENTION_S, BundleKey, Hit, Miss
+from mizan.cache.memory_bundles import MAX_PURGES, MEMORY_URL, MemoryBundles, memory
 from mizan.cache.purging import purge_of
 from mizan_core.scopes import USER, Scope
 from tests.django import test_origin_cache as in_redis
@@ -75,8 +75,8 @@ def kept(cache: MemoryBundles, number: int = 0, *, body: bytes = b"body", retent
     return miss
 
 
-def of(number: int = 0) -> Bundle:
-    return Bundle("slow", {"user_id": [str(number)]}, "user:7:x", 0, None)
+def of(number: int = 0) -> BundleKey:
+    return BundleKey("slow", {"user_id": [str(number)]}, "user:7:x", 0, None)
 
 
 class TestByItself:
@@ -114,7 +114,7 @@ class TestByItself:
         cache.purge(purge_of((Scope("lagging", (("number", "5"),)),)))
         for later_s, number, is_kept in [(0, 5, False), (0, 6, True), (29, 5, False), (2, 5, True)]:
             clock.now_s += later_s
-            asked = Bundle("lagging", {"number": [str(number)]}, "anon", 0, None)
+            asked = BundleKey("lagging", {"number": [str(number)]}, "anon", 0, None)
             miss = cache.look(asked, fresh=True)
             assert isinstance(miss, Miss)
             scopes = (Scope("lagging", (("number", str(number)),)),)

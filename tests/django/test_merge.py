@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from pydantic import BaseModel, Field
 
-from mizan.output import json_bytes
+from mizan.http.output import json_bytes
 from mizan_core.compiling import compile_registry
 from mizan_core.merging import Place, places
 from mizan_core.registry import Registry, spec_of

@@ -11,7 +11,7 @@ from django.db.models import F
 from django.test import Client, override_settings
 
 from mizan.cache import NoCacheError
-from mizan.model_contexts import connect
+from mizan.cache.model_contexts import connect
 from mizan.test import recorded_purges
 from tests.django.requests import bundle
 from tests.django.site.clients import ran

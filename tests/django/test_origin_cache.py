@@ -15,10 +15,11 @@ from django.db import connection, transaction
 from django.test import Client, override_settings
 
 from mizan.cache import PurgeError, purge
-from mizan.cache.bundles import Bundle, Miss
-from mizan.cache.origin import StoredBundles, bundles
+from mizan.cache.bundle_cache import BundleKey, Miss
+from mizan.cache.configured import bundle_cache
 from mizan.cache.purging import purge_of
-from mizan.declared import declared
+from mizan.cache.redis_bundles import RedisBundles
+from mizan.declare.compiled import compiled
 from mizan_core.keys import secret_bytes
 from mizan_core.scopes import URL, Scope
 from mizan_core.seal import sealing_key
@@ -203,7 +204,7 @@ class TestPurges:
         user(visitor, ann.pk)
         edge = Store(redis_url, Namespace(namespace, sealing_key(secret_bytes(CACHE_SECRET))), timeout_s=5)
         fence = edge.run(edge.namespace.read([])).fence
-        manifest = declared().manifest
+        manifest = compiled().manifest
         edge.run(
             edge.namespace.store(
                 "edge",
@@ -423,10 +424,10 @@ def test_a_purge_that_fails_while_the_same_one_is_repeated_is_owed_again(redis_u
     purge = purge_of([Scope("slow", (("user_id", "5"),))])
     site = Namespace(namespace, sealing_key(secret_bytes(CACHE_SECRET)))
     reads, purges = Store(redis_url, site, timeout_s=5), _Interrupted(redis_url, site, timeout_s=5)
-    cache = StoredBundles(reads, purges, secret_bytes(CACHE_SECRET))
+    cache = RedisBundles(reads, purges, secret_bytes(CACHE_SECRET))
     cache.owe(purge)
     purges.meanwhile = lambda: cache.owe(purge)
-    anything = Bundle("slow", {}, "anon", 0, None)
+    anything = BundleKey("slow", {}, "anon", 0, None)
     assert cache.look(anything, fresh=False) is None
     purges.meanwhile = lambda: None
     assert isinstance(cache.look(anything, fresh=False), Miss)
@@ -445,7 +446,7 @@ class TestConfiguration:
     def test_half_a_configuration_is_warned_of_once(
         self, visitor: Client, ann: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ):
-        monkeypatch.setattr("mizan.cache.origin._warned", set())
+        monkeypatch.setattr("mizan.cache.configured._warned", set())
         with override_settings(MIZAN_CACHE_REDIS_URL=None):
             user(visitor, ann.pk)
             user(visitor, ann.pk)
@@ -453,7 +454,7 @@ class TestConfiguration:
 
     def test_however_many_threads_begin_it_there_is_one(self):
         with ThreadPoolExecutor(16) as threads:
-            assert len({id(cache) for cache in threads.map(lambda _: bundles(), range(200))}) == 1
+            assert len({id(cache) for cache in threads.map(lambda _: bundle_cache(), range(200))}) == 1
 
 
 def entries(redis_url: str, namespace: str) -> list[bytes]:

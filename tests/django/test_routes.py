@@ -6,7 +6,7 @@ import pytest
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import include, path, resolve, reverse
 
-from mizan.mount import mount_routes
+from mizan.http.mount import mount_routes
 from tests.django.requests import BASE, error_code
 from tests.django.site import clients
 from tests.django.site.views import home

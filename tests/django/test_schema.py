@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from pydantic import InstanceOf, create_model
 
-from mizan import schema
+from mizan.declare import schema
 from mizan_core.registry import Registry
 from tests.django.requests import bundle, call
 from tests.django.site.models import Note

@@ -6,7 +6,7 @@ from django.core import checks
 from django.test import override_settings
 
 from mizan.apps import MizanConfig
-from mizan.checks import MIDDLEWARE
+from mizan.checks.declarations import MIDDLEWARE
 from mizan_core.keys import SecretError
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from mizan.conf import conf
-from mizan.declared import view_urls
+from mizan.declare.compiled import view_urls
+from mizan.declare.conf import conf
+from mizan.declare.schema import dump, openapi
 from mizan.management.exporting import ExportCommand, base_of
-from mizan.schema import dump, openapi
 from mizan_core import registry
 from mizan_core.registry import RegistryError
 

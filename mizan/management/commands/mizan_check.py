@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from mizan.declared import view_urls
+from mizan.declare.compiled import view_urls
 from mizan.management.exporting import ExportCommand, base_of
 from mizan_core import registry
 from mizan_core.compiling import compile_registry

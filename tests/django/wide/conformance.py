@@ -114,8 +114,8 @@ def _exercise(cases: Any, caller: dict[str, Any], checks: Any, statuses: Counter
 def _callers() -> Iterator[dict[str, Any]]:
     from django.contrib.auth.models import User
 
-    from mizan.conf import keyring
-    from mizan.identity import permission_key
+    from mizan.declare.conf import keyring
+    from mizan.request.identity import permission_key
     from mizan_core.mwt import mint
 
     keys = keyring()

@@ -9,17 +9,18 @@ from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.middleware.csrf import get_token
 from django.views.decorators.csrf import csrf_exempt, ensure_csrf_cookie
 
-from mizan.bundle import context_response
-from mizan.declared import declared
+from mizan.db.transactions import non_atomic
+from mizan.declare.compiled import compiled
 from mizan.errors import ApiError, response_for
-from mizan.execute import allow, changes, check_csrf, run_in_transactions
-from mizan.identity import minted, refresh_cookie, sign_in
-from mizan.output import json_bytes, json_response
-from mizan.reading import Reading
-from mizan.request import attach
-from mizan.settle import settle
-from mizan.state import state
-from mizan.transactions import non_atomic
+from mizan.http.bundle import context_response
+from mizan.http.execute import allow, run_in_transactions
+from mizan.http.output import json_bytes, json_response
+from mizan.http.reading import Reading
+from mizan.request.csrf import check_csrf
+from mizan.request.identity import minted, refresh_cookie, sign_in
+from mizan.request.said import attach
+from mizan.request.settle import changes, settle
+from mizan.request.state import state
 from mizan_core import registry
 from mizan_core.merging import Place, places
 from mizan_core.registry import FunctionSpec
@@ -120,7 +121,7 @@ def _mutate(request: HttpRequest, spec: FunctionSpec, raw: Mapping[str, object])
     allow(request, spec)
     arguments = spec.signature.bind(raw)
     changes(request, spec, arguments)
-    here = declared()
+    here = compiled()
     # Copied before the function can change a list that it was given.
     merged = [(place, _entry(place)) for place in places(spec, arguments, here.contexts, here.coverage)]
 

@@ -6,11 +6,11 @@ from typing import Any, Self
 
 from django.http import HttpRequest, HttpResponseBase
 
-from mizan.declared import declared
-from mizan.headers import Dependence, say_dependence, with_validator
-from mizan.identity import partition
-from mizan.recording import Recording
-from mizan.request import dependence_of
+from mizan.declare.compiled import compiled
+from mizan.request.headers import Dependence, say_dependence, with_validator
+from mizan.request.identity import partition
+from mizan.request.recording import Recording
+from mizan.request.said import dependence_of
 from mizan_core.registry import FunctionSpec
 from mizan_core.scopes import Scope
 from mizan_core.scoping import depends
@@ -26,7 +26,7 @@ class Reading:
     """
 
     def __init__(self, request: HttpRequest, context: str) -> None:
-        here = declared()
+        here = compiled()
         self.request = request
         self.context = context
         self.rules = here.rules[context]

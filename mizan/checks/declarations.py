@@ -6,11 +6,11 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 
-from mizan.cache.memory import MEMORY_URL
-from mizan.conf import conf
-from mizan.declared import declared
-from mizan.model_contexts import rules
-from mizan.mount import import_urlconf
+from mizan.cache.memory_bundles import MEMORY_URL
+from mizan.cache.model_contexts import rules
+from mizan.declare.compiled import compiled
+from mizan.declare.conf import conf
+from mizan.http.mount import import_urlconf
 from mizan_core import registry
 from mizan_core.merging import slot
 from mizan_core.problems import DeclarationsError, Kind
@@ -40,7 +40,7 @@ def check_declarations(app_configs: Sequence[Any] | None, **_: Any) -> list[Chec
     if getattr(settings, "ROOT_URLCONF", None):
         import_urlconf()
     try:
-        contexts = declared().contexts
+        contexts = compiled().contexts
     except DeclarationsError as error:
         return [Error(found.text, hint=_sentence(found.hint), id=_IDS[found.kind]) for found in error.problems]
     return [
@@ -65,7 +65,7 @@ def check_model_contexts(app_configs: Sequence[Any] | None, **_: Any) -> list[Ch
     found: list[CheckMessage] = []
     here = rules()
     try:
-        contexts = declared().manifest.contexts
+        contexts = compiled().manifest.contexts
     except DeclarationsError:
         return []  # said by check_declarations
     for model in here:

@@ -6,20 +6,28 @@ changes comes after the head, so everything that such a request names is purged 
 """
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.http import FileResponse, HttpRequest, HttpResponseBase
 
-from mizan.cache.door import NoCacheError, PurgeError
+from mizan.cache.doors import NoCacheError, PurgeError
 from mizan.cache.purging import purge_after_commit, purge_of, purge_own
-from mizan.headers import say_invalidated
-from mizan.state import state
-from mizan.transactions import commits_by_hand
+from mizan.db.commits import commits_by_hand
+from mizan.declare.compiled import compiled
+from mizan.request.headers import say_invalidated
+from mizan.request.state import state
+from mizan_core.registry import FunctionSpec
 from mizan_core.resolve import Purge
+from mizan_core.scoping import invalidated
 
 logger = logging.getLogger("mizan.cache")
+
+
+def changes(request: HttpRequest, spec: FunctionSpec, arguments: Mapping[str, object]) -> None:
+    """Remembers what a mutation that is about to run purges."""
+    state(request).invalidated |= dict.fromkeys(invalidated(spec, arguments, compiled().coverage))
 
 
 def settle(request: HttpRequest, response: HttpResponseBase, *, raised: bool = False) -> None:

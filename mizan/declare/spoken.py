@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mizan.declared import declared
+from mizan.declare.compiled import compiled
 from mizan_core.resolve import strict
 from mizan_core.scopes import USER, Scope, ScopeError
 
@@ -13,7 +13,7 @@ def spoken(context: str, params: Mapping[str, object], *, for_user: Any = None) 
 
     Raises ScopeError, which names the nearest valid name, for a context or parameter that nobody declared.
     """
-    contexts = declared().manifest.contexts
+    contexts = compiled().manifest.contexts
     if for_user is not None and context in contexts and "for_user" in contexts[context].params:
         raise ScopeError(f"the context {context!r} has a parameter named for_user, which stands for a user here")
     user = getattr(for_user, "pk", for_user)

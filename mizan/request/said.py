@@ -5,8 +5,8 @@ The endpoints, functions with `route=` and MizanMiddleware give it; elsewhere it
 
 from django.http import HttpRequest
 
-from mizan.spoken import spoken
-from mizan.state import state
+from mizan.declare.spoken import spoken
+from mizan.request.state import state
 from mizan_core.errors import MizanError
 from mizan_core.scopes import Scope
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
 
-from mizan.cache.bundles import MAX_RETENTION_S, Bundle, Hit, Miss
-from mizan.transactions import in_transaction
+from mizan.cache.bundle_cache import MAX_RETENTION_S, BundleKey, Hit, Miss
+from mizan.db.commits import in_transaction
 from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope
 from mizan_core.store import Fence
@@ -67,7 +67,7 @@ class MemoryBundles:
         self._forgotten = 0
         self._held_until_s = 0.0
 
-    def look(self, bundle: Bundle, *, fresh: bool) -> Hit | Miss | None:
+    def look(self, bundle: BundleKey, *, fresh: bool) -> Hit | Miss | None:
         if in_transaction():
             return None
         key = json.dumps([bundle.context, sorted(bundle.params.items()), bundle.partition, bundle.rev, bundle.variant])

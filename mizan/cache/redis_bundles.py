@@ -1,11 +1,11 @@
 """The origin's own cache of bundles: the bodies of `ctx/<context>/`, kept in the store that the edge uses as well (or
-in `memory`, for a single process).
+in `memory_bundles`, for a single process).
 
 Its entries lie in the same namespace and indexes under keys of their own, so whatever purges the edge's entries purges
 these. Races, and what excludes them:
 
 1. A mutation commits while a bundle is being made from older data. The fence is read before the functions run, outside
-   any transaction (`transactions`), so no snapshot is older than it; the mutation purges after its commit and before
+   any transaction (`db.transactions`), so no snapshot is older than it; the mutation purges after its commit and before
    its response leaves. Either the purge finds the entry, or the store refuses it: its fence is from before the purge.
 2. A bundle is made inside somebody's open transaction (tests, a middleware). It may hold uncommitted data, or a
    snapshot older than the fence. Then the cache is neither read nor written.
@@ -19,23 +19,18 @@ import logging
 from collections.abc import Mapping
 from threading import Lock
 
-from mizan.cache import recorder
-from mizan.cache.bundles import MAX_RETENTION_S, Bundle, Bundles, Hit, Miss, Off
-from mizan.cache.door import PurgeError, store
-from mizan.cache.memory import MEMORY_URL, memory
-from mizan.conf import Conf, conf
-from mizan.declared import declared
-from mizan.transactions import in_transaction
+from mizan.cache.bundle_cache import MAX_RETENTION_S, BundleKey, Hit, Miss
+from mizan.cache.doors import PurgeError
+from mizan.db.commits import in_transaction
+from mizan.declare.compiled import compiled
 from mizan_core.errors import MizanError
-from mizan_core.keys import derive_cache_key, secret_bytes
+from mizan_core.keys import derive_cache_key
 from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope, widest
 from mizan_core.store import Store, StoreError
 
 FUNCTION = "*bundle"
 """Stands in a key where the edge has null, a function's name or a pattern, none of which it can be."""
-READ_TIMEOUT_S = 0.1
-PURGE_TIMEOUT_S = 0.25
 MAX_OWED = 500
 """Failed purges are remembered by scope up to here, and by context beyond."""
 
@@ -44,7 +39,7 @@ _TIME_BYTES = 8
 logger = logging.getLogger("mizan.cache")
 
 
-class StoredBundles:
+class RedisBundles:
     """The cache in Redis."""
 
     # Shared between threads, under the lock: `_owed`, the scopes whose purge failed, each with the number of its last
@@ -60,7 +55,7 @@ class StoredBundles:
         self._failures = 0
         self._adopted: Mapping[str, str] | None = None
 
-    def look(self, bundle: Bundle, *, fresh: bool) -> Hit | Miss | None:
+    def look(self, bundle: BundleKey, *, fresh: bool) -> Hit | Miss | None:
         if in_transaction() or not self._ready():
             return None
         key = derive_cache_key(
@@ -87,7 +82,7 @@ class StoredBundles:
 
     def keep(self, miss: Miss, body: bytes, *, scopes: tuple[Scope, ...], context: str, retention_s: int) -> None:
         operation = self._reads.namespace.store
-        shapes = {context: declared().manifest.contexts[context].shape}
+        shapes = {context: compiled().manifest.contexts[context].shape}
         try:
             reply = self._reads.run(
                 operation(
@@ -117,7 +112,7 @@ class StoredBundles:
             raise PurgeError(f"the cache of bundles was not purged: {error}") from error
 
     def owe(self, purge: Purge) -> None:
-        scopes = tuple(map(Scope, declared().manifest.contexts)) if purge.everything else purge.scopes
+        scopes = tuple(map(Scope, compiled().manifest.contexts)) if purge.everything else purge.scopes
         with self._lock:
             self._failures += 1
             owed = widest((*self._owed, *scopes))
@@ -127,12 +122,12 @@ class StoredBundles:
 
     def _send(self, purge: Purge) -> None:
         operation = self._purges.namespace.purge
-        shapes = declared().manifest.shapes()
+        shapes = compiled().manifest.shapes()
         self._purges.run(operation(purge.scopes, everything=purge.everything, hold_s=purge.hold_s, shapes=shapes))
 
     def _ready(self) -> bool:
         """Whether nothing is owed and the store knows the shapes; else tries to make it so."""
-        shapes = declared().manifest.shapes()
+        shapes = compiled().manifest.shapes()
         with self._lock:
             if not self._owed and self._adopted == shapes:
                 return True
@@ -151,7 +146,7 @@ class StoredBundles:
         with self._lock:
             owed, adopted = dict(self._owed), self._adopted
         if owed:
-            self._send(Purge.of(owed, declared().manifest.contexts))
+            self._send(Purge.of(owed, compiled().manifest.contexts))
         if adopted != shapes:
             self._purges.run(self._purges.namespace.adopt(shapes))
         with self._lock:
@@ -159,46 +154,3 @@ class StoredBundles:
             # A scope that failed again after it was read above is owed again: its new number says so.
             self._owed = {scope: number for scope, number in self._owed.items() if owed.get(scope) != number}
             return not self._owed
-
-
-_off = Off()
-_caches: dict[tuple[str, str, str], StoredBundles] = {}
-_lock = Lock()
-_warned: set[str] = set()
-
-
-def bundles() -> Bundles:
-    """The cache of the settings of this moment, begun at its first use; one that keeps nothing while purges are only
-    recorded."""
-    if recorder.active:
-        return recorder.Recording()
-    here = conf()
-    if here.cache_redis_url == MEMORY_URL:
-        return memory(here.cache_namespace)
-    if not here.cache_secret or not here.cache_redis_url:
-        _warn_of_partial(here)
-        return _off
-    try:
-        return _begun(here.cache_redis_url, here.cache_secret, here)
-    except MizanError as error:
-        logger.error("the cache of bundles cannot be used: %s", error)
-        return _off
-
-
-def _begun(url: str, secret: str, here: Conf) -> Bundles:
-    key = (url, here.cache_namespace, secret)
-    with _lock:
-        if key not in _caches:
-            reads, purges = store(url, here, READ_TIMEOUT_S), store(url, here, PURGE_TIMEOUT_S)
-            _caches[key] = StoredBundles(reads, purges, secret_bytes(secret))
-        return _caches[key]
-
-
-def _warn_of_partial(here: Conf) -> None:
-    # The URL alone is complete: it is all that purge() needs.
-    if here.cache_secret and "url" not in _warned:
-        _warned.add("url")
-        logger.warning("MIZAN_CACHE_SECRET is set and MIZAN_CACHE_REDIS_URL is not: the cache of bundles stays off")
-    if here.cache_redis_url and "secret" not in _warned:
-        _warned.add("secret")
-        logger.warning("MIZAN_CACHE_REDIS_URL is set and MIZAN_CACHE_SECRET is not: the cache of bundles stays off")

@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.urls import URLResolver, clear_url_caches, include, path
 
-from mizan.declared import refuse_problems
+from mizan.declare.compiled import refuse_problems
 
 _lock = Lock()
 _done: list[object] = []

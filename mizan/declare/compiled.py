@@ -4,7 +4,7 @@ from threading import Lock
 
 from django.core.exceptions import ImproperlyConfigured
 
-from mizan.conf import conf
+from mizan.declare.conf import conf
 from mizan_core import registry
 from mizan_core.compiling import Compiled, compile_registry
 from mizan_core.problems import DeclarationsError, Problem, problems
@@ -15,8 +15,8 @@ _lock = Lock()
 _compiled: tuple[Registry, int, object, Compiled] | None = None
 
 
-def declared() -> Compiled:
-    """The export of the default registry. Raises DeclarationsError with all that is wrong."""
+def compiled() -> Compiled:
+    """What the functions of the registry were compiled to. Raises DeclarationsError with all that is wrong."""
     global _compiled
     urls = conf().view_urls
     functions = registry.default
@@ -38,6 +38,6 @@ def view_urls() -> ViewUrls:
 def refuse_problems() -> None:
     """Raises ImproperlyConfigured where the declarations contradict each other: nobody could tell what is stale."""
     try:
-        declared()
+        compiled()
     except DeclarationsError as error:
         raise ImproperlyConfigured(f"the declarations of server functions contradict each other:\n{error}") from None

@@ -13,7 +13,7 @@ MAX_RETENTION_S = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
+class BundleKey:
     """What tells one bundle from another; see `mizan_core.keys.derive_cache_key`."""
 
     context: str
@@ -41,10 +41,10 @@ class Miss:
     now_ms: int
 
 
-class Bundles(Protocol):
+class BundleCache(Protocol):
     """A cache of bundles, and the way to purge it."""
 
-    def look(self, bundle: Bundle, *, fresh: bool) -> Hit | Miss | None:
+    def look(self, bundle: BundleKey, *, fresh: bool) -> Hit | Miss | None:
         """What is kept of a bundle; None where the cache cannot be used. `fresh` passes over what is there. Never
         raises, nor do `keep` and `owe`."""
 
@@ -58,10 +58,10 @@ class Bundles(Protocol):
         """Stays unused until this was purged, which somebody has tried and was not confirmed."""
 
 
-class Off:
+class NoBundleCache:
     """No cache."""
 
-    def look(self, bundle: Bundle, *, fresh: bool) -> Hit | Miss | None:
+    def look(self, bundle: BundleKey, *, fresh: bool) -> Hit | Miss | None:
         return None
 
     def keep(self, miss: Miss, body: bytes, *, scopes: tuple[Scope, ...], context: str, retention_s: int) -> None:

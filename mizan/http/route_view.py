@@ -13,13 +13,14 @@ from django.core.handlers.exception import response_for_exception
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 
+from mizan.db.transactions import non_atomic
 from mizan.errors import ApiError, response_for
-from mizan.execute import SAFE_METHODS, allow, changes, check_csrf, run_in_transactions
-from mizan.identity import refresh_cookie, sign_in
-from mizan.reading import Reading
-from mizan.request import attach
-from mizan.settle import settle
-from mizan.transactions import non_atomic
+from mizan.http.execute import allow, run_in_transactions
+from mizan.http.reading import Reading
+from mizan.request.csrf import SAFE_METHODS, check_csrf
+from mizan.request.identity import refresh_cookie, sign_in
+from mizan.request.said import attach
+from mizan.request.settle import changes, settle
 from mizan_core.registry import FunctionSpec, spec_of
 from mizan_core.signature import ArgumentsError
 

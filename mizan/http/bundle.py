@@ -8,15 +8,15 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone, translation
 
-from mizan.cache.bundles import Bundle, Bundles, Hit, Miss, Off
-from mizan.cache.origin import bundles
-from mizan.declared import declared
+from mizan.cache.bundle_cache import BundleCache, BundleKey, Hit, Miss, NoBundleCache
+from mizan.cache.configured import bundle_cache
+from mizan.declare.compiled import compiled
 from mizan.errors import ApiError
-from mizan.execute import allow, run_in_transactions
-from mizan.identity import reread_user
-from mizan.output import json_bytes, json_response
-from mizan.reading import Reading
-from mizan.state import state
+from mizan.http.execute import allow, run_in_transactions
+from mizan.http.output import json_bytes, json_response
+from mizan.http.reading import Reading
+from mizan.request.identity import reread_user
+from mizan.request.state import state
 from mizan_core.compiling import Rules
 from mizan_core.credentials import IDENTITY_HEADERS, IGNORED_COOKIES
 from mizan_core.keys import variant_text
@@ -29,7 +29,7 @@ from mizan_core.signature import ArgumentsError
 
 def context_response(request: HttpRequest, context: str) -> HttpResponseBase:
     """200 with function name -> result. Raises ApiError, and whatever a function raises."""
-    functions = declared().contexts.get(context)
+    functions = compiled().contexts.get(context)
     if functions is None:
         raise ApiError(404, "not_found", f"there is no context {context!r}")
     specs = [spec for spec in functions if spec.path == "rpc"]
@@ -65,7 +65,7 @@ def _calls(request: HttpRequest, specs: list[FunctionSpec]) -> list[tuple[Functi
     return calls
 
 
-def _keep(cache: Bundles, miss: Miss, body: bytes, reading: Reading) -> None:
+def _keep(cache: BundleCache, miss: Miss, body: bytes, reading: Reading) -> None:
     said = state(reading.request)
     # What was said at run time is not known of a body that comes from the cache.
     if reading.scopes is None or said.depends or said.invalidated or reading.refused():
@@ -78,14 +78,14 @@ def _retention_s(rules: Rules) -> int:
     return 0 if rules.ttl == "heuristic" else rules.ttl
 
 
-def _cache_for(reading: Reading) -> Bundles:
+def _cache_for(reading: Reading) -> BundleCache:
     if reading.scopes is None or not _retention_s(reading.rules) or _foreign(reading):
-        return Off()
-    return bundles()
+        return NoBundleCache()
+    return bundle_cache()
 
 
-def _look(cache: Bundles, reading: Reading) -> Hit | Miss | None:
-    if isinstance(cache, Off):
+def _look(cache: BundleCache, reading: Reading) -> Hit | Miss | None:
+    if isinstance(cache, NoBundleCache):
         return None
     request = reading.request
     # Besides the arguments a function sees the rest of the query, the host, and what the middleware made of the rest.
@@ -95,7 +95,7 @@ def _look(cache: Bundles, reading: Reading) -> Hit | Miss | None:
         "scheme": request.scheme,
         "timezone": timezone.get_current_timezone_name(),
     }
-    bundle = Bundle(
+    bundle = BundleKey(
         reading.context,
         _query(reading),
         reading.partition or "public",

@@ -7,7 +7,7 @@ from django.contrib.messages.storage.session import SessionStorage
 from django.http import HttpRequest
 from django.utils.functional import LazyObject, empty
 
-from mizan.state import state
+from mizan.request.state import state
 
 _AUTHENTICATION = frozenset({SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY})
 # The message storage is asked itself: it looks into the session even where no page shows messages.

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import jwt
 from django.core.exceptions import ImproperlyConfigured
 
-from mizan.conf import conf
+from mizan.declare.conf import conf
 from mizan_core.mwt import Keyring
 
 AUDIENCE = "mizan-jwt"

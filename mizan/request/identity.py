@@ -16,10 +16,10 @@ from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponseBase
 
-from mizan.conf import conf, keyring
-from mizan.headers import PARTITION
-from mizan.jwt import tokens as jwt
-from mizan.state import state
+from mizan.declare.conf import conf, keyring
+from mizan.request import access_tokens as jwt
+from mizan.request.headers import PARTITION
+from mizan.request.state import state
 from mizan_core import mwt
 
 logger = logging.getLogger("mizan.identity")

@@ -27,8 +27,8 @@ from django.db import connections, models
 from django.db.models import signals
 
 from mizan.cache.purging import purge_after_commit, purge_of
-from mizan.conf import conf
-from mizan.declared import declared
+from mizan.declare.compiled import compiled
+from mizan.declare.conf import conf
 from mizan_core.scopes import Scope
 from mizan_core.scoping import concerned
 
@@ -59,7 +59,7 @@ class ModelRules:
 
     def of(self, row: Mapping[str, object]) -> tuple[Scope, ...]:
         """The scopes of a row; a value that no parameter can have, such as an expression, widens."""
-        coverage = declared().coverage
+        coverage = compiled().coverage
         return tuple(
             scope
             for rule in self.rules
