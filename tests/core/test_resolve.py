@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mizan_core.manifest import Context
-from mizan_core.resolve import depended_on, strict, widen
+from mizan_core.resolve import Purge, depended_on, strict, widen
 from mizan_core.scopes import Scope, ScopeError, parse_scopes
 
 CONTEXTS = {
@@ -153,3 +153,18 @@ def test_a_long_field_of_unknown_names_is_resolved_in_a_moment():
     started = time.process_time()
     assert len(widen(field, many).scopes) == 3500
     assert time.process_time() - started < 2.0
+
+
+class TestPurge:
+    LAGGING = CONTEXTS | {"lagging": Context(hold=30)}
+
+    def test_of_scopes_it_holds_as_long_as_their_contexts_say_and_names_none_twice(self):
+        purge = Purge.of([Scope("user", (("user_id", "5"),)), Scope("user"), Scope("user")], self.LAGGING)
+        assert (purge.scopes, purge.everything, purge.hold_s, str(purge)) == ((Scope("user"),), False, 0, "user")
+        assert Purge.of([Scope("lagging"), Scope("user")], self.LAGGING).hold_s == 30
+
+    def test_of_no_scopes_it_is_no_purge_of_everything(self):
+        nothing, everything = Purge.of([], self.LAGGING), Purge.of_everything(self.LAGGING)
+        assert (nothing.is_empty, nothing.everything, nothing.hold_s) == (True, False, 0)
+        assert (everything.is_empty, everything.everything, everything.hold_s) == (False, True, 30)
+        assert str(everything) == "everything"
