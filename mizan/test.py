@@ -60,7 +60,7 @@ def why_not_cacheable(response: HttpResponseBase) -> str | None:
     if SCOPE not in response.headers:
         return f"it has no {SCOPE}, so it is not that of a declared read"
     if NO_STORE in said.lower():
-        return f"its {CACHE_CONTROL} is {said!r}: its context has ttl=0, or it says so itself"
+        return f"its {CACHE_CONTROL} is {said!r}: it says so itself, or its request changed something"
     return None
 
 

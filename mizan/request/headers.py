@@ -16,6 +16,7 @@ MAX_FIELD_BYTES = 4096
 """What servers and proxies on the way surely let through; the fields are ASCII."""
 
 _REFUSED = "mizan_refused"
+_NO_LIFETIME = "its context has ttl=0, which is what it has where auth= is a function and nothing else is said"
 
 # Of the statuses that the manifest's ttl is meant for those that are no errors.
 _STORABLE = frozenset({200, 203, 204, 301, 308})
@@ -64,11 +65,12 @@ def say_dependence(response: HttpResponseBase, dependence: Dependence) -> str | 
         response.headers[PARTITION] = partition
     if refused:
         response.headers[CACHE_CONTROL] = NO_STORE
-        setattr(response, _REFUSED, refused)
     elif not own or (own == ["Cache-Control"] and dependence.own_ttl and "no-store" not in _field(response)):
         response.headers[CACHE_CONTROL] = lifetime(rules, age_s=dependence.age_s)
+        refused = _NO_LIFETIME if rules.ttl == 0 else None
     if "Cache-Control" not in response.headers:
         response.headers["Cache-Control"] = f"{'public' if rules.scope == 'public' else 'private'}, no-cache"
+    setattr(response, _REFUSED, refused)
     return refused
 
 
