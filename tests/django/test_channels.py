@@ -276,6 +276,23 @@ async def test_who_enters_again_while_the_layer_still_lets_go_hears(anns: Client
             assert await ann.hear() == said("heard", "site")
 
 
+class Deaf(InMemoryChannelLayer):  # type: ignore[misc]
+    """A layer whose connection has broken off."""
+
+    async def receive(self, channel: str) -> Any:
+        raise ConnectionError("gone")
+
+
+async def test_a_layer_that_fails_under_a_subscription_ends_the_connection(
+    anns: Client, caplog: pytest.LogCaptureFixture
+):
+    with override_settings(CHANNEL_LAYERS={"default": {"BACKEND": f"{__name__}.Deaf"}}):
+        async with serving() as address, speaking(address, anns) as ann:
+            await enter(ann)
+            assert await ann.closed() == 1011
+    assert "the channel layer is not heard any more" in caplog.text
+
+
 async def test_for_a_few_seconds_nobody_is_asked_again(channel_layer: None, anns: Client):
     async with serving(recheck_s=600) as address, speaking(address, anns) as ann:
         await enter(ann)

@@ -1,6 +1,5 @@
 """What a channel declares, and where the site's sockets are."""
 
-import re
 import sys
 from typing import Any
 
@@ -21,7 +20,6 @@ from mizan_core.registry import Registry, RegistryError
 from mizan_core.registry import default as functions
 from tests.django.site import rooms
 from tests.django.sockets import HOST, serving, speaking
-from tests.support.served import ROOT
 
 
 class Everybody:
@@ -42,19 +40,8 @@ class Message(BaseModel):
     text: str
 
 
-SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "django.md").read_text(), re.DOTALL)
-
-
 def declare(class_name: str, /, *bases: type, **body: Any) -> type[ReactChannel]:
     return type(class_name, (*(bases or (Everybody,)), ReactChannel), {"__module__": __name__, **body})
-
-
-def test_the_channel_that_the_documents_show_is_one(monkeypatch: pytest.MonkeyPatch):
-    shown = Channels()
-    monkeypatch.setattr("mizan.channels.channel.default", shown)
-    (snippet,) = [snippet for snippet in SNIPPETS if "ReactChannel" in snippet]
-    exec(snippet, {"__name__": "chat.channels"})
-    assert [channel.name for channel in shown] == ["chat_channel"]
 
 
 def test_the_declared_are_known_by_name_with_their_models():

@@ -74,6 +74,28 @@ def test_a_path_that_does_not_fit_is_404(visitor: Client):
     assert visitor.get("/number/seven/").status_code == 404
 
 
+def test_a_path_that_fits_its_pattern_and_not_its_parameter_is_a_json_404(visitor: Client):
+    response = visitor.get(f"/by-group/{'9' * 5000}/")
+    assert (response.status_code, error_code(response)) == (404, "not_found")
+
+
+@pytest.mark.parametrize(("how", "status"), [("missing", 404), ("denied", 403), ("invalid", 500), ("unexpected", 500)])
+def test_what_a_page_raises_is_answered_as_django_does(how: str, status: int):
+    response = Client(raise_request_exception=False).get("/failing/", {"how": how})
+    assert (response.status_code, response.headers["Content-Type"]) == (status, "text/html; charset=utf-8")
+
+
+def test_an_error_of_its_own_is_json(visitor: Client):
+    response = visitor.get("/failing/", {"how": "own"})
+    assert (response.status_code, error_code(response)) == (409, "conflict")
+
+
+def test_a_user_whom_auth_does_not_let_in_gets_a_json_403(visitor: Client, ann: Any):
+    visitor.force_login(ann)
+    response = visitor.get("/staff/")
+    assert (response.status_code, error_code(response)) == (403, "forbidden")
+
+
 def test_a_read_and_a_mutation_share_a_url_by_method(visitor: Client):
     shown, changed = visitor.get("/both/7/"), visitor.post("/both/7/")
     assert (shown.content, changed.content) == (b"shown 7", b"changed 7")

@@ -90,7 +90,7 @@ def profile_page(request: HttpRequest, user_id: int, tab: str = "all") -> HttpRe
     return HttpResponse(f"{User.objects.get(pk=user_id).first_name} {tab}")
 
 
-@client(affects="user")
+@client(affects="user", websocket=True)
 def rename_user(request: HttpRequest, user_id: int, name: str) -> Profile:
     User.objects.filter(pk=user_id).update(first_name=name)
     return Profile(user_id=user_id, name=name)
@@ -251,6 +251,11 @@ def members_page(request: HttpRequest) -> HttpResponse:
     return HttpResponse("members")
 
 
+@client(auth="staff", route="/staff/")
+def staff_page(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("staff")
+
+
 # --- what goes into a response
 
 
@@ -314,9 +319,11 @@ def decided_page(request: HttpRequest) -> HttpResponse:
 
 
 @client(context="template", route="/failing/")
-def failing_page(request: HttpRequest, status: int) -> HttpResponse:
+def failing_page(request: HttpRequest, status: int = 200, how: str = "") -> HttpResponse:
     if status == 404:
         raise Http404
+    if how:
+        raise FAILURES[how]
     return HttpResponse(status=status)
 
 
