@@ -16,7 +16,7 @@ AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 SAY = @sed -n 's/^$@:.*\#\# /$@: /p' $(firstword $(MAKEFILE_LIST))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-versions exact prove schemathesis bench compile test-compiled check fix clean
+.PHONY: help demo test test-versions exact prove schemathesis bench compile test-compiled deploy-check check fix clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 17
@@ -56,6 +56,11 @@ test-compiled: $(STAMP) $(COMPILED_STAMP) ## run the edge's tests against the co
 	$(SAY)
 	@$(AS_COMPILED) $(BIN)/python -m mizan_edge --version | grep '(compiled)'
 	@$(AS_COMPILED) $(BIN)/python -m pytest --import-mode=append $(ARGS) tests/edge
+
+deploy-check: $(STAMP) ## check deploy/ against Kubernetes' schemas, kustomize, Caddy and nginx, and run the steps of the Dockerfile (five minutes)
+	$(SAY)
+	@$(PIP) install --editable '.[deploy-check]'
+	@$(BIN)/python -m pytest -n0 tests/deploy tests/deploy/checks.py $(ARGS)
 
 check: $(STAMP) ## check the format, lint, types and import rules
 	$(SAY)
