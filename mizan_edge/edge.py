@@ -16,7 +16,11 @@ from aiohttp import web
 
 from mizan_core.seal import sealing_key
 from mizan_core.store import LEASE_MS, AsyncStore, Namespace, StoreError, StoreUnusable
-from mizan_edge.admin.listener import Access, Admin
+from mizan_edge.admin.access import Access
+from mizan_edge.admin.listener import Admin
+from mizan_edge.admin.probes import Probes
+from mizan_edge.admin.purging import Purging
+from mizan_edge.admin.reloading import Reloading
 from mizan_edge.purging.board import Board
 from mizan_edge.purging.fleet import Fleet
 from mizan_edge.purging.hold import Hold
@@ -122,7 +126,12 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
         tasks.start(sweep_forever(store, counters), "sweep")
         tasks.start(collect_forever(store, counters), "collect")
         serving = asyncio.Event()
-        admin = Admin(in_use, purger, files, store, origin, hold, lambda: workers.counted(counters), access, serving)
+        admin = Admin(
+            access,
+            Purging(in_use, purger),
+            Reloading(files),
+            Probes(in_use, store, origin, hold, lambda: workers.counted(counters), serving),
+        )
         runner = web.AppRunner(admin.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
         admin_at = await _listening(stack, runner, settings.admin)
         serve = workers.in_processes if settings.workers else workers.in_this_process

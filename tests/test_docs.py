@@ -7,7 +7,7 @@ import re
 import tomllib
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from click.testing import CliRunner
@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from mizan.declare import conf
 from mizan_core.compiling import Rules
 from mizan_core.registry import FunctionSpec, Options
-from mizan_edge.admin.listener import Admin, PurgeBody
+from mizan_edge.admin.listener import Admin
+from mizan_edge.admin.purging import PurgeBody
 from mizan_edge.cli import cli
 from mizan_edge.running.config import SECRETS, Settings, variable
 from tests.versions import PYTHONS, SINCE
@@ -224,7 +225,8 @@ def test_the_configuration_tells_of_every_setting_of_the_edge_and_its_default(mo
 
 def test_the_configuration_tells_of_every_request_that_the_admin_listener_takes():
     unused: Any = None  # the handlers' parts, and no request is made here
-    routes = Admin(*[unused] * len(fields(Admin))).application().router.routes()
+    parts = [part(*[unused] * len(fields(part))) for part in get_type_hints(Admin).values()]
+    routes = Admin(*parts).application().router.routes()
     taken = {f"{route.method} {route.resource.canonical}" for route in routes if route.resource}
     assert configured("The admin listener").keys() == {request for request in taken if not request.startswith("HEAD ")}
     section = CONFIGURATION.partition("\n## The admin listener\n")[2]
