@@ -49,13 +49,15 @@ def match_call(
         return Call(name, args if isinstance(args, dict) else {})
     context_name, function = manifest.functions[name]
     args = call.get("args", {})
-    if not function.cache or "?" in target or not call.keys() <= {"fn", "args"} or not isinstance(args, dict):
-        return Uncacheable("non-canonical")
+    if not function.cache:
+        return Uncacheable("non-canonical", f"The manifest says that calls of {name} are not cached.")
+    if "?" in target or not call.keys() <= {"fn", "args"} or not isinstance(args, dict):
+        return Uncacheable("non-canonical", "It has a query, or more than `fn` and `args`.")
     context = manifest.contexts[context_name]
     try:
         values = {arg: _argument(arg, value, context.types) for arg, value in args.items()}
     except _Refused:
-        return Uncacheable("non-canonical")
+        return Uncacheable("non-canonical", "An argument could be read as several values.")
     declared = [(arg, value_text(value)) for arg, value in values.items() if arg in context.types]
     return Resource(context_name, "call", name, values, Scope(context_name, tuple(sorted(declared))), target)
 

@@ -36,32 +36,37 @@ class Partition:
     """Until when the tokens that say so are valid, in seconds since the epoch."""
 
 
-def partition(fields: Fields, rules: IdentityRules, verify: Callable[[str], Identity | None]) -> Partition | None:
-    """The partition of a request in a `user` context; None: the edge cannot know who the origin will see.
+def partition(fields: Fields, rules: IdentityRules, verify: Callable[[str], Identity | None]) -> Partition | str:
+    """The partition of a request in a `user` context; or why the edge cannot know who the origin will see.
 
     `verify` says whom a token proves, None for a bad one or where no secret is known.
     """
     if is_named(fields, rules):
-        return None
+        return "A field of it may tell the origin who is asking (identity_headers)."
     cookies = _cookies(fields)
     authorization = values(fields, "authorization")
-    if cookies is None or len(authorization) > 1:
-        return None
+    if cookies is None:
+        return "Its cookies cannot be read in one way only, or are too many."
+    if len(authorization) > 1:
+        return "It has Authorization more than once."
     tokens = {value for name, value in cookies if name in COOKIES}
     if authorization:
         scheme, _, token = authorization[0].partition(" ")
         if scheme.lower() != "bearer":
-            return None
+            return "Its Authorization is not a bearer token."
         tokens.add(token.strip())
     others = [name for name, _ in cookies if name not in COOKIES and not _matches(name, rules.ignored_cookies)]
     if not tokens:
-        return None if others else Partition(ANON)
+        # Whichever they are: the names may be a client's own.
+        return "It has cookies that may say who is asking, and no token that does." if others else Partition(ANON)
     if not all(_matches(name, rules.identity_cookies) for name in others):
-        return None
+        return "Beside its token it has cookies of which nothing is known (identity_cookies, ignored_cookies)."
     identities = [verify(token) for token in tokens]
     proven = [identity for identity in identities if identity]
-    if len(proven) < len(identities) or len({identity.partition for identity in proven}) > 1:
-        return None
+    if len(proven) < len(identities):
+        return "Its token is not valid: expired, signed with another secret, or no MWT at all."
+    if len({identity.partition for identity in proven}) > 1:
+        return "It has two tokens that disagree."
     until_s = min(identity.expires_s for identity in proven)
     return Partition(proven[0].partition, proven[0].sub, until_s)
 

@@ -106,6 +106,8 @@ class Pass:
     why: Forwarded
     affects: Purge | None = None
     """What the request may change, so that it can be purged if its outcome is never known."""
+    because: str = field(default="", compare=False)
+    """What of the request makes it so, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,18 +142,19 @@ class KeyInputs:
 
 
 def plan(
-    request: Request, resource: Resource, partition: Partition | None, *, named: bool, anybody_revalidates: bool = True
+    request: Request, resource: Resource, partition: Partition | str, *, named: bool, anybody_revalidates: bool = True
 ) -> Pass | Lookup:
     """What to do with a request for a declared resource.
 
-    `named`: a field may tell the origin who is asking. `anybody_revalidates`: who has not signed in may demand a fetch,
-    too.
+    `partition`: or why there is none. `named`: a field may tell the origin who is asking. `anybody_revalidates`: who
+    has not signed in may demand a fetch, too.
     """
     told = _told_by(lines_of(request.fields).names, resource.kind)
     if told.overriding:
-        return Pass(Forwarded("bypass", "non-canonical"))
-    if partition is None:
-        return Pass(Forwarded("bypass", "credentials"))
+        because = f"Some servers take {told.overriding[0]} for the request's own method or path."
+        return Pass(Forwarded("bypass", "non-canonical"), because=because)
+    if isinstance(partition, str):
+        return Pass(Forwarded("bypass", "credentials"), because=partition)
     said = wanted = _wanted(request)
     if not anybody_revalidates and partition.user is None:
         wanted = {name: argument for name, argument in wanted.items() if name not in _DEMANDING}
@@ -172,7 +175,7 @@ def plan(
 class _Told(NamedTuple):
     """What the names of a request's fields tell."""
 
-    overriding: bool
+    overriding: tuple[str, ...]
     partial_page: tuple[str, ...]
     range: bool
     authorization: bool
@@ -184,7 +187,7 @@ def _told_by(names: Names, kind: Kind) -> _Told:
     normal = {normal_name(name) for name in names.lower}
     partial = (name for name in normal if kind == "view" and name.startswith(_PARTIAL_PAGE))
     return _Told(
-        not _OVERRIDING.isdisjoint(normal),
+        tuple(sorted(_OVERRIDING & normal)),
         tuple(sorted(partial)),
         "range" in normal,
         "authorization" in normal,
@@ -258,6 +261,27 @@ def usable_meanwhile(stored: StoredResponse, lookup: Lookup, now_ms: int) -> boo
     if lookup.forced or only_if_cached(lookup) or _wants_fresh(lookup):
         return False
     return 0 <= -stored.ttl_s(now_ms) < stored.lifetime.swr_s and selects(stored, lookup)
+
+
+def at_once(stored: StoredResponse, lookup: Lookup, now_ms: int) -> Literal["usable", "meanwhile"] | None:
+    """How a stored response may answer before anybody is asked: as `usable` or `usable_meanwhile` says, or not."""
+    if usable(stored, lookup, now_ms):
+        return "usable"
+    return "meanwhile" if usable_meanwhile(stored, lookup, now_ms) else None
+
+
+def why_forwarded(lookup: Lookup, stored: StoredResponse | None, vary: tuple[str, ...], now_ms: int) -> Forwarded:
+    """Why a request that nothing stored may answer at once goes to the origin. RFC 9211 section 2.2.
+
+    `stored` was selected by the fields `vary`.
+    """
+    if lookup.forced:
+        return Forwarded("request")
+    if stored is None:
+        return Forwarded("vary-miss" if vary else "uri-miss")
+    if not may_answer(lookup, vary):
+        return Forwarded("bypass")
+    return Forwarded("stale" if stored.ttl_s(now_ms) <= 0 else "request")
 
 
 def refresh_early(stored: StoredResponse, now_ms: int, chance: float) -> bool:

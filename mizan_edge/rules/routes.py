@@ -41,6 +41,8 @@ class Uncacheable:
     """A request that is forwarded and never cached."""
 
     detail: Literal["undeclared", "non-canonical"]
+    because: str = field(default="", compare=False)
+    """What of it makes it so, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +100,18 @@ class Router:
         path, _, query = target.partition("?")
         found = _find(self._root, path)
         if found is None:
-            return Uncacheable("undeclared")
+            return Uncacheable("undeclared", "No view and no endpoint of the manifest has this path.")
         route, texts = found
         context = self.manifest.contexts[route.context]
         values = _path_values(route.pattern, texts, context)
+        if isinstance(values, str):
+            return Uncacheable("non-canonical", values)
         pairs = parse_query(query)
-        if values is None or pairs is None:
-            return Uncacheable("non-canonical")
+        if pairs is None:
+            return Uncacheable("non-canonical", "Its query does not decode, or has too many parameters.")
         kept = [(name, text) for name, text in pairs if not _ignored(name, context)]
-        if not _add_query(values, kept, context, route.pattern):
-            return Uncacheable("non-canonical")
+        if problem := _add_query(values, kept, context, route.pattern):
+            return Uncacheable("non-canonical", problem)
         url = _url(route.pattern, values)
         scope = Scope(route.context, tuple(sorted([*_declared(values, context), (URL, url)])))
         function = route.pattern.text if route.kind == "view" else None
@@ -240,35 +244,38 @@ def _walk(
     return None
 
 
-def _path_values(pattern: Pattern, texts: Sequence[str | None], context: Context) -> dict[str, Canonical] | None:
+def _path_values(pattern: Pattern, texts: Sequence[str | None], context: Context) -> dict[str, Canonical] | str:
+    """The values of a path's parameters, or why it could be read in several ways."""
     values: dict[str, Canonical] = {}
     for name, text in zip(pattern.params, texts, strict=True):
         value = None if text is None else as_declared([text], context.types[name])
         if value is None:
-            return None
+            what = "does not decode" if text is None else f"is spelled {text!r}, which may be read as another value"
+            return f"In its path, {name} {what}."
         values[name] = value
     return values
 
 
 def _add_query(
     values: dict[str, Canonical], pairs: Iterable[tuple[str, str]], context: Context, pattern: Pattern
-) -> bool:
-    """Adds a query's parameters to a path's; whether the application can read them in one way only."""
+) -> str | None:
+    """Adds a query's parameters to a path's; or says why the application could read them in several ways."""
     texts: dict[str, list[str]] = {}
     for name, text in pairs:
         texts.setdefault(name, []).append(text)
     for name, several in texts.items():
         # A name with a star could be taken for one of the key's own.
         if name in pattern.params or name.startswith("*"):
-            return False
+            return f"Its query has {name}, which is a name of the path's or the key's own."
         if name in context.types:
             value = as_declared(several, context.types[name])
             if value is None:
-                return False
+                spelled = " and ".join(map(repr, several))
+                return f"In its query, {name} is spelled {spelled}, which may be read as another value."
             values[name] = value
         else:
             values[name] = several if len(several) > 1 else several[0]
-    return True
+    return None
 
 
 def _declared(values: Mapping[str, Canonical], context: Context) -> list[tuple[str, str]]:

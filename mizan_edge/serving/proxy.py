@@ -6,7 +6,6 @@ Pass     `Upstream`: streams both ways
 
 import logging
 import time
-from dataclasses import replace
 from functools import partial
 from typing import assert_never
 
@@ -17,11 +16,9 @@ from mizan_edge.http.errors import OriginError, RefusedError
 from mizan_edge.http.forwarding import Peer
 from mizan_edge.http.message import Request, Response
 from mizan_edge.origin.origin import Informational
-from mizan_edge.rules import outcome, policy, variants
-from mizan_edge.rules.calls import Call, match_call
-from mizan_edge.rules.identity import PUBLIC, Partition, is_named, partition
+from mizan_edge.rules import planning, variants
 from mizan_edge.rules.policy import Lookup, Pass
-from mizan_edge.rules.routes import Resource, Router, Uncacheable
+from mizan_edge.rules.routes import Uncacheable
 from mizan_edge.rules.site import InUse, Rules, Site
 from mizan_edge.serving.answer import Answer, Later, Left, Then, refusal
 from mizan_edge.serving.cache import Reading
@@ -29,11 +26,6 @@ from mizan_edge.serving.reader import Reader
 from mizan_edge.serving.upstream import Upstream
 
 log = logging.getLogger(__name__)
-
-_UNDECLARED = {
-    "undeclared": Pass(Forwarded("bypass", "undeclared"), None),
-    "non-canonical": Pass(Forwarded("bypass", "non-canonical"), None),
-}
 
 
 class Proxy:
@@ -75,8 +67,11 @@ class Proxy:
         has to be done."""
         router = self._in_use.site.router
         resource = router.match(request.target)
-        if isinstance(resource, Uncacheable) and (planned := _undeclared(router, request, resource)).affects is None:
-            return planned.why
+        if (
+            isinstance(resource, Uncacheable)
+            and (passed := planning.never_cached(router, request, resource)).affects is None
+        ):
+            return passed.why
         return None
 
     def pass_on(
@@ -106,16 +101,16 @@ class Proxy:
         if asked is None:
             return _as_last(request)
         request = asked
-        is_call = request.method == "POST" and site.router.is_call(request.target.partition("?")[0])
+        is_call = planning.is_call(site, request)
         # What is sent with a request for an upgrade may be another protocol's, so it is not read.
         is_read = is_call and not forwarding.wants_upgrade(request)
         if body is not None and not isinstance(body, bytes):
             if is_read:
                 return partial(self._later, request, partial(self._answer_call, site, request, body, informational))
-            planned = self._plan(site, request, is_call, None, has_body=True)
+            planned = self._planned(site, request, None, is_call=is_call, has_body=True)
         else:
             call = held(body, self._rules.max_call_bytes) if is_read else None
-            planned = self._plan(site, request, is_call, call, has_body=body is not None)
+            planned = self._planned(site, request, call, is_call=is_call, has_body=body is not None)
         if isinstance(planned, Pass) and planned.affects is None:
             return self._pass(request, body, planned.why, informational, then, left)
         return partial(self._later, request, partial(self._carry_out, site, request, body, planned, informational))
@@ -164,14 +159,20 @@ class Proxy:
 
     async def _answer_call(self, site: Site, request: Request, body: Body, informational: Informational) -> Answer:
         start, body = await peek(body, self._rules.max_call_bytes)
-        planned = self._plan(site, request, True, start, has_body=True)
+        planned = self._planned(site, request, start, is_call=True, has_body=True)
         return await self._carry_out(site, request, body, planned, informational)
+
+    def _planned(
+        self, site: Site, request: Request, call: bytes | None, *, is_call: bool, has_body: bool
+    ) -> Pass | Lookup:
+        now_s = time.time()
+        return planning.planned(site, self._rules, request, call, is_call=is_call, has_body=has_body, now_s=now_s)
 
     async def _carry_out(
         self, site: Site, request: Request, body: Body, planned: Pass | Lookup, informational: Informational
     ) -> Answer:
         match planned:
-            case Pass(why, affects):
+            case Pass(why, affects, _):
                 if affects is None:
                     return await self._upstream.answer(request, body, why, informational)
                 return await self._upstream.answer_mutation(request, body, why, affects, informational)
@@ -180,47 +181,6 @@ class Proxy:
                 return await self._reader.answer(Reading(site, asked, planned, request, body, informational))
             case _ as never:
                 assert_never(never)
-
-    def _plan(
-        self, site: Site, request: Request, is_call: bool, call: bytes | None, *, has_body: bool
-    ) -> Pass | Lookup:
-        """What to do with a request. `call`: what is sent to a URL for calls, None where that is too long to be one."""
-        resource: Resource | Uncacheable
-        if forwarding.wants_upgrade(request):
-            # An origin that declines may take it for a call.
-            affects = outcome.of_call(site.manifest, None) if is_call else outcome.of_view(site.router, request)
-            return Pass(Forwarded("bypass"), affects)
-        if request.method in ("GET", "HEAD"):
-            resource = site.router.match(request.target)
-            if isinstance(resource, Resource) and has_body:
-                # What an application makes of a GET's body is in no key. RFC 9110 section 9.3.1
-                resource = Uncacheable("non-canonical")
-        elif is_call:
-            matched = None
-            if call is not None:
-                matched = match_call(site.manifest, request.target, request.get("content-type"), call)
-            if matched is None:
-                return Pass(Forwarded("bypass", "non-canonical"), outcome.of_call(site.manifest, None))
-            if isinstance(matched, Call):
-                return Pass(Forwarded("method"), outcome.of_call(site.manifest, matched))
-            resource = matched
-        else:
-            return Pass(Forwarded("method"), outcome.of_view(site.router, request))
-        if isinstance(resource, Uncacheable):
-            return _undeclared(site.router, request, resource)
-        who: Partition | None = Partition(PUBLIC)
-        if site.manifest.contexts[resource.context].scope == "user":
-            who = partition(request.fields, self._rules.identity, self._rules.verifier(time.time()))
-        named = is_named(request.fields, self._rules.identity)
-        anybody = self._rules.client_revalidation
-        return policy.plan(request, resource, who, named=named, anybody_revalidates=anybody)
-
-
-def _undeclared(router: Router, request: Request, resource: Uncacheable) -> Pass:
-    """What to do with a request that is never cached."""
-    affects = outcome.of_view(router, request) if request.method == "GET" else None
-    passed = _UNDECLARED[resource.detail]
-    return passed if affects is None else replace(passed, affects=affects)
 
 
 def _failure(request: Request) -> Answer:

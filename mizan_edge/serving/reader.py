@@ -24,7 +24,7 @@ from mizan_edge.memory.prepared import Repeatable
 from mizan_edge.origin.origin import Exchange
 from mizan_edge.rules import compression, policy, variants
 from mizan_edge.rules.entry import StoredResponse
-from mizan_edge.rules.policy import Lookup, Storable
+from mizan_edge.rules.policy import Storable
 from mizan_edge.rules.site import InUse, Rules
 from mizan_edge.serving.answer import Answer, from_stored, refusal
 from mizan_edge.serving.cache import Cache, Found, Reading, Recalled, key_of
@@ -111,12 +111,13 @@ class Reader:
 
     def _at_once(self, reading: Reading, stored: StoredResponse, now_ms: int) -> Answer | None:
         """The stored response, if it may answer before anybody is asked; and has it refreshed where that is due."""
-        if policy.usable(stored, reading.lookup, now_ms):
-            self._refresh_early(reading, stored, now_ms)
-        elif policy.usable_meanwhile(stored, reading.lookup, now_ms):
-            self._refresh(reading, stored)
-        else:
+        how = policy.at_once(stored, reading.lookup, now_ms)
+        if how is None:
             return None
+        if how == "usable":
+            self._refresh_early(reading, stored, now_ms)
+        else:
+            self._refresh(reading, stored)
         return self._hit(reading, stored, now_ms)
 
     def _repeatable(
@@ -163,7 +164,7 @@ class Reader:
 
     async def _fill(self, reading: Reading, found: Found) -> Answer:
         """Fetches what is missing, or waits for whoever does."""
-        why = _why(reading.lookup, found)
+        why = policy.why_forwarded(reading.lookup, found.stored, found.vary, found.now_ms)
         if not reading.lookup.store:
             return await self._forward(reading, found, why)
         if reading.lookup.forced:
@@ -427,13 +428,3 @@ def _nothing_cached() -> Answer:
 def _landed(reading: Reading, stored: StoredResponse, names: tuple[str, ...]) -> Landed:
     vary = variants.vary_of(stored, reading.site.manifest.contexts[reading.context])
     return Landed(stored, names, vary, variants.variant_of(reading.request, vary), look=True)
-
-
-def _why(lookup: Lookup, found: Found) -> Forwarded:
-    if lookup.forced:
-        return Forwarded("request")
-    if found.stored is None:
-        return Forwarded("vary-miss" if found.vary else "uri-miss")
-    if not policy.may_answer(lookup, found.vary):
-        return Forwarded("bypass")
-    return Forwarded("stale" if found.stored.ttl_s(found.now_ms) <= 0 else "request")

@@ -95,7 +95,7 @@ def test_more_cookies_than_anybody_looks_at_are_left_to_who_says_so(cookies: int
     lines = b"".join(b"Cookie:%b\r\n" % value.encode() for value in values if value)
     fields = tuple(("Cookie", value) for value in values if value)
     limits = replace(LIMITS, head_bytes=16384)
-    if partition(fields, RULES, lambda token: None) is None:
+    if isinstance(partition(fields, RULES, lambda token: None), str):
         assert selected(Selecting(RULES, limits), b"\r\nHost: a\r\n" + lines + b"\r\n") is None
     else:
         assert cookies < 1000
