@@ -17,23 +17,29 @@ from aiohttp import web
 from mizan_core.seal import sealing_key
 from mizan_core.store import LEASE_MS, AsyncStore, Namespace, StoreError, StoreUnusable
 from mizan_edge.admin.access import Access
+from mizan_edge.admin.explaining import Explaining
 from mizan_edge.admin.listener import Admin
 from mizan_edge.admin.probes import Probes
 from mizan_edge.admin.purging import Purging
 from mizan_edge.admin.reloading import Reloading
+from mizan_edge.memory.memory import Memory
 from mizan_edge.purging.board import Board
 from mizan_edge.purging.fleet import Fleet
 from mizan_edge.purging.hold import Hold
 from mizan_edge.purging.journal import Journal
 from mizan_edge.purging.purge import Purger
 from mizan_edge.purging.sweeper import collect_forever, sweep_forever
-from mizan_edge.rules.site import InUse, Site
-from mizan_edge.running.config import Settings, rules_of
+from mizan_edge.rules.site import InUse, Rules, Site
+from mizan_edge.running.config import Settings, limits_of, rules_of
 from mizan_edge.running.files import Files, Renewal
 from mizan_edge.running.manifest_in_use import ManifestInUse, read_manifest
 from mizan_edge.running.state_dir import admin_token, cache_secret, durable_id, locked, prepare_state_dir
 from mizan_edge.running.worker import SHUTDOWN_S, origin_of
 from mizan_edge.running.workers import Workers
+from mizan_edge.serving.cache import Cache
+from mizan_edge.serving.explaining import Explainer
+from mizan_edge.serving.reads import Reads
+from mizan_edge.serving.refusals import Refusals
 from mizan_edge.system.addresses import listening
 from mizan_edge.system.counters import Counters
 from mizan_edge.system.embedded import EmbeddedRedis
@@ -130,6 +136,14 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
             access,
             Purging(in_use, purger),
             Reloading(files),
+            Explaining(
+                _explainer(settings, rules, in_use, board, store, tasks, counters, manifest_in_use),
+                store,
+                hold,
+                workers.remember,
+                lambda: settings.allowed_hosts[0] if settings.allowed_hosts else public_at,
+                scheme="https" if certificate else "http",
+            ),
             Probes(in_use, store, origin, hold, lambda: workers.counted(counters), serving),
         )
         runner = web.AppRunner(admin.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
@@ -142,6 +156,23 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
         if rules.keyring is None:
             log.warning("without MIZAN_MWT_SECRET, requests of signed-in users pass by the cache")
         yield Edge(public_at, admin_at, redis_url, files)
+
+
+def _explainer(
+    settings: Settings,
+    rules: Rules,
+    in_use: InUse,
+    board: Board,
+    store: AsyncStore,
+    tasks: Tasks,
+    counters: Counters,
+    manifest_in_use: ManifestInUse,
+) -> Explainer:
+    """Asks Redis as a worker does that has nothing in memory."""
+    memory = Memory(board, max_bytes=0)
+    reads = Reads(store, tasks, timeout_s=settings.redis_timeout)
+    cache = Cache(reads, memory, store.namespace, rules, counters, adopt=manifest_in_use.adopt)
+    return Explainer(in_use, rules, limits_of(settings), memory=memory, cache=cache, refusals=Refusals())
 
 
 async def _listening(stack: AsyncExitStack, runner: web.AppRunner, address: str) -> str:

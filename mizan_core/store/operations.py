@@ -21,6 +21,8 @@ SCOPES_AT_ONCE = 100
 """Scopes that one purge script is given, so that none keeps Redis from others for long: each takes it some 20 us."""
 LOG_LIMIT = 10_000
 """Scopes that the log of purges keeps."""
+INSPECT_LIMIT = 500
+"""Entries or purges that one script looks at for somebody who asks what there is: about 2 ms."""
 SWEEP_SLICE = 20
 COLLECT_SLICE = 1000
 """Keys of the database among which one slice looks for indexes to collect from: about 0.8 ms."""
@@ -147,6 +149,14 @@ class Ban:
 
 
 @dataclass(frozen=True, slots=True)
+class PurgeOf:
+    """A scope (as scripts spell it), and its last purge."""
+
+    scope: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class Slice:
     """How far a sweep or a collection has come."""
 
@@ -262,6 +272,35 @@ class Namespace:
             [nonce(), "dry" if dry_run else "purge", visit, LOG_LIMIT, hold_s * 1000, purger, lease_ms, *texts],
             _purged,
         )
+
+    def matching(self, scopes: Sequence[Scope], limit: int, *, everything: bool = False) -> Operation[list[str]]:
+        """The keys of up to `limit` entries that a purge of up to SCOPES_AT_ONCE scopes would remove.
+
+        It does not visit more than INSPECT_LIMIT, so there may be others.
+        """
+        texts = [""] if everything else [scope_argument(scope) for scope in scopes]
+        return Operation(
+            script("matching"),
+            [self.control],
+            [nonce(), limit, INSPECT_LIMIT, *texts],
+            lambda reply: [key.decode() for key in reply],
+        )
+
+    def last_purge(self, names: Sequence[str], passed: int = 0) -> Operation[PurgeOf | int | None]:
+        """The last purge that matches what stands in the indexes `names`.
+
+        None: the log has none. A number: the latest so many have been passed, and older ones are yet to be looked at.
+        """
+
+        def parse(reply: Sequence[Any]) -> PurgeOf | int | None:
+            match reply:
+                case [bytes(scope), int(seq)]:
+                    return PurgeOf(scope.decode(), seq)
+                case [int(more)]:
+                    return more
+            return None
+
+        return Operation(script("last_purge"), [self.control], [nonce(), passed, INSPECT_LIMIT, *names], parse)
 
     def bans(self) -> Operation[list[Ban]]:
         """The bans that wait to be swept, oldest first."""

@@ -207,7 +207,21 @@ def _wanted(request: Request) -> Directives:
 def entry_key(inputs: KeyInputs, request: Request, lookup: Lookup, variant: str | None = None) -> str:
     """What stands for the key of the answer to a request, as the request leaves for the origin."""
     resource = lookup.resource
-    context = inputs.manifest.contexts[resource.context]
+    key = derive_cache_key(
+        inputs.secret,
+        resource.context,
+        key_params(inputs, request, lookup),
+        partition=lookup.partition.name,
+        rev=inputs.manifest.contexts[resource.context].rev,
+        function=resource.function,
+        variant=variant,
+    )
+    return key[:ENTRY_DIGITS]
+
+
+def key_params(inputs: KeyInputs, request: Request, lookup: Lookup) -> dict[str, Canonical]:
+    """The parameters that go into the key: the resource's, and what else tells answers apart, under starred names."""
+    resource = lookup.resource
     params: dict[str, Canonical] = dict(resource.params)
     if inputs.many_hosts or (inputs.only_host is not None and request.host != inputs.only_host):
         params["*host"] = request.host
@@ -220,19 +234,10 @@ def entry_key(inputs: KeyInputs, request: Request, lookup: Lookup, variant: str 
         params["*scheme"] = request.scheme
     if resource.kind == "view" and inputs.manifest.release is not None:
         params["*release"] = inputs.manifest.release
-    if resource.kind == "call" and resource.function in context.views:
+    if resource.kind == "call" and resource.function in inputs.manifest.contexts[resource.context].views:
         # No application has such a function, but a manifest may name one like that.
         params["*call"] = "true"
-    key = derive_cache_key(
-        inputs.secret,
-        resource.context,
-        params,
-        partition=lookup.partition.name,
-        rev=context.rev,
-        function=resource.function,
-        variant=variant,
-    )
-    return key[:ENTRY_DIGITS]
+    return params
 
 
 def usable(stored: StoredResponse, lookup: Lookup, now_ms: int) -> bool:

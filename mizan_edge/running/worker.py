@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,11 +36,13 @@ from mizan_edge.running.config import Settings, limits_of, rules_of, set_up_logg
 from mizan_edge.running.remote import Keeper
 from mizan_edge.serving.cache import Cache
 from mizan_edge.serving.compressing import Compressor
+from mizan_edge.serving.explaining import Explainer, Question
 from mizan_edge.serving.flight import Flights
 from mizan_edge.serving.leads import Lead, Leads
 from mizan_edge.serving.proxy import Proxy
 from mizan_edge.serving.reader import Reader
 from mizan_edge.serving.reads import Reads
+from mizan_edge.serving.refusals import Refusals
 from mizan_edge.serving.upstream import Upstream
 from mizan_edge.system.channel import Channel
 from mizan_edge.system.counters import Counters
@@ -67,6 +69,7 @@ class Serving:
     listener: Listener
     flights: Flights
     counters: Counters
+    explainer: Explainer
 
 
 @asynccontextmanager
@@ -94,6 +97,7 @@ async def serving(
         async with origin_of(settings) as origin:
             upstream = Upstream(in_use, rules, origin, Invalidation(purges, counters), counters)
             cache = Cache(reads, memory, namespace, rules, counters, adopt=adopt)
+            refusals = Refusals()
             reader = Reader(
                 in_use,
                 rules,
@@ -102,6 +106,7 @@ async def serving(
                 compressor=Compressor(in_use, memory=memory, cache=cache, counters=counters, tasks=tasks),
                 upstream=upstream,
                 flights=flights,
+                refusals=refusals,
                 counters=counters,
                 tasks=tasks,
             )
@@ -121,7 +126,8 @@ async def serving(
                 tls=certificate.context if certificate else None,
             )
             try:
-                yield Serving(listener, flights, counters)
+                explainer = Explainer(in_use, rules, limits, memory=memory, cache=cache, refusals=refusals)
+                yield Serving(listener, flights, counters, explainer)
             finally:
                 await listener.drain(SHUTDOWN_S)
                 # What still refreshes or compresses would ask a store that is closed.
@@ -172,6 +178,7 @@ class _Program:
                 "site": self._swap,
                 "certificate": self._renew,
                 "counters": self._count,
+                "remembers": self._remembers,
                 "wake": self._wake,
                 "stop": self._end,
             },
@@ -256,6 +263,10 @@ class _Program:
     async def _count(self, _: Any) -> dict[str, int]:
         await self._composed.wait()
         return self._serving.counters.snapshot()
+
+    async def _remembers(self, question: Any) -> Mapping[str, Any]:
+        await self._composed.wait()
+        return self._serving.explainer.remembers(Question.from_json(question))
 
     def _wake(self, key: Any) -> None:
         if self._composed.is_set():

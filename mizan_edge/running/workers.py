@@ -3,9 +3,10 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import astuple
+from typing import Any
 
 from mizan_core.store import AsyncStore
 from mizan_edge.purging.board import Board
@@ -16,6 +17,7 @@ from mizan_edge.running.manifest_in_use import ManifestInUse
 from mizan_edge.running.remote import Worker
 from mizan_edge.running.supervisor import Launch, Supervisor
 from mizan_edge.running.worker import SHUTDOWN_S, Serving, serving
+from mizan_edge.serving.explaining import Question
 from mizan_edge.system.addresses import listening
 from mizan_edge.system.channel import CallFailed, Channel, ChannelClosed
 from mizan_edge.system.counters import Counters
@@ -133,6 +135,14 @@ class Workers:
         asked = (self._ask(channel, "certificate", astuple(pair)) for channel in self._channels.values())
         await asyncio.gather(*asked)
 
+    async def remember(self, question: Question) -> list[Mapping[str, Any]]:
+        """What each has in memory for a request, in the order of their numbers: see `Explainer.remembers`."""
+        if self._here is not None:
+            return [self._here.explainer.remembers(question)]
+        channels = [channel for _slot, channel in sorted(self._channels.items())]
+        answers = await asyncio.gather(*(self._ask(channel, "remembers", question.to_json()) for channel in channels))
+        return [answer for answer in answers if answer is not None]
+
     async def counted(self, own: Counters) -> dict[str, int]:
         """What they have counted, and the keeper itself."""
         asked = list(self._channels.items())
@@ -144,9 +154,9 @@ class Workers:
                 total.update(counts)
         return dict(sorted(total.items()))
 
-    async def _ask(self, channel: Channel, name: str, argument: object = None) -> dict[str, int] | None:
+    async def _ask(self, channel: Channel, name: str, argument: object = None) -> dict[str, Any] | None:
         try:
-            answer: dict[str, int] | None = await channel.call(name, argument)
+            answer: dict[str, Any] | None = await channel.call(name, argument)
         except ChannelClosed:
             return None  # it has died; its successor asks for all it needs
         except CallFailed as error:

@@ -254,6 +254,11 @@ def key_of(reading: Reading, stored: StoredResponse) -> str:
     return _key(reading, variants.variant_of(reading.request, vary))
 
 
+def resource_key(reading: Reading) -> str:
+    """The key of what a request asks for, whichever variant that selects."""
+    return _key(reading, None)
+
+
 def _key(reading: Reading, variant: str | None) -> str:
     key = reading.keys.get(variant)
     if key is None:

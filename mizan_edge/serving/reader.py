@@ -22,14 +22,15 @@ from mizan_edge.http.message import Response
 from mizan_edge.memory.memory import Memory
 from mizan_edge.memory.prepared import Repeatable
 from mizan_edge.origin.origin import Exchange
-from mizan_edge.rules import compression, policy, variants
+from mizan_edge.rules import compression, policy, reasons, variants
 from mizan_edge.rules.entry import StoredResponse
 from mizan_edge.rules.policy import Storable
 from mizan_edge.rules.site import InUse, Rules
 from mizan_edge.serving.answer import Answer, from_stored, refusal
-from mizan_edge.serving.cache import Cache, Found, Reading, Recalled, key_of
+from mizan_edge.serving.cache import Cache, Found, Reading, Recalled, key_of, resource_key
 from mizan_edge.serving.compressing import Compressor
 from mizan_edge.serving.flight import Flight, Flights, Landed
+from mizan_edge.serving.refusals import NotStored, Refusals
 from mizan_edge.serving.upstream import Upstream
 from mizan_edge.system.counters import Counters
 from mizan_edge.system.tasks import Tasks
@@ -69,6 +70,7 @@ class Reader:
         compressor: Compressor,
         upstream: Upstream,
         flights: Flights,
+        refusals: Refusals,
         counters: Counters,
         tasks: Tasks,
     ) -> None:
@@ -79,6 +81,7 @@ class Reader:
         self._compressor = compressor
         self._upstream = upstream
         self._flights = flights
+        self._refusals = refusals
         self._counters = counters
         self._tasks = tasks
         self._refreshing: set[str] = set()
@@ -275,7 +278,7 @@ class Reader:
         verdict = self._storable(reading, head)
         if not isinstance(verdict, Storable):
             self._flights.alone(flight)
-            self._unstorable(reading, head, verdict)
+            self._unstorable(reading, head, verdict, found.now_ms)
             return self._upstream.relayed(exchange, why)
         try:
             whole, rest = (known.body, None) if known else await self._collect(exchange)
@@ -286,6 +289,7 @@ class Reader:
         if rest is not None:
             self._flights.alone(flight)
             self._counters.count("requests", reading.context, "unstorable-size")
+            self._refusals.note(resource_key(reading), NotStored(reasons.TOO_LARGE, status, (), found.now_ms))
             return self._upstream.relayed(exchange, why, rest)
         # RFC 9111 section 4.2.3: a response ages from when it was asked for.
         took_ms = int((time.monotonic() - began_s) * 1000)
@@ -299,6 +303,11 @@ class Reader:
         # Even where a purge has overtaken it: who has joined came before that.
         self._flights.land(flight, _landed(reading, stored, index_names(verdict.scopes)))
         kept = reply == "stored"
+        if kept:
+            self._refusals.forget(resource_key(reading))
+        else:
+            reason = reasons.OF_REPLY[reply] if reply else reasons.NOT_STORED
+            self._refusals.note(resource_key(reading), NotStored(reason, status, (), found.now_ms))
         self._counters.count("requests", reading.context, "miss" if kept else "miss-unstored")
         return self._from_stored(reading, stored, forwarded(why, stored=kept, status=status), None)
 
@@ -397,7 +406,8 @@ class Reader:
     def _failed_over(self, reading: Reading, found: Found, error: OriginError, why: Forwarded) -> Answer:
         return self._stale_instead(reading, found, error.status) or self._upstream.failed(error, why)
 
-    def _unstorable(self, reading: Reading, response: Response, why: policy.Refusal) -> None:
+    def _unstorable(self, reading: Reading, response: Response, why: policy.Refusal, at_ms: int) -> None:
+        self._refusals.refused(resource_key(reading), response, why, at_ms)
         self._counters.count("requests", reading.context, f"unstorable-{why}")
         if why in _NOTEWORTHY:
             name, meaning = _NOTEWORTHY[why]
