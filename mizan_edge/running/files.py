@@ -47,6 +47,13 @@ class Files:
     manifest_in_use: ManifestInUse
     renewal: Renewal | None
 
+    def compare(self) -> dict[str, Any]:
+        """How the manifest on disk differs from the one in use. Raises ReloadFailed where it could not be used."""
+        try:
+            return self.manifest_in_use.compare().to_json()
+        except ManifestError as error:
+            raise ReloadFailed(f"it could not be used: {error}") from None
+
     async def reload(self) -> dict[str, Any]:
         """Reads them again: how the manifests differ, and whether the certificate is another one.
 

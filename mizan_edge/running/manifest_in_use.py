@@ -11,7 +11,6 @@ confirmed: at start, after a reload, and when Redis was away meanwhile.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mizan_core.manifest import Manifest, ManifestError, parse_manifest, read_manifest_file
@@ -20,6 +19,7 @@ from mizan_core.scopes import Scope
 from mizan_core.store import AsyncStore, StoreError
 from mizan_edge.purging.hold import Hold
 from mizan_edge.purging.purge import Purger
+from mizan_edge.rules.manifest_diff import Difference, difference
 from mizan_edge.rules.site import InUse, Rules, Site
 from mizan_edge.system.tasks import Tasks
 
@@ -28,28 +28,6 @@ log = logging.getLogger(__name__)
 _RETRY_S = 0.5
 # It goes to the workers in one message.
 _MAX_BYTES = 8 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Names of contexts that one manifest has more, less, or otherwise than another."""
-
-    added: list[str]
-    removed: list[str]
-    changed: list[str]
-
-    def to_json(self) -> dict[str, list[str]]:
-        return asdict(self)
-
-
-def difference(old: Manifest, new: Manifest) -> Difference:
-    """What `new` has that `old` has not, the other way round, and otherwise."""
-    both = old.contexts.keys() & new.contexts.keys()
-    return Difference(
-        sorted(new.contexts.keys() - old.contexts.keys()),
-        sorted(old.contexts.keys() - new.contexts.keys()),
-        sorted(name for name in both if old.contexts[name] != new.contexts[name]),
-    )
 
 
 def read_manifest(path: Path) -> tuple[Manifest, str]:
@@ -92,6 +70,11 @@ class ManifestInUse:
         self._lock = asyncio.Lock()
         self._failure = ""
 
+    def compare(self) -> Difference:
+        """What a reload would find different. Raises ManifestError."""
+        manifest, _ = read_manifest(self._path)
+        return difference(self._in_use.site.manifest, manifest)
+
     async def reload(self) -> Difference:
         """Reads the file again and swaps. Raises ManifestError, and then the old manifest stays."""
         async with self._lock:
@@ -101,11 +84,10 @@ class ManifestInUse:
             self._in_use.site = Site.of(manifest, self._rules)
             self.text = text  # before the others hear of it: one that is starting asks for it
             await self._spread(text)
-            # Whatever has changed about a context may have changed what its responses should be.
-            gone = Purge(tuple(Scope(name) for name in (*found.removed, *found.changed)))
-            await self._purger.purge(gone, "reload")
+            await self._purger.purge(Purge(tuple(map(Scope, found.purged))), "reload")
             await self._adopt()
-            log.info("manifest reloaded: %s", found)
+            names = found.contexts
+            log.info("manifest reloaded: added %s, removed %s, changed %s", names.added, names.removed, names.changed)
             return found
 
     async def adopt(self) -> None:

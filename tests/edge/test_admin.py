@@ -351,8 +351,34 @@ async def test_reload_answers_with_the_difference(edge: RunningEdge):
     edge.manifest_path.write_text(json.dumps({"contexts": contexts}))
     reply = await edge.admin_request("POST", "/reload")
     assert reply.status == 200
-    assert reply.json == {"added": ["new"], "removed": ["catalog"], "changed": ["user"]}
-    assert (await edge.admin_request("POST", "/reload")).json == {"added": [], "removed": [], "changed": []}
+    assert reply.json == {
+        "added": ["new"],
+        "removed": ["catalog"],
+        "changed": ["user"],
+        "changes": {"user": {"ttl": {"old": 86400, "new": 5}}},
+        "routes": {"added": [], "removed": ["/api/mizan/ctx/catalog/", "/catalog/:category/"], "changed": []},
+        "mutations": {"added": [], "removed": ["rename_user"], "changed": []},
+        "site": {},
+        "purged": ["catalog", "user"],
+        "unreachable": [],
+        "dry_run": False,
+    }
+    again = (await edge.admin_request("POST", "/reload")).json
+    assert [again[name] for name in ("added", "removed", "changed", "purged")] == [[], [], [], []]
+
+
+async def test_a_reload_that_is_a_dry_run_answers_the_same_and_swaps_nothing(edge: RunningEdge):
+    assert await cached(edge, "/profile/5/", "/profile/5/") == [False, True]
+    edge.manifest_path.write_text(json.dumps({"contexts": {}}))
+    found = (await edge.admin_request("POST", "/reload", {"dry_run": True})).json
+    assert (found["purged"], found["dry_run"]) == (["catalog", "user"], True)
+    assert await cached(edge, "/profile/5/") == [True]
+    assert (await edge.admin_request("POST", "/reload")).json == {**found, "dry_run": False}
+    assert (await edge.get("/profile/5/")).cache == "fwd=bypass; detail=undeclared"
+    edge.manifest_path.write_text("{")
+    reply = await edge.admin_request("POST", "/reload", {"dry_run": True})
+    assert (reply.status, "line 1" in problem(reply)) == (422, True)
+    assert (await edge.admin_request("POST", "/reload", {"dry": True})).status == 422
 
 
 async def test_a_reload_that_fails_is_a_422_with_the_place(edge: RunningEdge):
