@@ -19,6 +19,7 @@ from mizan_edge.admin.listener import Admin
 from mizan_edge.admin.purging import PurgeBody
 from mizan_edge.cli import cli
 from mizan_edge.running.config import SECRETS, Settings, variable
+from tests import shown_help
 from tests.versions import PYTHONS, SINCE
 
 TOP = Path(__file__).parent.parent
@@ -117,6 +118,12 @@ def test_serve_tells_of_every_setting_and_of_where_secrets_come_from():
     help_text = CliRunner().invoke(cli, ["serve", "--help"], terminal_width=200).output
     for name in Settings.model_fields:
         assert (variable(name) if name in SECRETS else f"--{name.replace('_', '-')}") in help_text
+
+
+def test_the_page_of_the_command_line_shows_the_help_of_every_command_as_it_is():
+    page = shown_help.PAGE.read_text()
+    assert shown_help.with_help(page) == page, "python -m tests.shown_help"
+    assert shown_help.shown(page) == cli.commands.keys() - {"serve"}
 
 
 def test_the_version_is_the_same_everywhere():

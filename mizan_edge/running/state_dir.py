@@ -11,6 +11,8 @@ from pathlib import Path
 from mizan_core.keys import SecretError, secret_bytes
 from mizan_edge.running.config import ConfigError, Settings
 
+_ADMIN_FILE = "admin.token"
+
 
 def prepare_state_dir(path: Path) -> None:
     """Makes the state directory, for its owner alone. Raises ConfigError."""
@@ -58,7 +60,13 @@ def admin_token(settings: Settings) -> str:
     """The token of the role `purge`: the setting, else the one kept in the state directory, made at the first start."""
     if settings.admin_token is not None:
         return settings.admin_token.get_secret_value()
-    return _kept(settings.state_dir / "admin.token")
+    return _kept(settings.state_dir / _ADMIN_FILE)
+
+
+def kept_admin_token(state_dir: Path) -> tuple[str, Path]:
+    """The token that an edge has made there, and its file, for others than that edge. Raises OSError."""
+    path = state_dir / _ADMIN_FILE
+    return path.read_text().strip(), path
 
 
 def durable_id(settings: Settings) -> str:

@@ -18,7 +18,7 @@ from tests.support import wire
 from tests.support.edge import MANIFEST, MWT_SECRET, SECRET
 from tests.support.origin import Asked, Origin, Says, until
 from tests.support.processes import alive, children
-from tests.support.served import Serve, run
+from tests.support.served import Serve, run, run_here
 
 
 def redis_of(pid: int) -> int:
@@ -32,7 +32,20 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 
 async def test_the_help_says_what_each_command_does_in_whole_sentences():
     _, out, _ = await run("--help")
-    assert {"check  Check a manifest.", "serve  Serve a site."} <= {line.strip() for line in out.splitlines()}
+    told = {tuple(line.split(maxsplit=1)) for line in out.splitlines()}
+    assert {("check", "Check a manifest."), ("serve", "Serve a site.")} <= told
+
+
+async def test_a_shell_completes_commands_and_options():
+    source = await run_here(_MIZAN_EDGE_COMPLETE="bash_source")
+    assert "complete -o nosort -F _mizan_edge_completion mizan-edge" in source[1]
+    for words, completed in [
+        ("mizan-edge ma", "plain,manifest-diff\n"),
+        ("mizan-edge purge --dr", "plain,--dry-run\n"),
+    ]:
+        at = str(words.count(" "))
+        _, out, _ = await run_here(_MIZAN_EDGE_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=at)
+        assert out == completed
 
 
 async def test_the_version_says_whether_what_runs_for_each_request_is_compiled():
@@ -68,26 +81,6 @@ async def test_what_is_wrong_is_a_line_and_an_exit_status_never_a_traceback_or_a
         assert not out
         assert "Traceback" not in error
         assert "hunter2" not in error
-
-
-async def test_check_says_whether_a_manifest_can_be_used_and_where_not(tmp_path: Path, manifest: Path):
-    odd, bad = tmp_path / "odd.json", tmp_path / "bad.json"
-    odd.write_text('{"contexts": {"a": {"tll": 5}}}')
-    bad.write_text('{"contexts": {"a": {"ttl": -5, "params": "x"}}}')
-    none = tmp_path / "none.json"
-    good, unknown, wrong, missing = await asyncio.gather(*(run("check", path) for path in (manifest, odd, bad, none)))
-    assert good[0] == 0
-    assert "2 contexts" in good[1]
-    assert not good[2]
-    assert unknown[0] == 0
-    assert "contexts.a.tll" in unknown[2]
-    assert missing[0] == 1
-    assert f"{none}: cannot be read" in missing[2]
-    assert "Traceback" not in missing[2]
-    assert wrong[0] == 1
-    assert not wrong[1]
-    assert "contexts.a.ttl" in wrong[2]
-    assert "contexts.a.params" in wrong[2]
 
 
 @linux

@@ -1,10 +1,10 @@
-"""The command line."""
+"""`mizan-edge serve`: an edge, until a signal ends it."""
 
 import asyncio
 import logging
 import signal
-import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,6 @@ import click
 import uvloop
 
 from mizan_core.errors import MizanError
-from mizan_core.manifest import load_manifest
-from mizan_edge.edge import running
-from mizan_edge.memory import prepared
 from mizan_edge.running.config import (
     PREFIX,
     SECRETS,
@@ -30,28 +27,8 @@ from mizan_edge.system.addresses import unix_path
 log = logging.getLogger("mizan_edge")
 
 # Of the modules that are compiled together, or not at all.
-_BUILD = "pure Python" if prepared.__file__.endswith(".py") else "compiled"
-
-
-def main() -> None:
-    """The entry point: a failure is a line on stderr and exit status 1."""
-    try:
-        cli(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except MizanError as error:
-        for line in str(error).splitlines():
-            print(f"mizan-edge: {line}", file=sys.stderr)
-        sys.exit(1)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="mizan-edge", message=f"%(prog)s, version %(version)s ({_BUILD})")
-def cli() -> None:
-    """An edge cache for Django that is never stale."""
+_HOT = find_spec("mizan_edge.memory.prepared")
+BUILD = "pure Python" if _HOT and (_HOT.origin or "").endswith(".py") else "compiled"
 
 
 def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,7 +50,7 @@ def _shown(default: object) -> str:
     return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
-@cli.command(
+@click.command(
     epilog=f"Each flag is also a key of the file (snake_case) and an environment variable {PREFIX}<FLAG>. Secrets are "
     f"never flags: {', '.join(map(variable, SECRETS))}, or keys of the file."
 )
@@ -99,13 +76,16 @@ def serve(config: Path | None, **flags: object) -> None:
 
 
 async def _serve(settings: Settings) -> None:
+    # Here, since to load what serves takes a second, and no other command needs it.
+    from mizan_edge.edge import running
+
     received: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     async with running(settings) as edge:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, received.put_nowait, number)
         public = _url(edge.listen, "https" if settings.tls_cert else "http")
-        log.info("serving %s on %s, admin on %s (%s)", settings.origin, public, _url(edge.admin, "http"), _BUILD)
+        log.info("serving %s on %s, admin on %s (%s)", settings.origin, public, _url(edge.admin, "http"), BUILD)
         log.info("state, and the admin token where none is set, in %s", settings.state_dir)
         while await received.get() == signal.SIGHUP:
             try:
@@ -117,19 +97,3 @@ async def _serve(settings: Settings) -> None:
 
 def _url(address: str, scheme: str) -> str:
     return address if unix_path(address) else f"{scheme}://{address}"
-
-
-@cli.command()
-@click.argument("manifest", type=click.Path(path_type=Path))
-def check(manifest: Path) -> None:
-    """Check a manifest.
-
-    Exit status 1, and the place in the file, for one that cannot be used.
-    """
-    loaded, warnings = load_manifest(manifest)
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    functions = sum(len(context.functions) for context in loaded.contexts.values())
-    print(
-        f"{manifest}: {len(loaded.contexts)} contexts, {functions} functions, {len(loaded.mutations)} mutations: usable"
-    )

@@ -1,0 +1,118 @@
+"""The admin API of a running edge, as commands ask it: one request, its answer, and errors of one line."""
+
+import http.client
+import json
+import re
+import socket
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from mizan_core.errors import MizanError
+from mizan_edge.system.addresses import is_address
+
+# A purge waits for every edge, and a reload for every worker.
+_TIMEOUT_S = 60.0
+_UNIX = re.compile(r"(?:unix:(?://)?)?(/[^\0]+)")
+
+
+class AdminError(MizanError):
+    """An admin API that cannot be reached, or that does not do what it was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an admin API is found, as somebody wrote it."""
+
+    text: str
+    socket_path: str | None = None
+    scheme: str = "http"
+    netloc: str = "localhost"
+    prefix: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "Place":
+        """`127.0.0.1:8081`, `http://host:8081`, `https://host/below`, `unix:/run/admin.sock` or the path alone.
+
+        Raises ValueError.
+        """
+        if match := _UNIX.fullmatch(text):
+            return cls(text, socket_path=match[1])
+        if is_address(text):
+            return cls(text, netloc=text)
+        url = urlsplit(text)
+        if url.scheme not in ("http", "https") or not url.hostname or url.username or url.query or url.fragment:
+            raise ValueError(f"{text!r} is no address: write it like 127.0.0.1:8081, https://host or /run/admin.sock")
+        url.port  # noqa: B018 - raises ValueError for one that is none
+        return cls(text, scheme=url.scheme, netloc=url.netloc, prefix=url.path.rstrip("/"))
+
+    def connection(self) -> http.client.HTTPConnection:
+        """A connection there, not yet open."""
+        if self.socket_path is not None:
+            return _Unix(self.socket_path)
+        kind = http.client.HTTPSConnection if self.scheme == "https" else http.client.HTTPConnection
+        return kind(self.netloc, timeout=_TIMEOUT_S)
+
+
+class _Unix(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token, and where it comes from, so that a refusal can say which one it was."""
+
+    value: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdminClient:
+    """One admin API. Whatever it is asked raises AdminError where it does not answer, or refuses."""
+
+    place: Place
+    token: Token
+
+    def get(self, path: str, **query: str | int) -> Any:
+        """The JSON answer to a GET."""
+        return self._json("GET", f"{path}?{urlencode(query)}" if query else path)
+
+    def post(self, path: str, body: object) -> Any:
+        """The JSON answer to a POST of a JSON body."""
+        return self._json("POST", path, json.dumps(body).encode())
+
+    def _json(self, method: str, target: str, body: bytes | None = None) -> Any:
+        headers = {"Authorization": f"Bearer {self.token.value}", "Content-Type": "application/json"}
+        connection = self.place.connection()
+        try:
+            connection.request(method, self.place.prefix + target, body, headers)
+            response = connection.getresponse()
+            status, data = response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise AdminError(
+                f"{self.place.text} cannot be reached ({_why(error)}): does the edge run, and is --admin its address?"
+            ) from None
+        finally:
+            connection.close()
+        try:
+            answer = json.loads(data)
+        except ValueError:
+            answer = None
+        if status == 401:
+            raise AdminError(f"{self.place.text} does not know the token of {self.token.source}")
+        if status == 200 and answer is not None:
+            return answer
+        if isinstance(answer, dict) and "detail" in answer:
+            raise AdminError(str(answer["detail"]))
+        raise AdminError(f"{self.place.text} is no admin listener of an edge: it answers {status}")
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

@@ -1,0 +1,107 @@
+"""What commands have in common: how they find a running edge, and how they print."""
+
+import json
+import os
+import tomllib
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from mizan_edge.cli.client import AdminClient, AdminError, Place, Token
+from mizan_edge.running.config import PREFIX, Settings, variable
+from mizan_edge.running.state_dir import kept_admin_token
+
+Role = Literal["read", "purge"]
+# The least that suffices comes first.
+_TOKENS: dict[Role, tuple[str, ...]] = {"read": ("read_token", "admin_token"), "purge": ("admin_token",)}
+
+as_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
+
+
+def _place(context: click.Context, param: click.Parameter, text: str) -> Place:
+    try:
+        return Place.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, param) from None
+
+
+def asking(role: Role) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command an AdminClient as its first argument, and the options that say of which edge.
+
+    They are settings of `serve`, from the same places: flags over environment over file.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @click.option(
+            "--admin",
+            metavar="ADDRESS",
+            callback=_place,
+            envvar=variable("admin"),
+            default=Settings.model_fields["admin"].default,
+            show_default=True,
+            help="the edge's admin listener: host:port, a URL, or the path of a Unix socket",
+        )
+        @click.option(
+            "--state-dir",
+            type=click.Path(path_type=Path),
+            envvar=variable("state_dir"),
+            default=Settings.model_fields["state_dir"].get_default(call_default_factory=True),
+            help="the edge's state directory, where the token lies unless it is set",
+        )
+        @click.option(
+            "--config",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            envvar=f"{PREFIX}CONFIG",
+            is_eager=True,
+            expose_value=False,
+            callback=_read_config,
+            help="the edge's TOML file, which may say all of this",
+        )
+        @click.pass_context
+        @wraps(command)
+        def asking_command(context: click.Context, /, admin: Place, state_dir: Path, **options: Any) -> None:
+            command(AdminClient(admin, _token(role, context.default_map or {}, state_dir)), **options)
+
+        return asking_command
+
+    return decorate
+
+
+def _read_config(context: click.Context, param: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        context.default_map = tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{path}: {error}", context, param) from None
+
+
+def _token(role: Role, config: Any, state_dir: Path) -> Token:
+    for name in _TOKENS[role]:
+        if value := os.environ.get(variable(name)):
+            return Token(value, variable(name))
+        if value := config.get(name):
+            return Token(str(value), f"{name} in --config")
+    try:
+        value, path = kept_admin_token(state_dir)
+    except OSError as error:
+        raise AdminError(
+            f"no token: set {' or '.join(map(variable, _TOKENS[role]))}, or name the edge's --state-dir "
+            f"({error.filename}: {error.strerror})"
+        ) from None
+    return Token(value, str(path))
+
+
+def print_json(document: object) -> None:
+    """Prints a document as JSON, for people as well."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def count(number: int, noun: str) -> str:
+    """`1 entry`, `2 entries`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"

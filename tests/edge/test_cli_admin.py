@@ -1,0 +1,139 @@
+"""Commands that ask a running edge, as processes: what they do there, what they print, and how they end."""
+
+import json
+from asyncio import StreamReader, StreamWriter
+from pathlib import Path
+
+import pytest
+
+from tests.support.edge import MANIFEST, TOKEN, EdgeFactory, RunningEdge
+from tests.support.proxy import talking
+from tests.support.served import run, run_here
+
+PAGES = ["/profile/5/", "/profile/6/", "/catalog/a/"]
+
+
+async def ask(
+    edge: RunningEdge, *arguments: str | Path, stdin: bytes = b"", **environment: str
+) -> tuple[int, str, str]:
+    """A command that asks an edge."""
+    usual = {"MIZAN_EDGE_ADMIN": edge.admin, "MIZAN_EDGE_ADMIN_TOKEN": TOKEN}
+    return await run(*arguments, stdin=stdin, **usual | environment)
+
+
+async def ask_here(edge: RunningEdge, *arguments: str | Path, **environment: str) -> tuple[int, str, str]:
+    """As `ask`, without a process."""
+    usual = {"MIZAN_EDGE_ADMIN": edge.admin, "MIZAN_EDGE_ADMIN_TOKEN": TOKEN}
+    return await run_here(*arguments, **usual | environment)
+
+
+async def hits(edge: RunningEdge) -> list[bool]:
+    return [(await edge.get(target)).hit for target in PAGES]
+
+
+@pytest.fixture
+async def filled(edge: RunningEdge) -> RunningEdge:
+    """An edge that has stored all PAGES."""
+    await hits(edge)
+    assert await hits(edge) == [True, True, True]
+    return edge
+
+
+async def test_purge_by_scope_and_by_url(filled: RunningEdge):
+    status, out, error = await ask(filled, "purge", "user;user_id=5", "--url", "https://site.test/catalog/a/")
+    assert (status, error) == (0, "")
+    assert out.startswith("purged 2 entries of 2 scopes, seq ")
+    assert "\n  user;user_id=5\n" in out
+    assert await hits(filled) == [False, True, False]
+
+
+async def test_a_dry_run_purges_nothing(filled: RunningEdge):
+    status, out, _ = await ask(filled, "purge", "--all", "--dry-run")
+    assert (status, out.startswith("would purge 3 entries of everything")) == (0, True)
+    assert await hits(filled) == [True, True, True]
+
+
+async def test_purge_takes_many_from_files_and_standard_input(filled: RunningEdge, tmp_path: Path):
+    listed = tmp_path / "changed.txt"
+    listed.write_text("# users\nuser;user_id=6\n\n" + "".join(f"/profile/{number}/\n" for number in range(1000, 3000)))
+    status, out, error = await ask(
+        filled, "purge", "--json", "--from", listed, "--from", "-", stdin=b"http://site.test/catalog/a/\n"
+    )
+    assert (status, error) == (0, "")
+    answer = json.loads(out)
+    assert (answer["entries"], len(answer["scopes"]), answer["dry_run"]) == (2, 2002, False)
+    assert await hits(filled) == [True, False, False]
+    assert (await ask(filled, "purge", "--from", "-"))[:2] == (0, "")  # as after a query that found nothing
+
+
+async def test_purge_that_cannot_be_meant(filled: RunningEdge):
+    unknown = await ask(filled, "purge", "usr;user_id=5")
+    nothing = await ask_here(filled, "purge")
+    both = await ask_here(filled, "purge", "--all", "user")
+    assert unknown == (1, "", "mizan-edge: there is no context 'usr'; the nearest is 'user'\n")
+    assert [status for status, _, _ in (nothing, both)] == [2, 2]
+    assert "name a SCOPE" in nothing[2]
+    assert "--all purges everything" in both[2]
+    assert await hits(filled) == [True, True, True]
+
+
+async def test_reload_prints_what_is_different_and_a_dry_run_leaves_it_at_that(filled: RunningEdge):
+    filled.manifest_path.write_text(json.dumps({**MANIFEST, "contexts": {"user": MANIFEST["contexts"]["user"]}}))
+    routes = "routes:\n  - /api/mizan/ctx/catalog/\n  - /catalog/:category/\n"
+    said = f"contexts:\n  - catalog\n{routes}a reload purges: catalog\n"
+    assert await ask(filled, "reload", "--dry-run") == (0, said, "")
+    assert await hits(filled) == [True, True, True]
+    assert await ask(filled, "reload") == (0, said, "")
+    assert await hits(filled) == [True, True, False]
+    status, out, _ = await ask(filled, "reload", "--json")
+    assert (status, json.loads(out)["removed"]) == (0, [])
+    filled.manifest_path.write_text('{"contexts": 5}')
+    status, out, error = await ask(filled, "reload")
+    assert (status, out, error.count("\n")) == (1, "", 1)
+    assert "the manifest in use stays" in error
+
+
+# How the edge is found.
+
+
+async def test_the_state_directory_has_the_token_and_the_file_says_where_all_is(make_edge: EdgeFactory, tmp_path: Path):
+    edge = await make_edge(admin_token=None, admin=f"unix:{tmp_path}/admin.sock")
+    state = edge.manifest_path.parent / "state-1"
+    config = tmp_path / "edge.toml"
+    config.write_text(f'origin = "http://127.0.0.1:1"\nadmin = "unix:{tmp_path}/admin.sock"\nstate_dir = "{state}"\n')
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(f'admin_token = "{(state / "admin.token").read_text().strip()}"\n')
+    found = [
+        await run_here("purge", "user", "--admin", tmp_path / "admin.sock", "--state-dir", state),
+        await run("purge", "user", MIZAN_EDGE_CONFIG=str(config)),
+        await run_here("purge", "user", "--config", tokens, "--admin", f"unix:{tmp_path}/admin.sock"),
+    ]
+    assert [(status, error) for status, _, error in found] == [(0, "")] * 3
+
+
+async def test_what_keeps_a_command_from_its_edge_is_one_line(edge: RunningEdge, tmp_path: Path):
+    async def other(reader: StreamReader, writer: StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+
+    async with talking(other) as elsewhere:
+        *failed, (status, out, error) = [
+            await ask_here(edge, "purge", "user", "--admin", "127.0.0.1:1"),
+            await ask_here(edge, "purge", "user", "--admin", f"{tmp_path}/none.sock"),
+            await ask_here(edge, "purge", "user", MIZAN_EDGE_ADMIN_TOKEN="other"),
+            await run_here("purge", "user", "--state-dir", tmp_path, MIZAN_EDGE_READ_TOKEN="read-token"),
+            await ask_here(edge, "purge", "user", "--admin", elsewhere),
+            await ask_here(edge, "purge", "user", "--admin", "nowhere"),
+        ]
+    says = [
+        "127.0.0.1:1 cannot be reached (Connection refused): does the edge run, and is --admin its address?",
+        f"{tmp_path}/none.sock cannot be reached (No such file or directory): does the edge run, and is --admin its "
+        "address?",
+        f"{edge.admin} does not know the token of MIZAN_EDGE_ADMIN_TOKEN",
+        "no token: set MIZAN_EDGE_ADMIN_TOKEN, or name the edge's --state-dir "
+        f"({tmp_path}/admin.token: No such file or directory)",
+        f"{elsewhere} is no admin listener of an edge: it answers 200",
+    ]
+    assert failed == [(1, "", f"mizan-edge: {line}\n") for line in says]
+    assert (status, out) == (2, "")
+    assert "write it like 127.0.0.1:8081" in error
