@@ -34,6 +34,7 @@ from mizan_edge.running.config import Settings, limits_of, rules_of
 from mizan_edge.running.files import Files, Renewal
 from mizan_edge.running.manifest_in_use import ManifestInUse, read_manifest
 from mizan_edge.running.state_dir import admin_token, cache_secret, durable_id, locked, prepare_state_dir
+from mizan_edge.running.watching import watch
 from mizan_edge.running.worker import SHUTDOWN_S, origin_of
 from mizan_edge.running.workers import Workers
 from mizan_edge.serving.cache import Cache
@@ -131,6 +132,8 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
         await fleet.join()
         tasks.start(sweep_forever(store, counters), "sweep")
         tasks.start(collect_forever(store, counters), "collect")
+        if settings.watch_manifest:
+            tasks.start(watch(settings.manifest, manifest_in_use), "watch-manifest")
         serving = asyncio.Event()
         admin = Admin(
             access,

@@ -74,6 +74,7 @@ class Settings(BaseSettings):
         None, description="PEM file of the authorities that vouch for an https:// origin; without it, the system's"
     )
     manifest: Path = Field(description="the edge manifest, as `manage.py export_edge_manifest` writes it")
+    watch_manifest: bool = Field(False, description="use another manifest as soon as that file is one")
     listen: str = Field("127.0.0.1:8080", description="address of the public listener, or unix:/path")
     tls_cert: Path | None = Field(
         None, description="PEM file of the public listener's certificate and its chain; a reload reads it again"

@@ -78,17 +78,25 @@ class ManifestInUse:
     async def reload(self) -> Difference:
         """Reads the file again and swaps. Raises ManifestError, and then the old manifest stays."""
         async with self._lock:
-            manifest, text = read_manifest(self._path)
-            found = difference(self._in_use.site.manifest, manifest)
-            self._hold.set("manifest not adopted")
-            self._in_use.site = Site.of(manifest, self._rules)
-            self.text = text  # before the others hear of it: one that is starting asks for it
-            await self._spread(text)
-            await self._purger.purge(Purge(tuple(map(Scope, found.purged))), "reload")
-            await self._adopt()
-            names = found.contexts
-            log.info("manifest reloaded: added %s, removed %s, changed %s", names.added, names.removed, names.changed)
-            return found
+            return await self._use(*read_manifest(self._path))
+
+    async def follow(self) -> None:
+        """As `reload`, where the file has another text than the manifest in use."""
+        async with self._lock:
+            if read_manifest_file(self._path).decode("utf-8-sig", "replace") != self.text:
+                await self._use(*read_manifest(self._path))
+
+    async def _use(self, manifest: Manifest, text: str) -> Difference:
+        found = difference(self._in_use.site.manifest, manifest)
+        self._hold.set("manifest not adopted")
+        self._in_use.site = Site.of(manifest, self._rules)
+        self.text = text  # before the others hear of it: one that is starting asks for it
+        await self._spread(text)
+        await self._purger.purge(Purge(tuple(map(Scope, found.purged))), "reload")
+        await self._adopt()
+        names = found.contexts
+        log.info("manifest reloaded: added %s, removed %s, changed %s", names.added, names.removed, names.changed)
+        return found
 
     async def adopt(self) -> None:
         """Makes the manifest known to the store; where Redis cannot be asked now, as soon as it can."""
