@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from click import Context
 from click.testing import CliRunner
 
 from mizan_edge.cli import cli
@@ -19,6 +20,11 @@ def with_help(page: str) -> str:
 def shown(page: str) -> set[str]:
     """The commands whose help a page shows."""
     return {match[1] for match in _SHOWN.finditer(page)}
+
+
+def commands() -> set[str]:
+    """All that there are."""
+    return set(cli.list_commands(Context(cli)))
 
 
 def help_of(command: str) -> str:

@@ -6,14 +6,21 @@ purge, reload               a running edge, over its admin API
 """
 
 import sys
+from importlib import import_module
 
 import click
 
 from mizan_core.errors import MizanError
-from mizan_edge.cli.manifests import check, manifest_diff
-from mizan_edge.cli.purge import purge
-from mizan_edge.cli.reload import reload
-from mizan_edge.cli.serve import BUILD, serve
+from mizan_edge.cli.build import BUILD
+
+_MODULES = {
+    "check": "manifests",
+    "manifest-diff": "manifests",
+    "purge": "purge",
+    "reload": "reload",
+    "serve": "serve",
+    "warm": "warm",
+}
 
 
 def main() -> None:
@@ -31,14 +38,25 @@ def main() -> None:
         sys.exit(1)
 
 
+class _Commands(click.Group):
+    """Loads a command when it is asked for: a shell that completes words waits for all that is loaded."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _MODULES:
+            return None
+        module = import_module(f"mizan_edge.cli.{_MODULES[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit status: 0 it is done, 1 it has failed, 2 the command cannot be meant.",
 )
 @click.version_option(package_name="mizan-edge", message=f"%(prog)s, version %(version)s ({BUILD})")
 def cli() -> None:
     """An edge cache for Django that is never stale."""
-
-
-for command in (serve, check, manifest_diff, purge, reload):
-    cli.add_command(command)

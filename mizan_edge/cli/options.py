@@ -21,7 +21,28 @@ _TOKENS: dict[Role, tuple[str, ...]] = {"read": ("read_token", "admin_token"), "
 as_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
-def _place(context: click.Context, param: click.Parameter, text: str) -> Place:
+def _read_config(context: click.Context, param: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        context.default_map = tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{path}: {error}", context, param) from None
+
+
+config_option = click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar=f"{PREFIX}CONFIG",
+    is_eager=True,
+    expose_value=False,
+    callback=_read_config,
+    help="the edge's TOML file, which may say all of this",
+)
+
+
+def place(context: click.Context, param: click.Parameter, text: str) -> Place:
+    """The value of an option that says where a listener is."""
     try:
         return Place.parse(text)
     except ValueError as error:
@@ -38,7 +59,7 @@ def asking(role: Role) -> Callable[[Callable[..., None]], Callable[..., None]]:
         @click.option(
             "--admin",
             metavar="ADDRESS",
-            callback=_place,
+            callback=place,
             envvar=variable("admin"),
             default=Settings.model_fields["admin"].default,
             show_default=True,
@@ -51,15 +72,7 @@ def asking(role: Role) -> Callable[[Callable[..., None]], Callable[..., None]]:
             default=Settings.model_fields["state_dir"].get_default(call_default_factory=True),
             help="the edge's state directory, where the token lies unless it is set",
         )
-        @click.option(
-            "--config",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            envvar=f"{PREFIX}CONFIG",
-            is_eager=True,
-            expose_value=False,
-            callback=_read_config,
-            help="the edge's TOML file, which may say all of this",
-        )
+        @config_option
         @click.pass_context
         @wraps(command)
         def asking_command(context: click.Context, /, admin: Place, state_dir: Path, **options: Any) -> None:
@@ -68,15 +81,6 @@ def asking(role: Role) -> Callable[[Callable[..., None]], Callable[..., None]]:
         return asking_command
 
     return decorate
-
-
-def _read_config(context: click.Context, param: click.Parameter, path: Path | None) -> None:
-    if path is None:
-        return
-    try:
-        context.default_map = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise click.BadParameter(f"{path}: {error}", context, param) from None
 
 
 def _token(role: Role, config: Any, state_dir: Path) -> Token:

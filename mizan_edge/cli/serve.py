@@ -4,7 +4,6 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import click
 import uvloop
 
 from mizan_core.errors import MizanError
+from mizan_edge.cli.build import BUILD
 from mizan_edge.running.config import (
     PREFIX,
     SECRETS,
@@ -25,10 +25,6 @@ from mizan_edge.running.config import (
 from mizan_edge.system.addresses import unix_path
 
 log = logging.getLogger("mizan_edge")
-
-# Of the modules that are compiled together, or not at all.
-_HOT = find_spec("mizan_edge.memory.prepared")
-BUILD = "pure Python" if _HOT and (_HOT.origin or "").endswith(".py") else "compiled"
 
 
 def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,142 @@
+"""`mizan-edge warm`: what it asks for, in which order and how fast, and what it says has come of it."""
+
+import json
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from mizan_edge.cli.seen import Seen, Unreadable, hottest, read
+from mizan_edge.cli.warming import result_of, slots
+from tests.support.edge import EdgeFactory, RunningEdge
+from tests.support.origin import Asked, Origin, Says
+from tests.support.served import run, run_here
+
+COMMON = '10.0.0.1 - - [10/Oct/2025:13:55:36 -0700] "GET {} HTTP/1.1" 200 2326'
+COMBINED = COMMON + ' "https://example.com/" "Mozilla/5.0 (X11; \\"odd\\")"'
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        ("/profile/5/", Seen(None, "/profile/5/")),
+        ("/profile/5/?a=%20b#top", Seen(None, "/profile/5/?a=%20b")),
+        ("https://site.test:8443/profile/5/?a=1", Seen("site.test:8443", "/profile/5/?a=1")),
+        ("http://site.test", Seen("site.test", "/")),
+        ("/caf\N{LATIN SMALL LETTER E WITH ACUTE}/a b/", Seen(None, "/caf%C3%A9/a%20b/")),
+        (COMMON.format("/a/?q=1"), Seen(None, "/a/?q=1")),
+        (COMBINED.format("/a/"), Seen(None, "/a/")),
+        ("site.test:443 " + COMBINED.format("/a/"), Seen("site.test", "/a/")),
+        (COMMON.format("/a/").replace("10.0.0.1 - -", "2001:db8::1 - jane doe"), Seen(None, "/a/")),
+        (COMMON.format("/a/").replace('" 200', '" 304'), Seen(None, "/a/")),
+        (COMMON.format("/a/").replace('" 200', '" 404'), None),
+        (COMMON.format("/a/").replace("GET", "POST"), None),
+        ('{"method": "GET", "target": "/a/", "host": "site.test", "status": 200}', Seen("site.test", "/a/")),
+        ('{"request_method": "GET", "request_uri": "/a/", "status": "200"}', Seen(None, "/a/")),
+        ('{"request": "GET /a/?b HTTP/2.0", "status": 206, "http_host": "site.test"}', Seen("site.test", "/a/?b")),
+        ('{"status": 200, "request": {"method": "GET", "uri": "/a/", "host": "site.test"}}', Seen("site.test", "/a/")),
+        ('{"method": "HEAD", "target": "/a/", "status": 200}', None),
+    ],
+)
+def test_lines_of_lists_and_of_logs(line: str, seen: Seen | None):
+    assert read(line) == seen
+
+
+@pytest.mark.parametrize(
+    "line", ["profile/5/", '{"method": "GET"', '{"method": "GET"}', "[]", 'x "GET /a/ HTTP/1.1" 200', "http://[a/"]
+)
+def test_lines_of_no_kind_that_is_known(line: str):
+    with pytest.raises(Unreadable):
+        read(line)
+
+
+def test_the_most_frequent_come_first_and_else_those_that_came_first():
+    lines = ["/b/", "/a/", "# a list", "", *[COMMON.format("/hot/")] * 3, *["/a/"] * 2, "nonsense", "/c/"]
+    assert hottest(lines) == ([Seen(None, target) for target in ("/a/", "/hot/", "/b/", "/c/")], 1)
+
+
+def test_no_more_requests_a_second_than_are_wanted_and_none_are_made_up_for():
+    times = iter([0.0, 0.0, 0.0, 0.25, 5.0, 5.0])
+    assert list(islice(slots(2, lambda: next(times)), 5)) == [0.0, 0.5, 0.75, 0.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "result"),
+    [
+        (200, "mizan-edge; hit; ttl=5", ("hit", None)),
+        (200, "origin; hit, mizan-edge; fwd=uri-miss; stored", ("stored", None)),
+        (200, "mizan-edge; fwd=uri-miss; collapsed", ("hit", None)),
+        (200, "mizan-edge; fwd=bypass; detail=undeclared", ("not stored", "undeclared")),
+        (404, "mizan-edge; fwd=uri-miss; fwd-status=404", ("not stored", "status 404, fwd=uri-miss")),
+        (502, "mizan-edge; fwd=uri-miss", ("failed", "status 502")),
+        (200, "other; hit", ("failed", "no edge has answered")),
+        (200, "", ("failed", "no edge has answered")),
+    ],
+)
+def test_what_an_answer_says(status: int, said: str, result: tuple[str, str | None]):
+    assert result_of(status, said) == result
+
+
+async def test_what_was_asked_for_is_there_afterwards(edge: RunningEdge, origin: Origin, tmp_path: Path):
+    def script(asked: Asked) -> Says:
+        return Says(status=500) if "broken" in asked.target else Says(asked.get("Host") or "")
+
+    origin.script = script
+    await edge.get("/profile/1/")
+    log = tmp_path / "access.log"
+    log.write_text("\n".join(COMMON.format(target) for target in ["/profile/2/", "/catalog/a/", "/catalog/a/", "/x"]))
+    listed = b"http://site.test/profile/1/\n/profile/3/\n/profile/05/\n/catalog/broken/\nnonsense\n"
+    before = origin.hits
+    status, out, error = await run(
+        "warm", "--json", "--concurrency", "1", log, "-", "--to", edge.address, "--host", "site.test", stdin=listed
+    )
+    said = json.loads(out)
+    assert said.pop("seconds") > 0
+    assert (status, error) == (1, "")
+    assert said == {
+        "urls": 7,
+        "hit": 1,
+        "stored": 3,
+        "not_stored": 2,
+        "failed": 1,
+        "reasons": {"undeclared": 1, "non-canonical": 1, "status 500": 1},
+        "unreadable": 1,
+    }
+    targets = ["/catalog/a/", "/profile/2/", "/x", "/profile/3/", "/profile/05/", "/catalog/broken/"]
+    assert [asked.target for asked in origin.asked[before:]] == targets
+    for target in "/profile/1/", "/profile/2/", "/profile/3/", "/catalog/a/":
+        reply = await edge.get(target)
+        assert (reply.hit, reply.body) == (True, b"site.test")
+
+
+async def test_a_person_sees_how_far_it_is_and_what_came_of_it(make_edge: EdgeFactory, origin: Origin, tmp_path: Path):
+    edge = await make_edge(listen=f"unix:{tmp_path}/edge.sock")
+    listed = tmp_path / "urls.txt"
+    listed.write_text("".join(f"/profile/{number}/\n" for number in range(20)) + "/undeclared\n")
+    arguments: list[str | Path] = ["warm", listed, "--limit", "21", "--rate", "1000", "--to", f"{tmp_path}/edge.sock"]
+    status, out, error = await run_here(*arguments, "--header", "X-Tried: yes", FORCE_COLOR="1", COLUMNS="200")
+    assert status == 0
+    first, second = out.splitlines()
+    assert first.startswith("asked for 21 URLs in ")
+    assert first.endswith(" s: 0 hit, 20 stored, 1 not stored, 0 failed")
+    assert second == "  1 undeclared"
+    assert "21/21" in error and "20 stored" in error
+    assert {asked.get("X-Tried") for asked in origin.asked} == {"yes"}
+    status, out, error = await run_here(*arguments)
+    assert ("20 hit, 0 stored, 1 not stored" in out, error) == (True, "")
+    _, out, _ = await run_here(*arguments, MIZAN_EDGE_MANIFEST=str(edge.manifest_path))
+    assert "20 hit, 0 stored, 0 not stored" in out
+
+
+async def test_nobody_there_is_noticed_soon(tmp_path: Path):
+    listed, other = tmp_path / "urls.txt", tmp_path / "other.txt"
+    listed.write_text("".join(f"/profile/{number}/\n" for number in range(1000)))
+    other.write_text("one\ntwo\n")
+    status, out, error = await run_here("warm", listed, "--to", "127.0.0.1:1", "--rate", "1000")
+    assert (status, error.count("\n")) == (1, 1)
+    assert error.startswith("mizan-edge: 127.0.0.1:1 does not answer (")
+    assert "0 stored" in out
+    status, _, error = await run_here("warm", other)
+    assert (status, "2 lines, and none is a URL" in error) == (2, True)
+    status, _, error = await run_here("warm", listed, "--header", "nonsense")
+    assert (status, "write it like 'Name: value'" in error) == (2, True)
