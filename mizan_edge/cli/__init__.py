@@ -1,9 +1,4 @@
-"""The command line: a module for each command, or for a few that belong together.
-
-serve                       an edge
-check, manifest-diff        manifests, by their files alone
-purge, reload               a running edge, over its admin API
-"""
+"""The command line: a module for each command, or for a few that belong together."""
 
 import sys
 from importlib import import_module
@@ -15,6 +10,7 @@ from mizan_edge.cli.build import BUILD
 
 _MODULES = {
     "check": "manifests",
+    "explain": "explain",
     "manifest-diff": "manifests",
     "purge": "purge",
     "reload": "reload",

@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -80,9 +81,9 @@ class AdminClient:
     place: Place
     token: Token
 
-    def get(self, path: str, **query: str | int) -> Any:
+    def get(self, path: str, query: Iterable[tuple[str, str]] = ()) -> Any:
         """The JSON answer to a GET."""
-        return self._json("GET", f"{path}?{urlencode(query)}" if query else path)
+        return self._json("GET", f"{path}?{urlencode([*query])}" if query else path)
 
     def post(self, path: str, body: object) -> Any:
         """The JSON answer to a POST of a JSON body."""

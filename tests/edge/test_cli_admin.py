@@ -1,6 +1,7 @@
 """Commands that ask a running edge, as processes: what they do there, what they print, and how they end."""
 
 import json
+import re
 from asyncio import StreamReader, StreamWriter
 from pathlib import Path
 
@@ -75,6 +76,38 @@ async def test_purge_that_cannot_be_meant(filled: RunningEdge):
     assert "name a SCOPE" in nothing[2]
     assert "--all purges everything" in both[2]
     assert await hits(filled) == [True, True, True]
+
+
+async def test_explain_says_what_the_next_request_gets_and_why(filled: RunningEdge):
+    status, out, error = await ask(filled, "explain", "/profile/5/", "--host", "site.test")
+    assert (status, error) == (0, "")
+    lines = out.splitlines()
+    assert lines[:2] == [
+        "GET /profile/5/ of http://site.test",
+        "hit: What is stored is fresh. It lies in Redis. (RFC 9111 section 4.2)",
+    ]
+    rows = {line[2:16].strip(): line[16:] for line in lines[2:]}
+    assert re.fullmatch(r"mizan-edge; hit; ttl=\d+", rows["Cache-Status"])
+    assert rows["rule"] == "view /profile/:user_id/ of the context user: profile_page"
+    assert (rows["partition"], rows["key"]) == ("anon", "user_id=5, *host=site.test")
+    assert re.fullmatch(r"200, 18 bytes, age \d+ s, \d+ s left", rows["stored"])
+    assert rows["in memory"] == "of 1 of 1 worker"
+    assert rows["purged by"] == 'user, user;*url="/profile/5/", user;user_id=5'
+    assert rows["mutations"] == "rename_user (user;user_id=5)"
+    assert lines[-2] == "stored under this URL:"
+    assert lines[-1].startswith("  for anon: 200, 18 bytes")
+
+
+async def test_explain_of_other_requests(filled: RunningEdge):
+    call = json.dumps({"fn": "rename_user", "args": {"user_id": 5}})
+    _, out, _ = await ask_here(filled, "explain", "/api/mizan/call/", "--body", call)
+    assert "\npass: Its method is not answered from a cache." in out
+    assert "\n  may change    user;user_id=5\n" in out
+    _, out, _ = await ask_here(filled, "explain", "/undeclared", "--json", MIZAN_EDGE_READ_TOKEN="read-token")
+    assert json.loads(out)["decision"]["cache_status"] == (await filled.get("/undeclared"))["Cache-Status"]
+    status, out, error = await ask_here(filled, "explain", "/a\r\nX: b")
+    assert (status, out) == (1, "")
+    assert error == "mizan-edge: What is asked about has a line end in it.\n"
 
 
 async def test_reload_prints_what_is_different_and_a_dry_run_leaves_it_at_that(filled: RunningEdge):
