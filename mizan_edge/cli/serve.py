@@ -19,9 +19,9 @@ from mizan_edge.running.config import (
     has_password,
     keep_from_children,
     load_settings,
-    set_up_logging,
     variable,
 )
+from mizan_edge.running.logs import set_up_logging
 from mizan_edge.system.addresses import unix_path
 
 log = logging.getLogger("mizan_edge")

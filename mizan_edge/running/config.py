@@ -1,10 +1,8 @@
 """Settings: flags over environment over file. No other module of the edge reads a setting from the environment."""
 
 import difflib
-import logging
 import os
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -140,6 +138,7 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         "info", description="what is logged"
     )
+    log_format: Literal["text", "json"] = Field("text", description="how: lines of text, or a JSON object a line")
     cache_secret: SecretStr | None = Field(
         None, validation_alias="MIZAN_CACHE_SECRET", description="signs keys and entries"
     )
@@ -338,15 +337,6 @@ def handed_over(settings: Settings) -> dict[str, Any]:
         else value
         for name, value in values.items()
     }
-
-
-def set_up_logging(settings: Settings, process: str) -> None:
-    """Logs to standard error. `process` tells which of the edge's processes writes a line."""
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format=f"%(asctime)s %(levelname)s {process}: %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
 
 
 def rules_of(settings: Settings, secret: bytes) -> Rules:

@@ -32,7 +32,8 @@ from mizan_edge.purging.board import Board
 from mizan_edge.purging.invalidation import Invalidation, Purges
 from mizan_edge.rules.selecting import Selecting
 from mizan_edge.rules.site import InUse, Rules, Site
-from mizan_edge.running.config import Settings, limits_of, rules_of, set_up_logging
+from mizan_edge.running.config import Settings, limits_of, rules_of
+from mizan_edge.running.logs import set_up_logging
 from mizan_edge.running.remote import Keeper
 from mizan_edge.serving.cache import Cache
 from mizan_edge.serving.compressing import Compressor
