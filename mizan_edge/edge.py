@@ -44,6 +44,7 @@ from mizan_edge.serving.refusals import Refusals
 from mizan_edge.system.addresses import listening
 from mizan_edge.system.counters import Counters
 from mizan_edge.system.embedded import EmbeddedRedis
+from mizan_edge.system.log_file import check_log_file
 from mizan_edge.system.tasks import Tasks
 from mizan_edge.system.tls import Certificate, Pair
 
@@ -69,6 +70,8 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
     prepare_state_dir(settings.state_dir)
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(settings.state_dir))
+        if settings.access_log:
+            check_log_file("access_log", settings.access_log)
         secret = cache_secret(settings)
         rules = rules_of(settings, secret)
         access = Access(

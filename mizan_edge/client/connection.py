@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol, cast
 
+from mizan_edge.client.access import Access, Account, request_id
 from mizan_edge.client.arriving import BUFFER_BYTES, Arriving
 from mizan_edge.client.sending import Framed, framed, leaves_at_once, put, send
 from mizan_edge.client.tunnel import copy_both_ways
@@ -76,14 +77,17 @@ class ClientConnection:
     """A connection of a client: an `asyncio.Protocol`, but that its attributes are found faster without a base class.
 
     # mutable state: how requests of some forms leave (`_onward`); the request that is being answered (`_head`), its
-    `_body` while somebody may read it, its `_answer` while that is written; whether a 100 `_is_awaited` by the client;
-    whether the response for the request that waits first `_is_fetching` from Redis; whether it `_is_idle`, see
-    `_settle`; why the bytes cannot be read on (`_broken`); whether the client has said all (`_eof`), the connection is
-    `_closing`, or the listener `_stopping`; whether reading is `_paused`; since when what is due from the client has
-    stood still (`_since`); the bytes that nobody wanted (`_unwanted`).
+    `_body` while somebody may read it, its `_answer` while that is written, and its `_account`, where answers are
+    accounted for (`_access`); whether a 100 `_is_awaited` by the client; whether the response for the request that
+    waits first `_is_fetching` from Redis; whether it `_is_idle`, see `_settle`; why the bytes cannot be read on
+    (`_broken`); whether the client has said all (`_eof`), the connection is `_closing`, or the listener `_stopping`;
+    whether reading is `_paused`; since when what is due from the client has stood still (`_since`); the bytes that
+    nobody wanted (`_unwanted`).
     """
 
     __slots__ = (
+        "_access",
+        "_account",
         "_answer",
         "_body",
         "_broken",
@@ -124,6 +128,7 @@ class ClientConnection:
         scheme: str,
         prepared: Prepared,
         trusted: Trusted,
+        access: Access | None,
         made: Callable[["ClientConnection"], bool],
         lost: Callable[["ClientConnection"], None],
     ) -> None:
@@ -135,6 +140,7 @@ class ClientConnection:
         self._scheme = scheme
         self._prepared = prepared
         self._trusted = trusted
+        self._access = access
         self._made = made
         self._lost = lost
         self._loop = asyncio.get_running_loop()
@@ -148,6 +154,7 @@ class ClientConnection:
         self._head: RequestHead | None = None
         self._body: Arriving | None = None
         self._answer: Answer | None = None
+        self._account: Account | None = None
         self._is_awaited = self._is_fetching = self._is_idle = False
         self._broken: RefusedError | None = None
         self._eof = self._closing = self._stopping = self._paused = False
@@ -229,6 +236,7 @@ class ClientConnection:
 
     def _answered(self, data: bytes) -> bytes:
         """Answers the requests for which an answer is ready; the bytes from the first other one on."""
+        began_s = 0.0 if self._access is None else time.monotonic()
         # What has come is mostly one request, and then nothing has to be searched.
         start, size = 0, len(data)
         end = size if data.endswith(_END_OF_HEAD) else _end_of_head(data, 0)
@@ -243,20 +251,32 @@ class ClientConnection:
                 continue
             if isinstance(answer, Noted):
                 self._is_fetching = True
-                self._prepared.fetch(answer, partial(self._fetched, end - start))
+                self._prepared.fetch(answer, partial(self._fetched, end - start, began_s))
                 break
+            if self._access is not None:
+                answer = self._accounted(self._access, head, answer, began_s)
             self._repeat(*answer)
             if end == size:
                 return b""
             start, end = end, _end_of_head(data, end)
         return data[start:]
 
-    def _fetched(self, size: int, answer: tuple[bytes, bytes] | None) -> None:
+    def _accounted(
+        self, access: Access, head: bytes, answer: tuple[bytes, bytes], began_s: float
+    ) -> tuple[bytes, bytes]:
+        """The answer to the request with this `head`, as it shall go out."""
+        account = Account(began_s, head, request_id(head, trusted=self.peer.trusted), self.peer, 0)
+        start, body = answer
+        return access.repeated(account, start, body), body
+
+    def _fetched(self, size: int, began_s: float, answer: tuple[bytes, bytes] | None) -> None:
         """The request that waits in the first `size` bytes is answered with a response from Redis, if that will do."""
         self._is_fetching = False
         if self._transport.is_closing() or self._broken is not None:
             return
         if answer is not None and self._writing.is_open and not self._stopping:
+            if self._access is not None:
+                answer = self._accounted(self._access, self._parser.first(size), answer, began_s)
             self._parser.skip(size)
             self._repeat(*answer)
         self._resume()
@@ -330,40 +350,46 @@ class ClientConnection:
                     self._close()
                 return False
             self._head = head
+            request = head.request.named(request_id(head.raw, trusted=self.peer.trusted))
+            if self._access is not None:
+                self._account = self._access.begin(head.raw, request.id, self.peer, self._writing.sent)
             body = self._begin_body(head)
         except RefusedError as error:
             self._refuse(error)
             return False
         interim = partial(self._interim, head) if head.version == "1.1" else None
-        left = partial(self._left, head) if body is None and self._sender.form is not None else None
-        answer = self._responds.answer(head.request, body, self.peer, interim, partial(self._arrived, head), left)
+        left = partial(self._left, head, request.id) if body is None and self._sender.form is not None else None
+        answer = self._responds.answer(request, body, self.peer, interim, partial(self._arrived, head), left)
         if answer is not None:
             # Even where it is here: of a thousand requests in one read, each answer would begin within the one before.
             self._tasks.start(self._exchange(head, answer), "request")
         return True
 
-    def _left(self, head: RequestHead, sent: bytes) -> None:
+    def _left(self, head: RequestHead, id: str, sent: bytes) -> None:
         """A request has left; others like it may leave like it."""
         form = self._sender.form
         if form is None or form in self._onward or not form.matches(head.raw, head.raw.find(b"\r\n")):
             return
         if len(self._onward) >= _FORMS:
             self._onward.clear()
-        self._onward[form] = Onward.of(form, head, sent, self._limits)
+        self._onward[form] = Onward.of(form, head, id, sent, self._limits)
 
     def _passes_on(self, data: bytes) -> bool:
         """Has the origin answer a request that leaves like one before it; whether these bytes were one."""
         form = self._sender.form
         onward = self._onward.get(form) if form is not None else None
-        head = onward.head(data) if onward is not None else None
+        head = onward.head(data, request_id(data, trusted=self.peer.trusted)) if onward is not None else None
         why = self._responds.passes(head.request) if head is not None else None
         if onward is None or head is None or why is None:
             return False
+        request = head.request
         self._head = head
         self._unwanted = 0
         self._is_awaited = False
+        if self._access is not None:
+            self._account = self._access.begin(data, request.id, self.peer, self._writing.sent)
         interim, arrived = partial(self._interim, head), partial(self._arrived, head)
-        answer = self._responds.pass_on(head.request, onward.sent(data), why, interim, arrived)
+        answer = self._responds.pass_on(request, onward.sent(data, request.id), why, interim, arrived)
         if answer is not None:
             self._tasks.start(self._exchange(head, answer), "request")
         return True
@@ -453,6 +479,7 @@ class ClientConnection:
             self._broke_off(head)
         answer.close()
         if self._writing.is_open:
+            self._is_out()
             self._ended(follows)
         else:
             self._tasks.start(self._until_taken(head, follows), "request")
@@ -483,6 +510,7 @@ class ClientConnection:
     async def _until_taken(self, head: RequestHead, follows: bool) -> None:
         try:
             await self._writing.drain()
+            self._is_out()
             follows = follows and self._may_follow(head)
         except ConnectionError:
             follows = False
@@ -506,14 +534,17 @@ class ClientConnection:
     async def _send(self, head: RequestHead, answer: Answer) -> bool:
         """Writes an answer; whether another request may follow. Raises ConnectionError where the client has left."""
         if answer.tunnel is not None:
-            await self._switch(answer.response, answer.tunnel)
+            await self._switch(answer, answer.tunnel)
             return False
         if leaves_at_once(answer):
             follows = self._put(head, answer)
             await self._writing.drain()
         else:
             start = self._framed(head, answer)
-            follows = await send(self._writing, answer, start) and start.ends != "close"
+            if not await send(self._writing, answer, start):
+                return False
+            follows = start.ends != "close"
+        self._is_out()
         return follows and self._may_follow(head)
 
     def _put(self, head: RequestHead, answer: Answer) -> bool:
@@ -522,11 +553,21 @@ class ClientConnection:
         put(self._writing, answer, start)
         return start.ends != "close" and self._may_follow(head)
 
+    def _is_out(self) -> None:
+        """All of the answer went out."""
+        if self._account is not None:
+            self._account.whole = True
+
     def _framed(self, head: RequestHead, answer: Answer) -> Framed:
+        access, account = self._access, self._account
+        if access is not None:
+            answer = access.shown(answer)
         start = framed(head.request.method, head.version, answer, time.time(), keep_alive=self._may_follow(head))
         if answer.repeatable is not None:
             self._learn(head, answer, answer.repeatable, start.start)
-        return start
+        if access is None or account is None:
+            return start
+        return start._replace(start=access.answered(account, answer, start.start))
 
     def _learn(self, head: RequestHead, answer: Answer, how: Repeatable, start: bytes) -> None:
         """Has an answer noted that may be repeated."""
@@ -550,13 +591,16 @@ class ClientConnection:
 
     # Other protocols.
 
-    async def _switch(self, response: Response, tunnel: Tunnel) -> None:
+    async def _switch(self, answer: Answer, tunnel: Tunnel) -> None:
         """From here on the connection is the origin's and the client's, until one of them ends it."""
         if not self._parser.is_whole:
             # What is left of the request would be taken for the other protocol.
             self.abort()
             return
-        self._writing.put(response_bytes(response))
+        start = response_bytes(answer.response)
+        if self._access is not None and self._account is not None:
+            start = self._access.answered(self._account, answer, start)
+        self._writing.put(start)
         self.is_tunnel = True
         self._parser.switch()
         self._body = said = Arriving(wanted=self._wanted, taken=self._resume)
@@ -564,6 +608,7 @@ class ClientConnection:
         if self._eof:
             self._end_body()
         await copy_both_ways(said, tunnel, self._writing, self._tasks)
+        self._is_out()
 
     # Ending.
 
@@ -573,12 +618,22 @@ class ClientConnection:
         method = self._head.request.method if self._head is not None else "GET"
         self._head, self._broken = None, error
         if not self._transport.is_closing():
-            put(self._writing, answer, framed(method, "1.1", answer, time.time(), keep_alive=False))
+            start = framed(method, "1.1", answer, time.time(), keep_alive=False)
+            if self._access is not None:
+                if self._account is None:
+                    self._account = self._access.begin(
+                        b"", request_id(b"", trusted=False), self.peer, self._writing.sent
+                    )
+                start = start._replace(start=self._access.answered(self._account, answer, start.start))
+            put(self._writing, answer, start)
+            self._is_out()
+            self._settle_account()
         self._close()
 
     def _ended(self, may_follow: bool) -> None:
         """A request has been answered."""
         self._head = self._answer = None
+        self._settle_account()
         if self._transport.is_closing():
             return
         self._since = self._loop.time()
@@ -589,6 +644,11 @@ class ClientConnection:
         if self._parser.is_whole:
             self._next()
         self._settle()
+
+    def _settle_account(self) -> None:
+        if self._access is not None and self._account is not None:
+            self._access.end(self._account, self._writing.sent)
+            self._account = None
 
     def _close(self) -> None:
         """Ends the connection when what was written is out: in two stages, so that a client which still sends can read

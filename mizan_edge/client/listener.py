@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
+from mizan_edge.client.access import Access
 from mizan_edge.client.connection import ClientConnection, Responds
 from mizan_edge.http.forwarding import Trusted
 from mizan_edge.http.limits import Limits
@@ -35,6 +36,7 @@ class Listener:
         *,
         trusted: Trusted,
         prepared: Prepared,
+        access: Access | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """`trusted`: proxies, from which come the connections of many clients."""
@@ -42,6 +44,7 @@ class Listener:
         self._limits = limits
         self._trusted = trusted
         self._prepared = prepared
+        self._access = access
         self._tls = tls
         self._tasks = Tasks()
         self._servers: list[asyncio.Server] = []
@@ -99,6 +102,7 @@ class Listener:
             scheme=scheme,
             prepared=self._prepared,
             trusted=self._trusted,
+            access=self._access,
             made=self._made,
             lost=self._lost,
         )

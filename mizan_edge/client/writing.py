@@ -13,10 +13,10 @@ class Writing:
     """The side of a connection that is written to.
 
     # mutable state: when it can be written to again (`_writable`), if not now; how many bytes were `_unsent` at the
-    last look, and since when there are so many (`_unsent_since`).
+    last look, and since when there are so many (`_unsent_since`); how many were `sent` by `put` and `write`.
     """
 
-    __slots__ = ("_transport", "_unsent", "_unsent_since", "_writable")
+    __slots__ = ("_transport", "_unsent", "_unsent_since", "_writable", "sent")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -25,6 +25,7 @@ class Writing:
         self._writable: asyncio.Future[None] | None = None
         self._unsent = 0
         self._unsent_since = 0.0
+        self.sent = 0
 
     @property
     def is_open(self) -> bool:
@@ -41,6 +42,7 @@ class Writing:
         if self._transport.is_closing():
             raise ConnectionResetError("the client has left")
         self._transport.write(data)
+        self.sent += len(data)
 
     async def write(self, data: bytes) -> None:
         """Sends bytes, however many they are, as the client takes them. Raises ConnectionError."""

@@ -34,6 +34,9 @@ VIA = f"1.1 {_NAME}"
 _OURS = "x-mizan-"
 _REPLACED = ("host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
 _SCHEMES = ("http", "https")
+_ID = "x-request-id"
+# A value that can stand in logs as it is.
+_TOLD_ID = re.compile(rb"\r\n(?i:x-request-id):[ \t]*([!#-\[\]-~]{1,128})[ \t]*(?=\r\n)")
 _OTHER_HTTP = ("h2c", "h2", "h3", "http", "tls")
 # What tells an application about the client's own connection, or its host. Not `X-Forwarded-User` and the like: those
 # say who is asking, and whoever sends them passes by the cache.
@@ -107,6 +110,21 @@ class Peer:
     """It is a proxy that is believed in what it tells of clients."""
 
 
+def told_id(head: bytes) -> str | None:
+    """The id that a request's `head` tells in X-Request-ID; None where it tells none, several, or no usable one.
+
+    It is for trusted proxies to tell.
+    """
+    found = _TOLD_ID.findall(head)
+    return found[0].decode() if len(found) == 1 else None
+
+
+def without_echo(response: Response, request: Request) -> Response:
+    """The response without the request's own id, which an origin may repeat: what is stored is for other requests."""
+    echoed = request.id and response.get(_ID) == request.id
+    return response.with_fields(without=[_ID]) if echoed else response
+
+
 def to_origin(request: Request, peer: Peer) -> Request:
     """The request as it leaves for the origin: no hop-by-hop fields, nothing that only we may say.
 
@@ -134,6 +152,7 @@ def _passing(names: Names, options: frozenset[str], trusted: bool) -> tuple[int,
         if not normal_name(name).startswith(_OURS)
         and (trusted or normal_name(name) not in _FORWARDED)
         and name not in _REPLACED
+        and normal_name(name) != _ID
         and name not in stays
     ]
     return (*names.at.get("host", ()), *others)

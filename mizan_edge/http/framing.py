@@ -115,12 +115,14 @@ def request_head(request: Request, length: int | None, *, host: str) -> bytes:
     if not _METHOD.fullmatch(request.method) or not _TARGET.fullmatch(request.target):
         raise ValueError("no request line")
     lines = lines_of(request.fields)
-    start = b"%b %b HTTP/1.1\r\n" % (request.method.encode(), request.target.encode())
+    start = b"%b %b HTTP/1.1\r\n%b" % (request.method.encode(), request.target.encode(), _sent(lines, host))
+    if request.id:
+        start = b"%bX-Request-ID: %b\r\n" % (start, request.id.encode())
     if length is None:
-        return b"%b%bTransfer-Encoding: chunked\r\n\r\n" % (start, _sent(lines, host))
+        return b"%bTransfer-Encoding: chunked\r\n\r\n" % start
     if length or request.method not in SAFE_METHODS or "content-length" in lines.names.at:
-        return b"%b%bContent-Length: %d\r\n\r\n" % (start, _sent(lines, host), length)
-    return b"%b%b\r\n" % (start, _sent(lines, host))
+        return b"%bContent-Length: %d\r\n\r\n" % (start, length)
+    return b"%b\r\n" % start
 
 
 def _sent(lines: FieldLines, host: str) -> bytes:

@@ -132,6 +132,9 @@ class Request:
     scheme: str = "http"
     version: str = "1.1"
     """In which the client wrote it: `1.0` or `1.1`. It leaves in 1.1."""
+    id: str = ""
+    """Under which proxies, the origin and logs know it: the `X-Request-ID` that it leaves with, none if empty. It
+    selects nothing, so it is not among the fields."""
 
     def __post_init__(self) -> None:
         if type(self.fields) is not FieldLines:
@@ -140,9 +143,13 @@ class Request:
     def get(self, name: str) -> str | None:
         return combined(self.fields, name)
 
+    def named(self, id: str) -> "Request":
+        """The request under this id."""
+        return Request(self.method, self.target, self.host, self.fields, self.scheme, self.version, id)
+
     def with_lines(self, fields: Fields) -> "Request":
         """The request with these fields instead of its own."""
-        return Request(self.method, self.target, self.host, fields, self.scheme, self.version)
+        return Request(self.method, self.target, self.host, fields, self.scheme, self.version, self.id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,10 @@ class RequestParser:
         """Adds bytes off the wire."""
         self._waiting += data
 
+    def first(self, size: int) -> bytes:
+        """The first bytes that wait."""
+        return bytes(self._waiting[:size])
+
     def skip(self, size: int) -> None:
         """Forgets the first bytes that wait: a request without a body, which has been answered."""
         del self._waiting[:size]

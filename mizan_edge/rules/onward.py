@@ -33,9 +33,9 @@ class Onward:
         self._limits = limits
 
     @classmethod
-    def of(cls, form: Form, head: RequestHead, sent: bytes, limits: Limits) -> Self | None:
-        """How the other requests of a form leave, if one with this `head` has left by `sent`; None where they have to
-        be read. `head` is of this form."""
+    def of(cls, form: Form, head: RequestHead, id: str, sent: bytes, limits: Limits) -> Self | None:
+        """How the other requests of a form leave, if one with this `head` has left by `sent`, under this id; None where
+        they have to be read. `head` is of this form."""
         request, raw = head.request, head.raw
         at, sent_at = raw.find(_LINE_END), sent.find(_LINE_END)
         line = _REQUEST_LINE.fullmatch(raw, 0, at)
@@ -43,7 +43,8 @@ class Onward:
         said = head.framing.length != 0 or head.expects_continue or "upgrade" in fields.names.at
         if line is None or said or sent[:sent_at] != raw[:at]:
             return None
-        came, left = raw[at + 2 : -4].split(_LINE_END), sent[sent_at + 2 : -4].split(_LINE_END)
+        came = raw[at + 2 : -4].split(_LINE_END)
+        left = sent.replace(_named(id), b"", 1)[sent_at + 2 : -4].split(_LINE_END)
         gone, kept = [], 0
         for number, text in enumerate(came):
             if kept < len(left) and text == left[kept]:
@@ -55,12 +56,12 @@ class Onward:
         # What is known of the others is what they have in common.
         alike = lines_of(fields).at([number for number in range(len(came)) if number not in form.varied])
         like = RequestHead(request.with_lines(alike), head.version, head.framing, False, b"")
-        onward = cls(form, like, tuple(gone), b"".join([text + _LINE_END for text in (*left[kept:], b"")]), limits)
-        return onward if onward.sent(raw) == sent else None
+        onward = cls(form, like, tuple(gone), b"".join([text + _LINE_END for text in left[kept:]]), limits)
+        return onward if onward.sent(raw, id) == sent else None
 
-    def head(self, raw: bytes) -> RequestHead | None:
-        """The head of a request, if it is one of these: with the fields that all of them have. `raw`: its bytes, and
-        nothing behind them."""
+    def head(self, raw: bytes, id: str) -> RequestHead | None:
+        """The head of a request, if it is one of these: with the fields that all of them have, and this id. `raw`: its
+        bytes, and nothing behind them."""
         at = raw.find(_LINE_END)
         line = _REQUEST_LINE.fullmatch(raw, 0, at) if at > 0 else None
         if line is None or len(raw) > self._limits.head_bytes or not self._form.matches(raw, at):
@@ -69,12 +70,17 @@ class Onward:
         if len(target) > self._limits.target_bytes:
             return None
         like = self._like.request
-        request = Request(method, target, like.host, like.fields, like.scheme, like.version)
+        request = Request(method, target, like.host, like.fields, like.scheme, like.version, id)
         return RequestHead(request, self._like.version, self._like.framing, False, raw)
 
-    def sent(self, raw: bytes) -> bytes:
-        """The head with which such a request leaves."""
+    def sent(self, raw: bytes, id: str) -> bytes:
+        """The head with which such a request leaves, under this id."""
         for text in self._gone:
             # Neither a request line nor a value has a line end in it, so this is that line.
             raw = raw.replace(text, _LINE_END, 1)
-        return raw[:-2] + self._added
+        return b"%b%b%b\r\n" % (raw[:-2], self._added, _named(id))
+
+
+def _named(id: str) -> bytes:
+    """The line of a request's id, as `framing.request_head` writes it."""
+    return b"X-Request-ID: %b\r\n" % id.encode()

@@ -52,8 +52,8 @@ def narrowed(request: Request, languages: Sequence[str] = ()) -> Request:
     return request if fields is request.fields else request.with_lines(fields)
 
 
-# Who asked; anything at all; and what a fill does not tell the origin, or tells it otherwise.
-_UNSELECTABLE = frozenset({"*", "cookie", "authorization"}) | CONDITIONALS
+# Who asked; anything at all; what a fill does not tell the origin, or tells it otherwise; and what is never the same.
+_UNSELECTABLE = frozenset({"*", "cookie", "authorization", "x-request-id", "traceparent", "tracestate"}) | CONDITIONALS
 
 
 def vary_names(response: Response, scope: str) -> tuple[str, ...] | None:

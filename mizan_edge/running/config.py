@@ -21,6 +21,7 @@ from mizan_core.credentials import IDENTITY_COOKIES, IDENTITY_HEADERS, IGNORED_C
 from mizan_core.errors import MizanError
 from mizan_core.keys import SecretError
 from mizan_core.mwt import Keyring
+from mizan_edge.client.access_line import LineFormat
 from mizan_edge.http.forwarding import Trusted
 from mizan_edge.http.limits import Limits
 from mizan_edge.http.message import normal_name
@@ -139,6 +140,15 @@ class Settings(BaseSettings):
         "info", description="what is logged"
     )
     log_format: Literal["text", "json"] = Field("text", description="how: lines of text, or a JSON object a line")
+    access_log: str | None = Field(
+        None, description="file to which every request is logged, or -, standard output; none: no access log"
+    )
+    access_log_format: LineFormat = Field("combined", description="how: combined, or json, an object a line")
+    access_log_sample: float = Field(
+        1.0, ge=0, le=1, description="share of requests that is logged; those answered with 500 or more always are"
+    )
+    access_log_query: bool = Field(False, description="log query strings too, whatever secrets they have")
+    tell_request_ids: bool = Field(False, description="tell clients the id of their request, in X-Request-ID")
     cache_secret: SecretStr | None = Field(
         None, validation_alias="MIZAN_CACHE_SECRET", description="signs keys and entries"
     )

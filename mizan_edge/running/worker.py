@@ -23,6 +23,7 @@ import uvloop
 from mizan_core.manifest import parse_manifest
 from mizan_core.seal import sealing_key
 from mizan_core.store import AsyncStore, Namespace
+from mizan_edge.client.access import Access, Logging
 from mizan_edge.client.listener import Listener
 from mizan_edge.http.limits import Limits
 from mizan_edge.memory.memory import Memory
@@ -47,6 +48,7 @@ from mizan_edge.serving.refusals import Refusals
 from mizan_edge.serving.upstream import Upstream
 from mizan_edge.system.channel import Channel
 from mizan_edge.system.counters import Counters
+from mizan_edge.system.log_file import LogFile
 from mizan_edge.system.processes import Place, die_with_parent
 from mizan_edge.system.tasks import Tasks
 from mizan_edge.system.tls import Certificate, Pair
@@ -91,6 +93,7 @@ async def serving(
     namespace = Namespace(settings.namespace, sealing_key(rules.secret))
     store = AsyncStore(redis_url, namespace, timeout_s=settings.redis_timeout)
     tasks = Tasks()
+    log_file = LogFile(settings.access_log, tasks) if settings.access_log else None
     try:
         reads = Reads(store, tasks, timeout_s=settings.redis_timeout)
         memory = Memory(board, max_bytes=settings.near)
@@ -124,6 +127,7 @@ async def serving(
                     fetch=cache.fetch_again,
                     max_bytes=settings.near,
                 ),
+                access=_access(settings, in_use, rules, log_file),
                 tls=certificate.context if certificate else None,
             )
             try:
@@ -131,6 +135,8 @@ async def serving(
                 yield Serving(listener, flights, counters, explainer)
             finally:
                 await listener.drain(SHUTDOWN_S)
+                if log_file is not None:
+                    await log_file.close()
                 # What still refreshes or compresses would ask a store that is closed.
                 await tasks.stop()
     finally:
@@ -145,6 +151,17 @@ def origin_of(settings: Settings) -> Origin:
         read_timeout_s=settings.origin_timeout,
         authorities=settings.origin_ca,
     )
+
+
+def _access(settings: Settings, in_use: InUse, rules: Rules, log_file: LogFile | None) -> Access | None:
+    """What is done with every answer beside writing it; None for nothing."""
+    logging_ = None
+    if log_file is not None:
+        how = settings.access_log_format, settings.access_log_query, settings.access_log_sample
+        logging_ = Logging(log_file.add, *how)
+    if logging_ is None and not settings.tell_request_ids:
+        return None
+    return Access(in_use, rules.trusted_proxies, logging_, tells_ids=settings.tell_request_ids)
 
 
 def _affordable(limits: Limits) -> Limits:

@@ -28,6 +28,8 @@ class Answer:
     """After a 101: the connection to the origin."""
     repeatable: Repeatable | None = None
     """On what it depends, where it may be given again without being decided."""
+    context: str | None = None
+    """The context of a call: unlike that of a page or an endpoint, its URL does not tell it."""
 
 
 Later = Callable[[], Awaitable[Answer]]

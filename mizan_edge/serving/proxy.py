@@ -6,6 +6,7 @@ Pass     `Upstream`: streams both ways
 
 import logging
 import time
+from dataclasses import replace
 from functools import partial
 from typing import assert_never
 
@@ -178,7 +179,8 @@ class Proxy:
                 return await self._upstream.answer_mutation(request, body, why, affects, informational)
             case Lookup():
                 asked = variants.narrowed(request, self._rules.languages)
-                return await self._reader.answer(Reading(site, asked, planned, request, body, informational))
+                answer = await self._reader.answer(Reading(site, asked, planned, request, body, informational))
+                return answer if body is None else replace(answer, context=planned.resource.context)
             case _ as never:
                 assert_never(never)
 

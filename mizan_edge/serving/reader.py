@@ -18,6 +18,7 @@ from mizan_core.store.operations import StoreReply
 from mizan_edge.http.body import collect
 from mizan_edge.http.cache_status import Forwarded, Hit, forwarded, hit
 from mizan_edge.http.errors import OriginError
+from mizan_edge.http.forwarding import without_echo
 from mizan_edge.http.message import Response
 from mizan_edge.memory.memory import Memory
 from mizan_edge.memory.prepared import Repeatable
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 
 # Refusals that somebody should look into: the field at fault, and what it means.
 _NOTEWORTHY = {
-    "vary": ("Vary", "the origin looked at who asked"),
+    "vary": ("Vary", "the origin looked at who asked, or at what no two requests share"),
     "scope": ("X-Mizan-Scope", "what it depends on cannot be told exactly"),
     "groups": ("Cache-Groups", "it belongs to groups that nobody could invalidate"),
     "partition": ("X-Mizan-Partition", "the origin answered somebody else than the edge took the request for"),
@@ -204,10 +205,11 @@ class Reader:
             return self._upstream.failed(error, why)
         known, context = found.stored, reading.site.manifest.contexts[reading.context]
         if reading.request.method == "HEAD" and known is not None:
-            match policy.told_by_head(reading.request, reading.lookup, context, known, exchange.response):
+            told = without_echo(exchange.response, reading.request)
+            match policy.told_by_head(reading.request, reading.lookup, context, known, told):
                 case "changed":
                     await self._upstream.forget(reading.lookup.resource)
-                case "same" if (head := known.confirmed(exchange.response)) is not None:
+                case "same" if (head := known.confirmed(told)) is not None:
                     verdict = self._storable(reading, head)
                     if isinstance(verdict, Storable):
                         stored = StoredResponse.of(head, known.body, found.now_ms, verdict.lifetime, known)
@@ -348,7 +350,9 @@ class Reader:
 
     async def _send(self, reading: Reading, context: Context, known: StoredResponse | None) -> Exchange:
         request = policy.fill_request(reading.request, reading.lookup, context, known)
-        return await self._upstream.send(request, reading.body, reading.informational)
+        exchange = await self._upstream.send(request, reading.body, reading.informational)
+        exchange.response = without_echo(exchange.response, request)
+        return exchange
 
     def _storable(self, reading: Reading, head: Response) -> Storable | policy.Refusal:
         return policy.storable(reading.request, reading.lookup, head, reading.site.manifest.contexts)

@@ -62,7 +62,8 @@ async def test_hop_by_hop_fields_end_here_and_all_others_pass_in_order(edge: Run
     assert asked.get("Host") == "Site.Test:81"
     assert asked.get("Via") == "1.0 front, 1.1 mizan-edge"
     sent = set(names(asked.headers)) - {"connection"}
-    assert sent == {"host", "x-list", "accept", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
+    added = {"via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"}
+    assert sent == {"host", "x-list", "accept", *added}
     assert (asked.get("Connection") or "keep-alive") == "keep-alive"
 
 

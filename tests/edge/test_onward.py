@@ -20,6 +20,7 @@ from tests.support.listening import connection
 from tests.support.origin import Asked, Origin, Says
 
 LIMITS = limits_of(load_settings({"origin": "http://a", "manifest": Path("none")}, None))
+ID = "0123456789abcdef"
 RULES = IdentityRules((), (), ())
 CLIENT = Peer("192.0.2.7", "http")
 TRUSTED = Peer("192.0.2.8", "http", trusted=True)
@@ -40,7 +41,6 @@ FIREFOX = (
     "X-Hop: 1",
     "X-Mizan-Invalidate: everything",
     "Cookie: _ga=GA1.{}",
-    "Content-Length: 0",
 )
 
 
@@ -54,7 +54,7 @@ def read(raw: bytes) -> RequestHead:
 
 def leaves(head: RequestHead, peer: Peer) -> bytes:
     """The head with which a request leaves that is read."""
-    return request_head(to_origin(seen(head.request, peer), peer), 0, host="origin.test")
+    return request_head(to_origin(seen(head.request.named(ID), peer), peer), 0, host="origin.test")
 
 
 def written(lines: Sequence[str], line: str = "GET /a HTTP/1.1", values: Sequence[bytes] = ()) -> bytes:
@@ -79,7 +79,7 @@ def onward(lines: Sequence[str], peer: Peer = CLIENT) -> Onward | None:
     raw = written(lines)
     form, head = form_of(raw), read(raw)
     assert form is not None
-    return Onward.of(form, head, leaves(head, peer), LIMITS)
+    return Onward.of(form, head, ID, leaves(head, peer), LIMITS)
 
 
 def test_lines_of_the_connection_and_of_ours_stay_behind_and_what_the_origin_is_told_goes_with_it():
@@ -87,18 +87,18 @@ def test_lines_of_the_connection_and_of_ours_stay_behind_and_what_the_origin_is_
         known = onward(lines)
         assert known is not None
         raw = written(lines, "HEAD /b?c=d HTTP/1.1", [b"x%20y", b"2.3", b"\xe4"])
-        head = known.head(raw)
+        head = known.head(raw, ID)
         assert head is not None and (head.request.method, head.request.target) == ("HEAD", "/b?c=d")
         assert head.request.host == "site.test" and head.raw == raw
-        assert known.sent(raw) == leaves(read(raw), CLIENT)
-        assert b"X-Hop" not in known.sent(raw) and b"Invalidate" not in known.sent(raw)
-        assert b"X-Forwarded-For: 192.0.2.7\r\n" in known.sent(raw)
+        assert known.sent(raw, ID) == leaves(read(raw), CLIENT)
+        assert b"X-Hop" not in known.sent(raw, ID) and b"Invalidate" not in known.sent(raw, ID)
+        assert b"X-Forwarded-For: 192.0.2.7\r\n" in known.sent(raw, ID)
 
 
 def test_of_a_request_nothing_is_known_that_differs_from_others_of_its_form():
     known = onward(CHROME)
     assert known is not None
-    head = known.head(written(CHROME, values=[b"secret", b"secret", b"secret"]))
+    head = known.head(written(CHROME, values=[b"secret", b"secret", b"secret"]), ID)
     assert head is not None and head.request.get("accept") == "*/*"
     assert head.request.get("referer") is None and head.request.get("cookie") is None
 
@@ -140,7 +140,7 @@ def test_requests_that_leave_otherwise_than_they_come_are_read():
         "TRACE / HTTP/1.1",
         f"GET /{'a' * LIMITS.target_bytes} HTTP/1.1",
     ):
-        assert known.head(written(CHROME, line)) is None, line
+        assert known.head(written(CHROME, line), ID) is None, line
 
 
 values = st.one_of(
@@ -180,13 +180,13 @@ def test_whatever_leaves_unread_would_have_left_like_that(
     known = onward(lines, peer)
     assert known is not None
     raw = written(lines, f"{method} {target} HTTP/1.1", given)
-    head = known.head(raw)
+    head = known.head(raw, ID)
     if head is None:
         return
     wanted = read(raw)  # refused by nobody
     assert wanted.raw == raw and wanted.framing == head.framing and wanted.version == head.version
     assert (head.request.method, head.request.target) == (wanted.request.method, wanted.request.target)
-    assert _normal(known.sent(raw)) == _normal(leaves(wanted, peer))
+    assert _normal(known.sent(raw, ID)) == _normal(leaves(wanted, peer))
 
 
 def _normal(head: bytes) -> list[tuple[bytes, bytes, bytes]]:
@@ -221,6 +221,7 @@ async def test_the_origin_gets_each_request_as_its_own_although_few_were_read(
         assert request.target == f"/undeclared/{number}"
         for name, value in {**fields(number), "Host": "site.test", "X-Forwarded-Host": "site.test"}.items():
             assert request.get(name) == value
+    assert len({request.get("X-Request-ID") for request in asked}) == 60
     assert (await edge.counters())["requests.pass.undeclared"] == 60
 
 

@@ -1,0 +1,156 @@
+"""What is done with every answer beside writing it: its client is told the request's id, and a line is logged.
+
+A connection without any of this has no `Access` at all, so that nothing is added to a hit.
+"""
+
+import random
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from mizan_edge.client.access_line import LineFormat, Served, line_of, request_target
+from mizan_edge.http.forwarding import Peer, Trusted, told_id
+from mizan_edge.http.message import values
+from mizan_edge.rules.routes import Resource
+from mizan_edge.rules.site import InUse
+from mizan_edge.serving.answer import Answer
+
+_FORWARDED_FOR = re.compile(rb"\r\n(?i:x-forwarded-for):([^\r\n]*)")
+# Of several caches' members, ours is the last; where a hit is repeated, it leads.
+_CACHE = re.compile(r"(?:.*,)?\s*mizan-edge; ([^,]*)", re.DOTALL)
+_REPEATED = re.compile(rb"\r\nCache-Status: mizan-edge; ([^\r\n,]*)")
+_END_OF_HEAD = b"\r\n\r\n"
+
+
+def request_id(head: bytes, *, trusted: bool) -> str:
+    """The id that a request has got from a trusted proxy, or else gets here."""
+    # Nothing depends on its being unknown: it need only be another one each time.
+    return (told_id(head) if trusted else None) or f"{random.getrandbits(128):032x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """What is logged, and where to."""
+
+    add: Callable[[bytes], None]
+    form: LineFormat
+    query: bool
+    sample: float
+    """The share of requests that is logged; those that are answered with 500 or more are in any case."""
+
+
+class Account:
+    """A request that is being answered.
+
+    # mutable state: all of it.
+    """
+
+    __slots__ = ("began_s", "cache", "context", "head", "id", "peer", "sent", "start", "whole")
+
+    def __init__(self, began_s: float, head: bytes, id: str, peer: Peer, sent: int) -> None:
+        self.began_s = began_s
+        self.head = head
+        self.id = id
+        self.peer = peer
+        self.sent = sent
+        """How many bytes the connection had sent before."""
+        self.start = b""
+        self.context: str | None = None
+        self.cache: str | None = None
+        self.whole = False
+
+
+class Access:
+    """What is done with the answers of one process."""
+
+    def __init__(self, in_use: InUse, trusted: Trusted, log: Logging | None, *, tells_ids: bool) -> None:
+        """`tells_ids`: clients get their request's id, in X-Request-ID."""
+        self._in_use = in_use
+        self._trusted = trusted
+        self._log = log
+        self._tells_ids = tells_ids
+
+    def begin(self, head: bytes, id: str, peer: Peer, sent: int) -> Account:
+        """A request is here, with its whole head; an empty one where it cannot be read. `sent`: see `Account`."""
+        return Account(time.monotonic(), head, id, peer, sent)
+
+    def shown(self, answer: Answer) -> Answer:
+        """The answer without an id of the origin's, where the client is told ours."""
+        if self._tells_ids and answer.response.get("x-request-id") is not None:
+            return replace(answer, response=answer.response.with_fields(without=["x-request-id"]))
+        return answer
+
+    def answered(self, account: Account, answer: Answer, start: bytes) -> bytes:
+        """The request gets this answer, whose head is `start`; that as it shall go out."""
+        member = _CACHE.match(", ".join(values(answer.response.fields, "cache-status")))
+        account.cache = member[1] if member else None
+        account.context = answer.context
+        account.start = self._told(start, account.id)
+        return account.start
+
+    def end(self, account: Account, sent: int) -> None:
+        """No more of the answer goes out. `sent`: how many bytes the connection has sent by now."""
+        if self._log is not None:
+            size = max(sent - account.sent - len(account.start), 0)
+            self._add(self._log, account, account.start, size, account.cache, whole=account.whole)
+
+    def repeated(self, account: Account, start: bytes, body: bytes) -> bytes:
+        """A hit is repeated that was answered before; its `start` as it shall go out."""
+        if self._log is not None:
+            found = _REPEATED.search(start)
+            cache = found[1].decode() if found else None
+            self._add(self._log, account, start, _size(start, body), cache, whole=True)
+        return self._told(start, account.id)
+
+    def _told(self, start: bytes, id: str) -> bytes:
+        """With the id, behind the first line."""
+        return start.replace(b"\r\n", b"\r\nX-Request-ID: %b\r\n" % id.encode(), 1) if self._tells_ids else start
+
+    def _add(self, log: Logging, account: Account, start: bytes, size: int, cache: str | None, *, whole: bool) -> None:
+        if start[9:10] != b"5" and log.sample < 1 and random.random() >= log.sample:  # noqa: S311
+            return
+        now_s = time.monotonic()
+        served = Served(
+            at_s=time.time(),
+            seconds=now_s - account.began_s,
+            client=self._client(account),
+            id=account.id,
+            head=account.head,
+            start=start,
+            size=size,
+            whole=whole,
+            cache=cache,
+            context=account.context or self._context(account.head),
+        )
+        log.add(line_of(served, log.form, query=log.query))
+
+    def _client(self, account: Account) -> str:
+        """The last address that no trusted proxy has: of those before it, anybody may have written them."""
+        address = account.peer.address
+        if not account.peer.trusted:
+            return address
+        told = b",".join(_FORWARDED_FOR.findall(account.head)).decode("latin-1").split(",")
+        for word in map(str.strip, reversed(told)):
+            try:
+                trusted = self._trusted.includes(word) if word else True
+            except ValueError:
+                break  # no address: who is behind that one nobody knows
+            address = word or address
+            if not trusted:
+                break
+        return address
+
+    def _context(self, head: bytes) -> str | None:
+        """The context of a page or an endpoint; that of a call is only known to who has read its body."""
+        if not head.startswith((b"GET ", b"HEAD ")):
+            return None
+        resource = self._in_use.site.router.match(request_target(head))
+        return resource.context if isinstance(resource, Resource) else None
+
+
+def _size(start: bytes, body: bytes) -> int:
+    """How many bytes a repeated answer has behind its head, of which some lines may stand in `body`."""
+    if start.endswith(_END_OF_HEAD):
+        return len(body)
+    return len(body) - (2 if body.startswith(b"\r\n") else body.find(_END_OF_HEAD) + len(_END_OF_HEAD))
