@@ -19,12 +19,20 @@ class MizanConfig(AppConfig):
         from mizan.checks.cacheability import check_cacheability
         from mizan.checks.declarations import check_cache, check_declarations, check_middleware, check_model_contexts
         from mizan.declare.conf import check_secrets
+        from mizan.forms.checks import check_forms
         from mizan.http.mount import begin
         from mizan.request.said import Missing
 
         check_secrets()
         HttpRequest.mizan = Missing()  # type: ignore[attr-defined]
-        for check in (check_declarations, check_middleware, check_cacheability, check_model_contexts, check_channels):
+        for check in (
+            check_declarations,
+            check_middleware,
+            check_cacheability,
+            check_model_contexts,
+            check_forms,
+            check_channels,
+        ):
             checks.register(check)
         checks.register(check_cache, deploy=True)
         connect()

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mizan_core.compiling import BASE
+from mizan_core.compiling import BASE, base_path
 
 if TYPE_CHECKING:
     from mizan.channels.limits import Limits
@@ -20,8 +20,8 @@ def wrap_asgi(
         application = wrap_asgi(get_asgi_application())
 
     `prefixes`: where the site includes `mizan.urls`, one or several; `limits`: what one connection may cost. Raises
-    ImproperlyConfigured where channels or functions with `websocket=True` are declared and the extra `channels` is not
-    installed; a site without them needs no extra.
+    ImproperlyConfigured where two channels have one name, and where channels or functions with `websocket=True` are
+    declared and the extra `channels` is not installed; a site without them needs no extra.
     """
     # The models of the apps that this imports are there only after Django's start, which get_asgi_application() is.
     from django.core.exceptions import ImproperlyConfigured
@@ -30,9 +30,12 @@ def wrap_asgi(
     from mizan.channels.checks import uses_websockets
     from mizan.channels.groups import EXTRA
     from mizan.channels.limits import Limits
+    from mizan.channels.registry import default as channels
 
+    if problems := channels.problems():
+        raise ImproperlyConfigured("\n".join(map(str, problems)))
     given = [prefixes] if isinstance(prefixes, str) else prefixes
-    sockets = {f"{prefix}ws/": prefix for prefix in map(_slashed, given)}
+    sockets = {f"{prefix}ws/": prefix for prefix in map(base_path, given)}
     installed = find_spec("channels") is not None
     if not installed and uses_websockets():
         raise ImproperlyConfigured(EXTRA)
@@ -55,8 +58,3 @@ def wrap_asgi(
             await application(scope, receive, send)
 
     return wrapped
-
-
-def _slashed(prefix: str) -> str:
-    inner = prefix.strip("/")
-    return f"/{inner}/" if inner else "/"

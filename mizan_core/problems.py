@@ -4,7 +4,7 @@ What a single `@client` says that cannot be meant is raised where it stands. Her
 declarations, or what another declaration may still put right.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -54,11 +54,13 @@ def problems(registry: Registry, view_urls: ViewUrls = NONE) -> list[Problem]:
 
 def _names(registry: Registry) -> Iterator[Problem]:
     for name, specs in registry.duplicates().items():
-        yield Problem(
-            "name",
-            f"{_number(specs)} functions are called {name!r}, {' and '.join(place_text(spec.fn) for spec in specs)}",
-            'rename one, or register(function, "another_name")',
-        )
+        places = [place_text(spec.fn) for spec in specs]
+        yield same_name("functions", name, places, 'rename one, or register(function, "another_name")')
+
+
+def same_name(kind: str, name: str, places: Sequence[str], hint: str) -> Problem:
+    """Several of a kind, such as "functions", bear one name; `places` says which."""
+    return Problem("name", f"{_number(places)} {kind} are called {name!r}, {' and '.join(places)}", hint)
 
 
 def _types(context: str, specs: Iterable[FunctionSpec], urls: Iterable[ViewUrl]) -> Iterator[Problem]:

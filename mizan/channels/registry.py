@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode
 
-from mizan.declare.schema import section
-from mizan_core.registry import RegistryError
+from mizan_core.problems import DeclarationsError, Problem, same_name
+from mizan_core.registry import place_text
 
 if TYPE_CHECKING:
     from mizan.channels.channel import ReactChannel
@@ -19,33 +19,37 @@ class Channels:
     """Channel classes, each with its `name`, `Params`, `DjangoMessage` and `ReactMessage`; sorted by name."""
 
     def __init__(self) -> None:
-        self._channels: dict[str, type[ReactChannel]] = {}
+        # By name and by where the class stands: a module that is loaded again defines the same class anew. Of several
+        # of one name, which is a problem, the first answers.
+        self._channels: dict[str, dict[str, type[ReactChannel]]] = {}
 
     def __iter__(self) -> Iterator[type[ReactChannel]]:
-        return iter([self._channels[name] for name in sorted(self._channels)])
+        return iter([next(iter(self._channels[name].values())) for name in sorted(self._channels)])
 
     def get(self, name: str) -> type[ReactChannel] | None:
-        return self._channels.get(name)
+        return next(iter(self._channels.get(name, {}).values()), None)
 
     def add(self, channel: type[ReactChannel]) -> None:
-        """Raises RegistryError where another class has the name."""
-        other = self._channels.get(channel.name)
-        # A module that is loaded again defines the same class anew.
-        if other is not None and _where(other) != _where(channel):
-            raise RegistryError(
-                f"two channels are called {channel.name!r}, {_where(other)} and {_where(channel)}: "
-                'rename one, or give it `name = "another_name"`'
-            )
-        self._channels[channel.name] = channel
+        self._channels.setdefault(channel.name, {})[place_text(channel)] = channel
+
+    def problems(self) -> list[Problem]:
+        """The names that several channels bear, sorted."""
+        return [
+            same_name("channels", name, list(places), 'rename one, or give it `name = "another_name"`')
+            for name, places in sorted(self._channels.items())
+            if len(places) > 1
+        ]
 
 
 default = Channels()
 """The channels of the process."""
 
 
-def described() -> list[dict[str, Any]]:
+def describe_channels(channels: Channels) -> list[dict[str, Any]]:
     """For the schema: each channel by its name, with the schemas of its parameters and of what is sent either way; None
-    where it has none."""
+    where it has none. Raises DeclarationsError where several bear one name."""
+    if problems := channels.problems():
+        raise DeclarationsError(problems)
     return [
         {
             "name": channel.name,
@@ -53,7 +57,7 @@ def described() -> list[dict[str, Any]]:
             "django_message": _schema(channel, "DjangoMessage", "serialization"),
             "react_message": _schema(channel, "ReactMessage", "validation"),
         }
-        for channel in default
+        for channel in channels
     ]
 
 
@@ -63,10 +67,3 @@ def _schema(channel: type[ReactChannel], name: str, mode: JsonSchemaMode) -> dic
         return None
     # A document of its own inside of the other, so that what its references mean does not depend on where it stands.
     return {"$id": f"mizan:{channel.name}/{name}", **model.model_json_schema(mode=mode)}
-
-
-def _where(channel: type[ReactChannel]) -> str:
-    return f"{channel.__module__}.{channel.__qualname__}"
-
-
-section("channels", described)

@@ -8,12 +8,13 @@ from django.core.checks import CheckMessage, Error, Warning
 
 from mizan.cache.memory_bundles import MEMORY_URL
 from mizan.cache.model_contexts import rules
+from mizan.channels import registry as channels
 from mizan.declare.compiled import compiled
 from mizan.declare.conf import conf
 from mizan.http.mount import import_urlconf
 from mizan_core import registry
 from mizan_core.merging import slot
-from mizan_core.problems import DeclarationsError, Kind
+from mizan_core.problems import DeclarationsError, Kind, Problem
 from mizan_core.registry import target_context
 from mizan_core.resolve import check_names
 from mizan_core.scopes import ScopeError
@@ -39,11 +40,12 @@ def check_declarations(app_configs: Sequence[Any] | None, **_: Any) -> list[Chec
     """mizan.E001 to mizan.E009: every contradiction. Without any, mizan.W002: a `merge=` that only purges."""
     if getattr(settings, "ROOT_URLCONF", None):
         import_urlconf()
+    misnamed: list[CheckMessage] = list(map(_error, channels.default.problems()))
     try:
         contexts = compiled().contexts
     except DeclarationsError as error:
-        return [Error(found.text, hint=_sentence(found.hint), id=_IDS[found.kind]) for found in error.problems]
-    return [
+        return [*map(_error, error.problems), *misnamed]
+    warnings: list[CheckMessage] = [
         Warning(
             f"the result of {spec.name!r} is merged nowhere in the context {target_context(target)!r}, which is purged",
             hint="Name in merge= a function without route= that returns the same type for arguments of the mutation's, "
@@ -54,10 +56,11 @@ def check_declarations(app_configs: Sequence[Any] | None, **_: Any) -> list[Chec
         for target in spec.merge
         if slot(spec, target, contexts) is None
     ]
+    return misnamed or warnings
 
 
-def _sentence(hint: str) -> str:
-    return f"{hint[0].upper()}{hint[1:]}."
+def _error(problem: Problem) -> Error:
+    return Error(problem.text, hint=f"{problem.hint[0].upper()}{problem.hint[1:]}.", id=_IDS[problem.kind])
 
 
 def check_model_contexts(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:

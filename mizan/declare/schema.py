@@ -7,9 +7,10 @@ a route included, whose pages have no schema. Where a type cannot be described (
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, get_args, get_origin
 
 from django.conf import settings
@@ -25,18 +26,20 @@ from mizan_core.view_urls import NONE, ViewUrls
 
 Json = dict[str, Any]
 
-_sections: dict[str, Callable[[], object]] = {}
 _REF = "#/components/schemas/{model}"
 _ERRORS = (400, 401, 403, 404, 405, 413, 415, 422, 500)
 
 
-def section(name: str, describe: Callable[[], object]) -> None:
-    """Adds `x-mizan-<name>` to the document: what `describe()` returns, as JSON. For forms, channels and the like."""
-    _sections[name] = describe
-
-
-def openapi(registry: Registry, *, base: str = BASE, release: str | None = None, view_urls: ViewUrls = NONE) -> Json:
-    """The document. `base` is where `mizan.urls` is mounted. Raises DeclarationsError for what is wrong."""
+def openapi(
+    registry: Registry,
+    *,
+    base: str = BASE,
+    release: str | None = None,
+    view_urls: ViewUrls = NONE,
+    sections: Mapping[str, object] = MappingProxyType({}),
+) -> Json:
+    """The document. `base` is where `mizan.urls` is mounted, `sections` what else the site has: name -> JSON, under
+    `x-mizan-<name>`. Raises DeclarationsError for what is wrong."""
     base = base_path(base)
     compiled = compile_registry(registry, base=base, view_urls=view_urls)
     types = _describe(registry)
@@ -62,7 +65,7 @@ def openapi(registry: Registry, *, base: str = BASE, release: str | None = None,
         "x-mizan-functions": [
             _function(spec, types, compiled.contexts, compiled.document.get("mutations", {})) for spec in registry
         ],
-        **{f"x-mizan-{name}": describe() for name, describe in sorted(_sections.items())},
+        **{f"x-mizan-{name}": section for name, section in sections.items()},
     }
 
 

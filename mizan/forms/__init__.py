@@ -8,13 +8,10 @@ functions   the three functions of a form, and their registration
 binding     from JSON to a bound form, and from its errors to JSON; formsets does the same for rows of forms
 kinds       which JSON each field takes
 describe    fields and widgets in the words of the schema
-declared    the forms that there are; why one with a file is refused, and the system check that says so
+declared    the forms that there are, and why one with a file is refused
+checks      the system check that says so
 """
 
-from mizan.declare.schema import section
-from mizan.forms.declared import described
 from mizan.forms.mixin import mizanFormMeta, mizanFormMixin
 
 __all__ = ["mizanFormMeta", "mizanFormMixin"]
-
-section("forms", described)

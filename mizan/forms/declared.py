@@ -1,13 +1,11 @@
-"""The declared forms: what the schema says of them, and why one with a file is refused, by a system check as well."""
+"""The declared forms: what the schema says of them, and why one with a file is refused."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
-from django.core.checks import CheckMessage, Error, register
 
-from mizan_core import registry
-from mizan_core.registry import RegistryError
+from mizan_core.registry import Registry, RegistryError
 
 FORM = "form"
 """The functions of a form carry its class under this name."""
@@ -38,17 +36,17 @@ def actual_fields(form: Any) -> Mapping[str, forms.Field]:
     return fields
 
 
-def declared_forms() -> dict[str, Any]:
+def declared_forms(registry: Registry) -> dict[str, Any]:
     """Each declared form's class by its name."""
     suffix = ".schema"
     return {
         spec.name.removesuffix(suffix): getattr(spec.fn, FORM)
-        for spec in registry.default
+        for spec in registry
         if spec.name.endswith(suffix) and hasattr(spec.fn, FORM)
     }
 
 
-def described() -> list[dict[str, Any]]:
+def describe_forms(registry: Registry) -> list[dict[str, Any]]:
     """For the schema: each form by its name, whether it is a formset, and the names of its functions."""
     return [
         {
@@ -56,17 +54,5 @@ def described() -> list[dict[str, Any]]:
             "formset": issubclass(form, forms.BaseFormSet),
             **{verb: f"{name}.{verb}" for verb in ("schema", "validate", "submit")},
         }
-        for name, form in sorted(declared_forms().items())
+        for name, form in sorted(declared_forms(registry).items())
     ]
-
-
-@register
-def check_files(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """mizan.E010: a form that takes a file. A model's fields are known only when its form's class is complete."""
-    found: list[CheckMessage] = []
-    for name, form in declared_forms().items():
-        try:
-            refuse_files(name, fields_of(form))
-        except RegistryError as error:
-            found.append(Error(str(error), obj=form, id="mizan.E010"))
-    return found

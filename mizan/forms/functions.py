@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from mizan.client import client
 from mizan.forms.binding import BoundForm, FormVerdict
-from mizan.forms.declared import FORM, actual_fields, declared_forms, fields_of, refuse_files
+from mizan.forms.declared import FORM, actual_fields, fields_of, refuse_files
 from mizan.forms.describe import FormSchema, FormSetSchema, describe_form, describe_formset
 from mizan.forms.formsets import BoundFormSet, FormSetVerdict
 from mizan.forms.kinds import json_schema
@@ -79,13 +79,6 @@ def _check(cls: Any, meta: "mizanFormMeta") -> None:
     if not _NAME.fullmatch(meta.name):
         raise RegistryError(
             f"mizanFormMeta(name={meta.name!r}): a form's name is an ASCII identifier such as 'contact'"
-        )
-    other = declared_forms().get(meta.name, cls)
-    # A module that is loaded again defines the same form anew.
-    if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
-        raise RegistryError(
-            f"two forms are called {meta.name!r}, {other.__module__}.{other.__qualname__} and "
-            f"{cls.__module__}.{cls.__qualname__}: give one another name="
         )
     # The class is not complete yet, and knows the fields that it declares itself. The rest is checked later.
     refuse_files(meta.name, {**fields_of(cls), **cls.__dict__.get("declared_fields", {})})

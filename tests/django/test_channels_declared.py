@@ -14,8 +14,10 @@ from pydantic import BaseModel
 from mizan import wrap_asgi
 from mizan.channels import ReactChannel, checks
 from mizan.channels.checks import check_channels
-from mizan.channels.registry import Channels, default
+from mizan.channels.registry import Channels, default, describe_channels
+from mizan.checks.declarations import check_declarations
 from mizan.declare.schema import openapi
+from mizan_core.problems import DeclarationsError
 from mizan_core.registry import Registry, RegistryError
 from mizan_core.registry import default as functions
 from tests.django.site import rooms
@@ -66,7 +68,6 @@ def test_the_name_is_that_of_the_class_in_snake_case(class_name: str, name: str)
 @pytest.mark.parametrize(
     ("bases", "body", "said"),
     [
-        ((), {"name": "news"}, "two channels are called 'news', .*rooms.Notices and .*test_channels_declared.Bad"),
         ((), {"name": "not a name"}, "'not a name'"),
         ((), {"Params": dict}, "Params is a pydantic model"),
         ((), {"Params": None}, "Params is a pydantic model"),
@@ -80,6 +81,35 @@ def test_the_name_is_that_of_the_class_in_snake_case(class_name: str, name: str)
 def test_what_cannot_be_meant_is_said_where_it_is_declared(bases: tuple[type, ...], body: dict[str, Any], said: str):
     with pytest.raises(RegistryError, match=said):
         declare("Bad", *bases, **body)
+
+
+@pytest.fixture
+def channels(monkeypatch: pytest.MonkeyPatch) -> Channels:
+    """No channels, in place of the site's."""
+    empty = Channels()
+    for place in ("channel.default", "checks.channels", "registry.default"):
+        monkeypatch.setattr(f"mizan.channels.{place}", empty)
+    return empty
+
+
+def test_two_of_one_name_are_found_by_the_checks_and_refused_at_the_start(channels: Channels):
+    first = declare("First", name="news")
+    declare("Second", name="news")
+    said = f"two channels are called 'news', {__name__}.First and {__name__}.Second"
+    (error,) = [problem for problem in check_declarations(None) if problem.id == "mizan.E001"]
+    assert (error.msg, error.hint) == (said, 'Rename one, or give it `name = "another_name"`.')
+    assert channels.get("news") is first
+    with pytest.raises(ImproperlyConfigured, match=said):
+        wrap_asgi(get_asgi_application())
+    with pytest.raises(DeclarationsError, match=said):
+        describe_channels(channels)
+
+
+def test_a_module_that_is_loaded_again_defines_its_channel_anew(channels: Channels):
+    declare("Tea")
+    again = declare("Tea")
+    assert list(channels) == [again]
+    assert channels.problems() == []
 
 
 def test_a_channel_that_only_hears_sends_nothing():
@@ -154,7 +184,7 @@ def test_what_is_missing_is_found_by_the_checks():
 
 
 def test_the_schema_of_the_site_describes_its_channels():
-    document = openapi(functions)
+    document = openapi(functions, sections={"channels": describe_channels(default)})
     channels = {channel["name"]: channel for channel in document["x-mizan-channels"]}
     assert channels.keys() == {channel.name for channel in default}
     for channel in default:

@@ -84,13 +84,17 @@ def test_a_module_that_is_loaded_again_defines_its_form_anew(registry: Registry)
     assert again.__name__ == "TeaForm"
 
 
-def test_two_forms_of_one_name_are_refused_with_both_named(registry: Registry):
+def test_two_forms_of_one_name_are_a_problem_that_names_both(registry: Registry):
     declare()
-    with pytest.raises(RegistryError, match=rf"two forms are called 'tea', {__name__}\..*TeaForm and elsewhere\."):
-        declare(module="elsewhere")
+    declare(module="elsewhere")
+    place = "declare.<locals>.TeaForm"
+    assert [problem.text for problem in problems(registry)] == [
+        f"two functions are called 'tea.{verb}', {__name__}.{place}.{verb} and elsewhere.{place}.{verb}"
+        for verb in ("schema", "submit", "validate")
+    ]
 
 
-def test_a_form_and_a_function_of_one_name_are_refused(registry: Registry):
+def test_a_form_and_a_function_of_one_name_are_a_problem(registry: Registry):
     @registry.client
     def pour(request: Any) -> None: ...
 

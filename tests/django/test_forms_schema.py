@@ -8,6 +8,7 @@ from django.test import Client
 from django.utils import translation
 
 from mizan.declare.schema import openapi
+from mizan.forms.declared import describe_forms
 from mizan_core.registry import default
 from tests.django.requests import bundle, call
 from tests.django.site.forms import Saved
@@ -260,7 +261,7 @@ class TestForAnExport:
 
 
 def test_the_schema_of_the_site_names_the_functions_of_each_form():
-    document = openapi(default)
+    document = openapi(default, sections={"forms": describe_forms(default)})
     forms = {form["name"]: form for form in document["x-mizan-forms"]}
     assert forms["contact"] == {
         "name": "contact",

@@ -4,9 +4,12 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from mizan.channels.registry import default as channels
+from mizan.channels.registry import describe_channels
 from mizan.declare.compiled import view_urls
 from mizan.declare.conf import conf
 from mizan.declare.schema import dump, openapi
+from mizan.forms.declared import describe_forms
 from mizan.management.exporting import ExportCommand, base_of
 from mizan_core import registry
 from mizan_core.registry import RegistryError
@@ -20,7 +23,13 @@ class Command(ExportCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         base = base_of(options)
         try:
-            document = openapi(registry.default, base=base, release=conf().release, view_urls=view_urls())
+            document = openapi(
+                registry.default,
+                base=base,
+                release=conf().release,
+                view_urls=view_urls(),
+                sections={"forms": describe_forms(registry.default), "channels": describe_channels(channels)},
+            )
         except RegistryError as error:
             raise CommandError(str(error)) from None
         self.warn_of_nothing(registry.default)
