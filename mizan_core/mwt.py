@@ -6,8 +6,9 @@ served under the new ones.
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jwt
 import rfc8785
@@ -26,7 +27,7 @@ _NAMED = re.compile(rf"({_KID}):(.+)")
 # No colon: the partition `user:<sub>:<pkey>` must read in one way only.
 _PKEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _END_OF_TIME_S = 2**53
-_REQUIRED = ["sub", "pkey", "aud", "iat", "exp"]
+_REQUIRED = ("sub", "pkey", "aud", "iat", "exp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,50 +63,59 @@ class Keyring:
             return cls(tuple((kid, secret_bytes(secret, name=f"{name} ({kid})")) for kid, secret in pairs))
         return cls(((None, secret_bytes(text, name=name)),))
 
+    def sign(self, type_: str, claims: Mapping[str, Any]) -> str:
+        """A JWT of these claims; `type_` is its header's `typ`."""
+        kid, secret = self.secrets[0]
+        headers = {"typ": type_} | ({"kid": kid} if kid else {})
+        return jwt.encode(dict(claims), secret, algorithm="HS256", headers=headers)
+
+    def claims(
+        self, type_: str, token: str, *, audience: str, required: Iterable[str], now_s: float
+    ) -> dict[str, Any] | None:
+        """What a JWT of this type says, if one of the secrets signed it and it holds at `now_s`. Never raises: a bad
+        token says nothing. `required` has `iat` and `exp`."""
+        try:
+            header = jwt.get_unverified_header(token)
+        except (jwt.InvalidTokenError, UnicodeEncodeError, RecursionError):
+            return None  # stray bytes of a header come as lone surrogates; JSON may be nested by the thousand
+        if header.get("typ") != type_:
+            return None
+        for kid, secret in self.secrets:
+            if header.get("kid") in (None, kid) and (claims := _signed(secret, token, audience, list(required))):
+                return claims if _holds(claims, now_s) else None
+        return None
+
+
+def _signed(secret: bytes, token: str, audience: str, required: list[str]) -> dict[str, Any] | None:
+    # Times are judged below, against the caller's clock.
+    options: Any = {"require": required, "verify_exp": False, "verify_iat": False, "verify_nbf": False}
+    try:
+        return jwt.decode(token, secret, algorithms=["HS256"], audience=audience, options=options)
+    except jwt.InvalidTokenError:
+        return None
+
+
+def _holds(claims: Mapping[str, Any], now_s: float) -> bool:
+    times = claims["iat"], claims["exp"], claims.get("nbf", 0)
+    if any(type(time) not in (int, float) or not 0 <= time < _END_OF_TIME_S for time in times):
+        return False  # not numbers, NaN or infinite
+    return bool(times[2] <= now_s < times[1])
+
 
 def mint(keyring: Keyring, *, sub: str, pkey: str, now_s: int, lifetime_s: int = LIFETIME_S) -> str:
     """A token for the user `sub`, valid from `now_s` for `lifetime_s` seconds."""
-    kid, secret = keyring.secrets[0]
-    claims = {"sub": sub, "pkey": pkey, "aud": AUDIENCE, "iat": now_s, "exp": now_s + lifetime_s}
-    headers = {"typ": TYPE} | ({"kid": kid} if kid else {})
-    return jwt.encode(claims, secret, algorithm="HS256", headers=headers)
+    return keyring.sign(TYPE, {"sub": sub, "pkey": pkey, "aud": AUDIENCE, "iat": now_s, "exp": now_s + lifetime_s})
 
 
 def verify(keyring: Keyring, token: str, *, now_s: float) -> Identity | None:
     """The identity that a token proves at `now_s`, or None. Never raises: a bad token is nobody's."""
-    try:
-        header = jwt.get_unverified_header(token)
-    except (jwt.InvalidTokenError, UnicodeEncodeError, RecursionError):
-        return None  # stray bytes of a header come as lone surrogates; JSON may be nested by the thousand
-    if header.get("typ") != TYPE:
-        return None
-    for kid, secret in keyring.secrets:
-        if header.get("kid") in (None, kid) and (identity := _verify(secret, token, now_s)):
-            return identity
-    return None
-
-
-def _verify(secret: bytes, token: str, now_s: float) -> Identity | None:
-    try:
-        # Times are judged below, against the caller's clock.
-        claims = jwt.decode(
-            token,
-            secret,
-            algorithms=["HS256"],
-            audience=AUDIENCE,
-            options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False, "verify_nbf": False},
-        )
-    except jwt.InvalidTokenError:
+    claims = keyring.claims(TYPE, token, audience=AUDIENCE, required=_REQUIRED, now_s=now_s)
+    if claims is None:
         return None
     sub, pkey = claims["sub"], claims["pkey"]
     if not isinstance(sub, str) or not sub or not is_canonical(sub, "string"):
         return None
     if not isinstance(pkey, str) or not _PKEY.fullmatch(pkey):
-        return None
-    times = claims["iat"], claims["exp"], claims.get("nbf", 0)
-    if any(type(time) not in (int, float) or not 0 <= time < _END_OF_TIME_S for time in times):
-        return None  # not numbers, NaN or infinite
-    if not times[2] <= now_s < times[1]:
         return None
     return Identity(sub, pkey, int(claims["exp"]))
 

@@ -59,20 +59,23 @@ def conf() -> Conf:
 
 
 def keyring() -> Keyring | None:
-    """The secrets of tokens, or None where there are no tokens. Raises SecretError for one that is too short."""
-    secret = conf().mwt_secret
-    return _keyring(secret) if secret else None
+    """The secrets of Mizan tokens, or None where there are none. Raises SecretError for one that is too short."""
+    return _keyring(conf().mwt_secret, "MIZAN_MWT_SECRET")
 
 
-@lru_cache(maxsize=4)
-def _keyring(secret: str) -> Keyring:
-    return Keyring.parse(secret)
+def jwt_keyring() -> Keyring | None:
+    """The same of access and refresh tokens."""
+    return _keyring(conf().jwt_secret, "MIZAN_JWT_SECRET")
+
+
+@lru_cache(maxsize=8)
+def _keyring(secret: str | None, name: str) -> Keyring | None:
+    return Keyring.parse(secret, name=name) if secret else None
 
 
 def check_secrets() -> None:
     """Raises SecretError for a secret that is too short, before anything is signed with it."""
     keyring()
-    if secret := conf().jwt_secret:
-        Keyring.parse(secret, name="MIZAN_JWT_SECRET")
+    jwt_keyring()
     if secret := conf().cache_secret:
         secret_bytes(secret, name="MIZAN_CACHE_SECRET")

@@ -8,20 +8,17 @@ import hashlib
 import time
 import uuid
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
-import jwt
 from django.core.exceptions import ImproperlyConfigured
 
-from mizan.declare.conf import conf
-from mizan_core.mwt import Keyring
+from mizan.declare.conf import jwt_keyring
 
 AUDIENCE = "mizan-jwt"
 Kind = Literal["at+jwt", "rt+jwt"]
 """The header's `typ`: of an access token (RFC 9068), and of a refresh token."""
 
-_REQUIRED = ["sub", "auth", "jti", "aud", "iat", "exp"]
+_REQUIRED = ("sub", "auth", "jti", "aud", "iat", "exp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +31,11 @@ class Token:
     expires_s: int
 
 
-def keys() -> Keyring | None:
-    """The secrets, or None where there are no such tokens. Raises SecretError for one that is too short."""
-    secret = conf().jwt_secret
-    return _keyring(secret) if secret else None
-
-
-@lru_cache(maxsize=4)
-def _keyring(secret: str) -> Keyring:
-    return Keyring.parse(secret, name="MIZAN_JWT_SECRET")
-
-
 def mint(kind: Kind, user: Any, *, jti: uuid.UUID, lifetime_s: int) -> str:
     """A token for a user. Raises ImproperlyConfigured where there is no secret."""
-    ring = keys()
+    ring = jwt_keyring()
     if ring is None:
         raise ImproperlyConfigured("set MIZAN_JWT_SECRET, at least 32 bytes")
-    kid, secret = ring.secrets[0]
     now_s = int(time.time())
     claims = {
         "sub": str(user.pk),
@@ -60,29 +45,20 @@ def mint(kind: Kind, user: Any, *, jti: uuid.UUID, lifetime_s: int) -> str:
         "iat": now_s,
         "exp": now_s + lifetime_s,
     }
-    return jwt.encode(claims, secret, algorithm="HS256", headers={"typ": kind} | ({"kid": kid} if kid else {}))
+    return ring.sign(kind, claims)
 
 
 def verify(kind: Kind, token: str) -> Token | None:
     """What a token says if it is valid now, else None. Never raises for a bad one."""
-    try:
-        header = jwt.get_unverified_header(token)
-    except (jwt.InvalidTokenError, UnicodeEncodeError, RecursionError):
+    ring = jwt_keyring()
+    if ring is None:
         return None
-    ring = keys()
-    if ring is None or header.get("typ") != kind:
+    claims = ring.claims(kind, token, audience=AUDIENCE, required=_REQUIRED, now_s=time.time())
+    if claims is None:
         return None
-    for kid, secret in ring.secrets:
-        if header.get("kid") in (None, kid) and (found := _verified(secret, token)):
-            return found
-    return None
-
-
-def _verified(secret: bytes, token: str) -> Token | None:
     try:
-        claims = jwt.decode(token, secret, algorithms=["HS256"], audience=AUDIENCE, options={"require": _REQUIRED})
         return Token(str(claims["sub"]), str(claims["auth"]), uuid.UUID(claims["jti"]), int(claims["exp"]))
-    except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         return None
 
 
