@@ -1,13 +1,12 @@
 """The three functions of a form, declared as by `@client`."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from inspect import Parameter, Signature, getattr_static, isawaitable, signature, unwrap
+from inspect import Parameter, Signature, getattr_static, signature, unwrap
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_type_hints
 
-from asgiref.sync import async_to_sync
 from django import forms
 from django.forms.models import BaseModelForm, BaseModelFormSet
 from django.http import HttpRequest
@@ -19,6 +18,7 @@ from mizan.forms.declared import FORM, actual_fields, fields_of, refuse_files
 from mizan.forms.describe import FormSchema, FormSetSchema, describe_form, describe_formset
 from mizan.forms.formsets import BoundFormSet, FormSetVerdict
 from mizan.forms.kinds import json_schema
+from mizan.http.execute import settled
 from mizan_core.registry import RegistryError
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class _Functions:
         if verdict.valid and isinstance(form, BaseModelForm | BaseModelFormSet):
             form.save()
         conclude = form.on_submit_success if verdict.valid else form.on_submit_failure
-        answer: FormVerdict = self.shape.submission[Any](**dict(verdict), data=_settled(conclude(request)))
+        answer: FormVerdict = self.shape.submission[Any](**dict(verdict), data=settled(conclude(request)))
         return answer
 
     def _bound(self, request: HttpRequest, data: Any, arguments: Mapping[str, Any]) -> BoundForm | BoundFormSet:
@@ -195,14 +195,5 @@ class _Functions:
         return bound
 
     def _kwargs(self, request: HttpRequest, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        kwargs: dict[str, Any] = _settled(self.cls.get_init_kwargs(request, **arguments))
+        kwargs: dict[str, Any] = settled(self.cls.get_init_kwargs(request, **arguments))
         return kwargs
-
-
-def _settled(value: Any) -> Any:
-    """What a hook returned, be it sync or async."""
-    return async_to_sync(_awaited)(value) if isawaitable(value) else value
-
-
-async def _awaited(value: Awaitable[Any]) -> Any:
-    return await value

@@ -6,5 +6,5 @@ route_view      a function with `route=` as a view
 mount           puts those into the site's URLs before the first request
 reading         what the bundle, a call and a page have in common where they read a context
 execute         who may run a function, and inside which transactions it runs
-output          results as JSON
+input, output   JSON as clients send it; results as JSON
 """

@@ -31,12 +31,12 @@ def allow(request: HttpRequest, spec: FunctionSpec) -> None:
         raise ApiError(403, "forbidden", "not allowed")
 
 
-def settled(verdict: object) -> object:
+def settled(value: Any) -> Any:
     """What an awaitable comes to, by itself always true; anything else as it is."""
-    return async_to_sync(_awaited)(verdict) if isawaitable(verdict) else verdict
+    return async_to_sync(_awaited)(value) if isawaitable(value) else value
 
 
-async def _awaited(value: Awaitable[object]) -> object:
+async def _awaited(value: Awaitable[Any]) -> Any:
     return await value
 
 

@@ -14,9 +14,11 @@ from mizan.declare.compiled import compiled
 from mizan.errors import ApiError, response_for
 from mizan.http.bundle import context_response
 from mizan.http.execute import allow, run_in_transactions
+from mizan.http.input import parse_json
 from mizan.http.output import json_bytes, json_response
 from mizan.http.reading import Reading
 from mizan.request.csrf import check_csrf
+from mizan.request.headers import CACHE_CONTROL, NO_STORE
 from mizan.request.identity import minted, refresh_cookie, sign_in
 from mizan.request.said import attach
 from mizan.request.settle import changes, settle
@@ -83,7 +85,7 @@ def session(request: HttpRequest) -> HttpResponseBase:
     body = {"csrf_token": get_token(request), "mwt": token, "expires_in": expires_in}
     response = JsonResponse(body)
     response.headers["Cache-Control"] = "private, no-store"
-    response.headers["Mizan-Cache-Control"] = "no-store"
+    response.headers[CACHE_CONTROL] = NO_STORE
     return response
 
 
@@ -92,17 +94,13 @@ def _call_of(request: HttpRequest) -> tuple[str, Mapping[str, object]]:
     if request.content_type != "application/json":
         raise ApiError(415, "unsupported_media_type", "calls are application/json")
     try:
-        body = json.loads(request.body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        body = parse_json(request.body)
+    except ValueError:
         raise ApiError(400, "malformed", "the body is not JSON") from None
     name, arguments = (body.get("fn"), body.get("args", {})) if isinstance(body, dict) else (None, None)
     if not isinstance(name, str) or not isinstance(arguments, dict):
         raise ApiError(400, "malformed", 'a call is {"fn": name, "args": {...}}')
     return name, arguments
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _plain(request: HttpRequest, spec: FunctionSpec, raw: Mapping[str, object]) -> HttpResponseBase:
