@@ -21,6 +21,7 @@ from django.urls import reverse
 import mizan
 from mizan.http.mount import mount_routes
 from mizan_core.registry import Registry
+from tests.django.behind_edge import Site, behind_edge
 from tests.django.site.settings import CACHE_SECRET, site_settings
 from tests.support.redis_server import established
 
@@ -101,6 +102,13 @@ def bob() -> Any:
 def visitor() -> Client:
     """A browser that nobody has signed in with."""
     return Client()
+
+
+@pytest.fixture
+def running(redis_url: str, namespace: str, tmp_path: Path) -> Iterator[Site]:
+    """The site behind an edge."""
+    with behind_edge(redis_url, namespace, tmp_path) as site:
+        yield site
 
 
 @pytest.fixture

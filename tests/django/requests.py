@@ -23,3 +23,14 @@ def error_code(response: Any) -> str:
     assert body.keys() == {"error"}
     assert {"code", "message"} <= body["error"].keys() <= {"code", "message", "details"}
     return str(body["error"]["code"])
+
+
+def result(response: Any) -> Any:
+    """What the function returned that was called."""
+    assert response.status_code == 200, response.content
+    return response.json()["result"]
+
+
+def invalidated(response: Any) -> str:
+    """The scopes that a response purges, as they stand in its field."""
+    return str(response.headers["X-Mizan-Invalidate"])

@@ -3,7 +3,6 @@
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +15,9 @@ from django.test import Client, override_settings
 
 from demo.browser import Browser
 from mizan.allauth.apps import AllauthConfig
-from tests.django.behind_edge import Site, behind_edge
+from tests.django.behind_edge import Site
+from tests.django.overrides import atomic_requests
 from tests.django.requests import BASE, bundle, call, error_code
-from tests.django.test_invalidation import atomic_requests
 
 PASSWORD = "correct horse battery"
 
@@ -148,11 +147,6 @@ class TestPasswordReset:
 
 
 class TestBehindTheEdge:
-    @pytest.fixture
-    def running(self, redis_url: str, namespace: str, tmp_path: Path) -> Iterator[Site]:
-        with behind_edge(redis_url, namespace, tmp_path) as site:
-            yield site
-
     def test_after_a_sign_in_the_session_hits_by_the_token(self, running: Site, ann: Any):
         browser = running.browser()
         browser.get(f"{BASE}session/")

@@ -15,17 +15,16 @@ from django.db import connections
 from django.test import Client, override_settings
 
 from mizan.declare.compiled import compiled
+from tests.django.browsers import token_of
 from tests.django.requests import bundle, call
 from tests.django.site import rooms
 from tests.django.site.rooms import RoomChannel
 from tests.django.sockets import HOST, layered, serving, speaking
 from tests.django.test_channels import TEA, enter, said, signed_in
-from tests.django.test_identity import token_of
-from tests.django.test_purge import purges
 from tests.support.edge import TOKEN, EdgeFactory, edges
 from tests.support.edges import Watch
 from tests.support.origin import until
-from tests.support.redis_server import established
+from tests.support.redis_server import established, purges
 
 
 @pytest.fixture

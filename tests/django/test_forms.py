@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client, override_settings
 from django.utils import timezone, translation
 
-from tests.django.requests import BASE, call, error_code
+from tests.django.requests import BASE, call, error_code, result
 from tests.django.site.forms import sent
 
 VERBS = ("schema", "validate", "submit")
@@ -19,11 +19,6 @@ LETTER = {"name": "Ann", "email": "ann@site.test", "message": "Hello"}
 @pytest.fixture(autouse=True)
 def nothing_sent() -> None:
     sent.clear()
-
-
-def result(response: Any) -> Any:
-    assert response.status_code == 200, response.content
-    return response.json()["result"]
 
 
 def test_a_valid_form_is_submitted_and_answers_with_what_its_hook_returns(visitor: Client):

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import translation
 
-from tests.django.requests import call, error_code
+from tests.django.requests import call, error_code, result
 from tests.django.site.models import Note
 
 
@@ -14,11 +14,6 @@ from tests.django.site.models import Note
 def english() -> Any:
     with translation.override("en"):
         yield
-
-
-def result(response: Any) -> Any:
-    assert response.status_code == 200, response.content
-    return response.json()["result"]
 
 
 def emails(*given: str) -> list[dict[str, str]]:

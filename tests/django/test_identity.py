@@ -10,11 +10,9 @@ from django.test import Client, override_settings
 
 from mizan.request.identity import permission_key
 from mizan_core import mwt
+from tests.django.browsers import KEYS, by_token, identity_in, identity_of, signed_in, token_of
+from tests.django.overrides import WITH_MIDDLEWARE
 from tests.django.requests import BASE, bundle, call
-from tests.django.site.settings import MIDDLEWARE, MWT_SECRET
-
-KEYS = mwt.Keyring.parse(MWT_SECRET)
-WITH_MIDDLEWARE = override_settings(MIDDLEWARE=["mizan.middleware.MizanMiddleware", *MIDDLEWARE])
 
 
 def as_bob(get_response: Any) -> Any:
@@ -25,22 +23,6 @@ def as_bob(get_response: Any) -> Any:
         return get_response(request)
 
     return middleware
-
-
-def token_of(user: Any) -> str:
-    browser = Client()
-    browser.force_login(user)
-    return str(browser.get(f"{BASE}session/").json()["mwt"])
-
-
-def by_token(token: str) -> Client:
-    return Client(headers={"Authorization": f"Bearer {token}"})
-
-
-def identity_in(response: Any, name: str = "mizan_mwt") -> mwt.Identity:
-    identity = mwt.verify(KEYS, response.cookies[name].value, now_s=time.time())
-    assert identity is not None
-    return identity
 
 
 def partition_of(client: Client) -> str:
@@ -86,7 +68,7 @@ class TestBearer:
         assert call(by_token(token), "members_only").status_code == 401
 
     def test_an_expired_token_signs_nobody_in(self, ann: Any):
-        old = identity_in(signed_in_response(ann))
+        old = identity_of(ann)
         token = mwt.mint(KEYS, sub=old.sub, pkey=old.pkey, now_s=int(time.time()) - 301)
         assert call(by_token(token), "members_only").status_code == 401
 
@@ -115,14 +97,14 @@ class TestPartition:
 
     def test_the_partition_is_that_of_the_token(self, visitor: Client, ann: Any):
         visitor.force_login(ann)
-        assert partition_of(visitor) == identity_in(signed_in_response(ann)).partition
+        assert partition_of(visitor) == identity_of(ann).partition
 
     def test_each_user_has_a_partition_of_their_own(self, ann: Any, bob: Any):
         assert partition_of(by_token(token_of(ann))) != partition_of(by_token(token_of(bob)))
 
     @pytest.mark.parametrize("change", ["staff", "superuser", "group", "permission", "group permission", "password"])
     def test_any_change_of_rights_moves_the_user_to_another_partition(self, ann: Any, change: str):
-        before = identity_in(signed_in_response(ann))
+        before = identity_of(ann)
         group = Group.objects.create(name="editors")
         permission = Permission.objects.order_by("pk")[0]
         match change:
@@ -136,25 +118,25 @@ class TestPartition:
                 ann.user_permissions.add(permission)
             case "group permission":
                 ann.groups.add(group)
-                before = identity_in(signed_in_response(ann))
+                before = identity_of(ann)
                 group.permissions.add(permission)
             case "password":
                 ann.set_password("another")
         ann.save()
-        after = identity_in(signed_in_response(ann))
+        after = identity_of(ann)
         assert after.sub == before.sub
         assert after.pkey != before.pkey
 
     def test_a_change_that_is_no_right_keeps_the_partition(self, ann: Any):
-        before = identity_in(signed_in_response(ann))
+        before = identity_of(ann)
         ann.first_name = "Anna"
         ann.save()
-        assert identity_in(signed_in_response(ann)).pkey == before.pkey
+        assert identity_of(ann).pkey == before.pkey
 
 
 class TestCookie:
     def test_it_is_set_where_the_session_has_none(self, ann: Any):
-        cookie = signed_in_response(ann).cookies["mizan_mwt"]
+        cookie = bundle(signed_in(ann), "mine").cookies["mizan_mwt"]
         assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Lax", "/")
         assert (cookie["secure"], cookie["max-age"]) == ("", 300)
 
@@ -238,9 +220,3 @@ class TestCookie:
     @WITH_MIDDLEWARE
     def test_the_middleware_does_not_make_pages_vary_for_who_has_no_cookie(self, visitor: Client):
         assert "Vary" not in visitor.get("/").headers
-
-
-def signed_in_response(user: Any) -> Any:
-    browser = Client()
-    browser.force_login(type(user).objects.get(pk=user.pk))
-    return bundle(browser, "mine")

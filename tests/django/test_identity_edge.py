@@ -1,7 +1,7 @@
 """Tokens before a real edge: who hits what, after a change of rights, a sign-out and a rotation of secrets."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -25,12 +25,6 @@ Run = Callable[..., AbstractContextManager[Site]]
 @pytest.fixture
 def run(redis_url: str, namespace: str, tmp_path: Path) -> Run:
     return partial(behind_edge, redis_url, namespace, tmp_path)
-
-
-@pytest.fixture
-def running(run: Run) -> Iterator[Site]:
-    with run() as site:
-        yield site
 
 
 @pytest.fixture

@@ -1,48 +1,20 @@
 """What a mutation says it has changed, and when."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import connections, transaction
-from django.test import AsyncClient, Client, override_settings
+from django.test import AsyncClient, Client
 
 from mizan.http.route_view import as_view
 from mizan_core.registry import Registry
-from tests.django.requests import BASE, call
+from tests.django.overrides import WITH_MIDDLEWARE, atomic_requests
+from tests.django.requests import BASE, call, invalidated
 from tests.django.site import clients
 from tests.django.site.clients import ran
 from tests.django.site.models import Note
-from tests.django.site.settings import MIDDLEWARE
-
-
-@contextmanager
-def atomic_requests() -> Iterator[None]:
-    """ATOMIC_REQUESTS on the default database."""
-    database = connections.settings["default"]
-    database["ATOMIC_REQUESTS"] = True
-    try:
-        yield
-    finally:
-        database["ATOMIC_REQUESTS"] = False
-
-
-@contextmanager
-def by_hand() -> Iterator[None]:
-    """Autocommit is off."""
-    transaction.set_autocommit(False)
-    try:
-        yield
-    finally:
-        transaction.rollback()
-        transaction.set_autocommit(True)
-
-
-def invalidated(response: Any) -> str:
-    return str(response.headers["X-Mizan-Invalidate"])
 
 
 def test_an_argument_that_bears_the_name_of_a_parameter_scopes_the_mutation(visitor: Client, ann: Any):
@@ -67,7 +39,7 @@ def test_it_is_said_as_well_where_the_session_has_ended_meanwhile(ann: Any):
         Session.objects.all().delete()
 
     clients.meanwhile.append(sign_out_elsewhere)
-    with override_settings(MIDDLEWARE=["mizan.middleware.MizanMiddleware", *MIDDLEWARE]):
+    with WITH_MIDDLEWARE:
         response = call(browser, "rename_and_remember", user_id=ann.pk, name="Anna")
     assert (response.status_code, User.objects.get().first_name) == (400, "Anna")
     assert invalidated(response) == f"user;user_id={ann.pk}"
@@ -108,7 +80,7 @@ def test_a_page_that_raised_names_it_in_djangos_own_answer(ann: Any):
     assert "after the change" not in response.content.decode()
 
 
-@override_settings(MIDDLEWARE=["mizan.middleware.MizanMiddleware", *MIDDLEWARE])
+@WITH_MIDDLEWARE
 def test_a_page_whose_template_fails_names_it_where_the_middleware_is_installed():
     response = Client(raise_request_exception=False).post("/rename-template/")
     assert (response.status_code, invalidated(response)) == (500, "user")

@@ -2,8 +2,6 @@
 
 import time
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +12,11 @@ from django.test import Client, override_settings
 from mizan.jwt.models import RefreshToken
 from mizan.request import access_tokens as tokens
 from mizan_core import mwt
-from tests.django.behind_edge import Site, behind_edge
+from tests.django.behind_edge import Site
+from tests.django.browsers import by_token, identity_of
+from tests.django.overrides import atomic_requests
 from tests.django.requests import BASE, bundle, call, error_code
 from tests.django.site.settings import JWT_SECRET
-from tests.django.test_identity import by_token, identity_in, signed_in_response
-from tests.django.test_invalidation import atomic_requests
 
 
 def obtained(name: str = "ann") -> Any:
@@ -42,7 +40,7 @@ class TestAccess:
 
     def test_its_partition_is_that_of_the_user(self, ann: Any):
         response = bundle(by_token(obtained()["access"]), "mine")
-        assert response.headers["X-Mizan-Partition"] == identity_in(signed_in_response(ann)).partition
+        assert response.headers["X-Mizan-Partition"] == identity_of(ann).partition
 
     def test_rights_are_those_of_this_moment(self, ann: Any):
         client = by_token(obtained()["access"])
@@ -173,11 +171,6 @@ class TestExchange:
 
 
 class TestBehindTheEdge:
-    @pytest.fixture
-    def running(self, redis_url: str, namespace: str, tmp_path: Path) -> Iterator[Site]:
-        with behind_edge(redis_url, namespace, tmp_path) as site:
-            yield site
-
     def test_nobody_gets_what_was_made_for_another(self, running: Site, ann: Any, bob: Any):
         path = f"{BASE}ctx/mine/"
         running.browser().get(path)

@@ -18,12 +18,12 @@ from django.test import Client, TestCase, override_settings
 
 from mizan.cache import NoCacheError, PurgeError, purge, purge_all
 from mizan_core.scopes import ScopeError
-from mizan_core.store import Namespace, Store
+from tests.django.browsers import by_token, token_of
+from tests.django.overrides import by_hand
 from tests.django.requests import bundle
 from tests.django.site.clients import ran
-from tests.django.test_identity import by_token, token_of
-from tests.django.test_invalidation import by_hand
-from tests.django.test_origin_cache import Gate
+from tests.support.gate import Gate
+from tests.support.redis_server import purges
 
 
 @pytest.fixture
@@ -261,14 +261,6 @@ class TestThroughTheEdge:
 
 def broken_hook() -> None:
     raise ZeroDivisionError
-
-
-def purges(redis_url: str, namespace: str) -> int:
-    """How many purges the store has seen."""
-    store = Store(redis_url, Namespace(namespace, b""), timeout_s=5)
-    seq = store.run(store.namespace.read([])).fence.seq
-    store.close()
-    return seq
 
 
 def seen_by_another_thread(look: Any) -> None:

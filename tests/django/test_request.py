@@ -1,8 +1,6 @@
 """`request.mizan`: what a view changes and depends on, said at run time; and responses that stream."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,20 +13,13 @@ from mizan.request.said import NoMizanError
 from mizan.test import recorded_purges
 from mizan_core.resolve import widen
 from mizan_core.scopes import bounded
-from tests.django.behind_edge import Site, behind_edge
-from tests.django.requests import bundle, call
+from tests.django.behind_edge import Site
+from tests.django.overrides import WITH_MIDDLEWARE, atomic_requests
+from tests.django.requests import bundle, call, invalidated
 from tests.django.site import clients
 from tests.django.site.clients import ran
 from tests.django.site.models import Note
 from tests.django.site.settings import MIDDLEWARE
-from tests.django.test_identity import WITH_MIDDLEWARE
-from tests.django.test_invalidation import atomic_requests, invalidated
-
-
-@pytest.fixture
-def running(redis_url: str, namespace: str, tmp_path: Path) -> Iterator[Site]:
-    with behind_edge(redis_url, namespace, tmp_path) as site:
-        yield site
 
 
 class TestInvalidate:

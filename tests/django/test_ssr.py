@@ -25,7 +25,7 @@ from pydantic import BaseModel
 
 from mizan.ssr import ReactTemplates, RenderError
 from mizan.ssr.renderer import Renderer
-from tests.django.site.settings import MIDDLEWARE
+from tests.django.overrides import WITH_MIDDLEWARE
 
 HERE = Path(__file__).parent / "ssr"
 COMPONENTS = HERE / "components"
@@ -262,10 +262,10 @@ def test_it_stands_in_settings_and_renders_views():
 def test_a_page_that_was_left_to_the_browser_is_kept_by_nobody(path: str):
     options: dict[str, Any] = {"fallback": True, "command": ["no-such-bun"]}
     backends = [{"BACKEND": "mizan.ssr.ReactTemplates", "DIRS": [COMPONENTS], "OPTIONS": options}]
-    with override_settings(TEMPLATES=backends, MIDDLEWARE=["mizan.middleware.MizanMiddleware", *MIDDLEWARE]):
+    with override_settings(TEMPLATES=backends), WITH_MIDDLEWARE:
         response = Client().get(path)
         assert (response.status_code, response.headers["Mizan-Cache-Control"]) == (200, "no-store")
         options["command"] = RUNTIMES[:1]
-    with override_settings(TEMPLATES=backends, MIDDLEWARE=["mizan.middleware.MizanMiddleware", *MIDDLEWARE]):
+    with override_settings(TEMPLATES=backends), WITH_MIDDLEWARE:
         assert "no-store" not in Client().get(path).headers.get("Mizan-Cache-Control", "")
         engines.all()[0].renderer.close()  # type: ignore[attr-defined]

@@ -18,20 +18,14 @@ from mizan.cache import NoCacheError, PurgeError, purges
 from mizan.cache.task import PurgesError
 from mizan.test import recorded_purges
 from mizan_core.scopes import ScopeError
-from tests.django.behind_edge import Site, behind_edge
+from tests.django.behind_edge import Site
+from tests.django.overrides import by_hand
 from tests.django.requests import bundle
 from tests.django.site import tasks
 from tests.django.site.clients import ran
-from tests.django.test_invalidation import by_hand
 from tests.support.edge import TOKEN
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def running(redis_url: str, namespace: str, tmp_path: Path) -> Iterator[Site]:
-    with behind_edge(redis_url, namespace, tmp_path) as site:
-        yield site
 
 
 def worker(code: str, **environment: str) -> "subprocess.CompletedProcess[str]":

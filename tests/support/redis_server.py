@@ -64,6 +64,14 @@ def established(url: str, namespace: str) -> None:
         client.hset(store.namespace.control, "born", 0)
 
 
+def purges(redis_url: str, namespace: str) -> int:
+    """How many purges the store has seen."""
+    store = Store(redis_url, Namespace(namespace, b""), timeout_s=5)
+    seq = store.run(store.namespace.read([])).fence.seq
+    store.close()
+    return seq
+
+
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     with redis.Redis.from_url(url) as client:
