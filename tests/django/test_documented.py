@@ -13,7 +13,7 @@ from django.db import connections
 from django.test import Client
 
 from mizan.channels.registry import Channels
-from tests.django.sockets import serving, speaking
+from tests.django.channels.sockets import serving, speaking
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "django.md").read_text()
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", DOCUMENT, re.DOTALL | re.MULTILINE)

@@ -9,7 +9,7 @@ import pytest
 from demo.browser import Browser, Reply
 from mizan_edge.system.embedded import find_server
 from tests.conftest import NO_SERVER
-from tests.django.sockets import Speaker, speaking
+from tests.django.channels.sockets import Speaker, speaking
 from tests.project.running import EARLIER, Running, environment, manage, running
 from tests.support import redis_server
 from tests.support.edges import Watch

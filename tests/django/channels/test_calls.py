@@ -7,36 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import WSServerHandshakeError
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
-from django.db import connections
 from django.test import Client, override_settings
 
 from mizan.declare.compiled import compiled
-from tests.django.browsers import token_of
+from tests.django.channels.room import TEA, enter, said
+from tests.django.channels.sockets import HOST, speaking
 from tests.django.requests import bundle, call
 from tests.django.site import rooms
 from tests.django.site.rooms import RoomChannel
-from tests.django.sockets import HOST, layered, serving, speaking
-from tests.django.test_channels import TEA, enter, said, signed_in
 from tests.support.edge import TOKEN, EdgeFactory, edges
 from tests.support.edges import Watch
 from tests.support.origin import until
-from tests.support.redis_server import established, purges
-
-
-@pytest.fixture
-async def address() -> AsyncIterator[str]:
-    async with serving() as address:
-        yield address
-    await sync_to_async(connections.close_all)()
-
-
-@pytest.fixture
-def anns(ann: Any) -> Client:
-    return signed_in(ann)
+from tests.support.redis_server import purges
 
 
 @pytest.fixture
@@ -106,58 +91,23 @@ async def test_a_session_is_kept_and_none_is_begun(address: str, anns: Client, a
     assert [session.pk async for session in Session.objects.all()] == [anns.cookies["sessionid"].value]
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Origin": "https://evil.example"},
-        {"Origin": f"https://{HOST}"},
-        {"Origin": f"http://{HOST}:81"},
-        {"Origin": "null"},
-        {"Origin": ""},
-        {"Host": "evil.example", "Origin": "http://evil.example"},
-        {"Origin": "", "Authorization": "Bearer no-token"},
-    ],
-)
-async def test_another_sites_page_opens_no_connection(
-    address: str, anns: Client, headers: dict[str, str], caplog: pytest.LogCaptureFixture
-):
-    with pytest.raises(WSServerHandshakeError) as refused:
-        async with speaking(address, anns, headers=headers):
-            pass
-    assert refused.value.status == 403
-    assert "a WebSocket to /api/mizan/ws/ was refused" in caplog.text
-
-
-async def test_a_trusted_origin_and_a_token_open_one(address: str, ann: Any):
-    token = await sync_to_async(token_of)(ann)
-    with override_settings(CSRF_TRUSTED_ORIGINS=["https://*.friend.example"]):
-        async with speaking(address, headers={"Origin": "https://a.friend.example"}) as speaker:
-            assert await speaker.ask(call="whisper", args={"text": "x"}) == {"result": "x"}
-    async with speaking(address, headers={"Origin": "", "Authorization": f"Bearer {token}"}) as speaker:
-        assert await speaker.ask(call="who_am_i") == {"result": "ann"}
-
-
 async def test_a_client_that_leaves_in_the_middle_keeps_nothing_from_being_done_and_purged(
-    redis_url: str, namespace: str, anns: Client, ann: Any, slowly: None
+    stored: None, redis_url: str, namespace: str, address: str, anns: Client, ann: Any, slowly: None
 ):
-    established(redis_url, namespace)
-    by_redis = override_settings(MIZAN_CACHE_REDIS_URL=redis_url, MIZAN_CACHE_NAMESPACE=namespace)
-    with by_redis, layered(redis_url, namespace):
-        async with serving() as address:
-            async with speaking(address, anns) as speaker, speaking(address, anns) as other:
-                await enter(speaker)
-                await enter(other)
-                asked = {"id": 1, "call": "rename_slowly", "args": {"user_id": ann.pk, "name": "Anna"}}
-                await speaker.ws.send_json(asked)
-                assert await asyncio.to_thread(rooms.entered.wait, 10)
-                speaker.cut()
-                # What is said to a client that is gone ends its connection.
-                for text in "gone?", "gone":
-                    await RoomChannel.asend({"text": text, "user": "site"}, TEA)
-                    assert await other.hear() == said(text, "site")
-            assert purges(redis_url, namespace) == 0
-            rooms.go_on.set()
-            await until(lambda: purges(redis_url, namespace) == 1)
+    async with speaking(address, anns) as speaker, speaking(address, anns) as other:
+        await enter(speaker)
+        await enter(other)
+        asked = {"id": 1, "call": "rename_slowly", "args": {"user_id": ann.pk, "name": "Anna"}}
+        await speaker.ws.send_json(asked)
+        assert await asyncio.to_thread(rooms.entered.wait, 10)
+        speaker.cut()
+        # What is said to a client that is gone ends its connection.
+        for text in "gone?", "gone":
+            await RoomChannel.asend({"text": text, "user": "site"}, TEA)
+            assert await other.hear() == said(text, "site")
+    assert purges(redis_url, namespace) == 0
+    rooms.go_on.set()
+    await until(lambda: purges(redis_url, namespace) == 1)
     assert (await User.objects.aget(pk=ann.pk)).first_name == "Anna"
 
 
@@ -199,32 +149,24 @@ async def test_a_purge_that_is_not_confirmed_is_an_error(address: str, ann: Any,
 
 class TestThroughTheEdge:
     @pytest.fixture
-    async def edge_of(self, redis_url: str, namespace: str, tmp_path: Path) -> AsyncIterator[Any]:
-        async with (
-            serving(recheck_s=0) as address,
-            edges(f"http://{address}", redis_url, namespace, tmp_path) as start,
-        ):
+    async def edge_of(self, address: str, redis_url: str, namespace: str, tmp_path: Path) -> AsyncIterator[Any]:
+        async with edges(f"http://{address}", redis_url, namespace, tmp_path) as start:
             yield start
-        await sync_to_async(connections.close_all)()
 
-    async def test_a_room_is_entered_through_its_tunnel(
-        self, redis_url: str, namespace: str, edge_of: EdgeFactory, anns: Client, bob: Any
-    ):
+    async def test_a_room_is_entered_through_its_tunnel(self, edge_of: EdgeFactory, anns: Client, bobs: Client):
         edge = await edge_of(compiled().document)
-        bobs = await sync_to_async(signed_in)(bob)
-        with layered(redis_url, namespace):
-            async with (
-                speaking(edge.address, anns) as ann,
-                speaking(edge.address, bobs) as bob,
-                speaking(edge.address) as nobody,
-            ):
-                await enter(ann)
-                await enter(bob)
-                assert await nobody.code(subscribe="room_channel", params=TEA) == "unauthenticated"
-                await ann.ask(send="room_channel", params=TEA, message={"text": "through"})
-                assert await bob.hear() == said("through")
-                await RoomChannel.asend({"text": "to both", "user": "site"}, TEA)
-                assert await bob.hear() == said("to both", "site")
+        async with (
+            speaking(edge.address, anns) as ann,
+            speaking(edge.address, bobs) as bob,
+            speaking(edge.address) as nobody,
+        ):
+            await enter(ann)
+            await enter(bob)
+            assert await nobody.code(subscribe="room_channel", params=TEA) == "unauthenticated"
+            await ann.ask(send="room_channel", params=TEA, message={"text": "through"})
+            assert await bob.hear() == said("through")
+            await RoomChannel.asend({"text": "to both", "user": "site"}, TEA)
+            assert await bob.hear() == said("to both", "site")
 
     @pytest.mark.parametrize("way", ["store", "admin"])
     async def test_a_call_purges_what_the_edge_has_in_memory(

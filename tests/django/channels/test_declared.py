@@ -20,8 +20,8 @@ from mizan.declare.schema import openapi
 from mizan_core.problems import DeclarationsError
 from mizan_core.registry import Registry, RegistryError
 from mizan_core.registry import default as functions
+from tests.django.channels.sockets import HOST, serving, speaking
 from tests.django.site import rooms
-from tests.django.sockets import HOST, serving, speaking
 
 
 class Everybody:

@@ -2,69 +2,21 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.contrib.auth.models import User
-from django.db import connections, transaction
+from django.db import transaction
 from django.test import Client, override_settings
 from pydantic import ValidationError
 
+from tests.django.channels.room import TEA, TEA_THERE, enter, said
+from tests.django.channels.sockets import PUBSUB, layered, serving, speaking
 from tests.django.site.rooms import Notices, RoomChannel, at_the_door, banned
-from tests.django.sockets import PUBSUB, Speaker, layered, serving, speaking
 
 CORE = "channels_redis.core.RedisChannelLayer"
-TEA = {"room": "tea"}
-TEA_THERE = {"room": "tea", "floor": 1}
-
-
-@pytest.fixture(autouse=True)
-def everybody_may() -> Iterator[None]:
-    yield
-    banned.clear()
-    at_the_door.clear()
-
-
-@pytest.fixture(params=[PUBSUB])
-def channel_layer(request: pytest.FixtureRequest, redis_url: str, namespace: str) -> Iterator[None]:
-    with layered(redis_url, namespace, request.param):
-        yield
-
-
-@pytest.fixture
-async def address(channel_layer: None) -> AsyncIterator[str]:
-    """The site; every message asks anew who listens."""
-    async with serving(recheck_s=0) as address:
-        yield address
-    await sync_to_async(connections.close_all)()
-
-
-@pytest.fixture
-def anns(ann: Any) -> Client:
-    return signed_in(ann)
-
-
-@pytest.fixture
-def bobs(bob: Any) -> Client:
-    return signed_in(bob)
-
-
-def signed_in(user: Any) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-def said(text: str, user: str = "ann", **params: Any) -> dict[str, Any]:
-    return {"channel": "room_channel", "params": {**TEA_THERE, **params}, "message": {"text": text, "user": user}}
-
-
-async def enter(speaker: Speaker, **params: Any) -> None:
-    answer = await speaker.ask(subscribe="room_channel", params={**TEA, **params})
-    assert answer == {"result": {"params": {**TEA_THERE, **params}}}
 
 
 @pytest.mark.parametrize("channel_layer", [PUBSUB, CORE], indirect=True)
@@ -301,74 +253,6 @@ async def test_for_a_few_seconds_nobody_is_asked_again(channel_layer: None, anns
         assert await ann.hear() == said("soon not", "site")
 
 
-@pytest.mark.parametrize(
-    ("what", "code"),
-    [
-        ({"subscribe": "nothing"}, "not_found"),
-        ({"subscribe": "room_channel"}, "invalid_arguments"),
-        ({"subscribe": "room_channel", "params": {"room": "tea", "floor": "x"}}, "invalid_arguments"),
-        ({"subscribe": "news", "params": {"room": "tea"}}, "invalid_arguments"),
-        ({"subscribe": "room_channel", "params": []}, "malformed"),
-        ({"subscribe": 5}, "malformed"),
-        ({"subscribe": "news", "call": "whisper"}, "malformed"),
-        ({"subscribe": "news", "message": 1}, "malformed"),
-        ({}, "malformed"),
-        ({"send": "news", "message": {"text": "x"}}, "not_allowed"),
-    ],
-)
-async def test_what_cannot_be_meant_is_a_problem_and_the_connection_stays(
-    address: str, anns: Client, what: dict[str, Any], code: str
-):
-    async with speaking(address, anns) as ann:
-        assert await ann.code(**what) == code
-        await enter(ann)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "{",
-        "[]",
-        "5",
-        "NaN",
-        '{"id": 1, "subscribe": "\\ud800"}',
-        '{"id": 1.5, "subscribe": "news"}',
-        '{"subscribe": "news"}',
-    ],
-)
-async def test_what_has_no_id_is_answered_with_none(address: str, anns: Client, text: str):
-    async with speaking(address, anns) as ann:
-        answer = await ann.raw(text)
-        assert answer["id"] is None and answer["error"]["code"] == "malformed"
-        await enter(ann)
-
-
-async def test_a_message_that_does_not_fit_says_where_and_one_that_breaks_says_nothing(
-    address: str, anns: Client, caplog: pytest.LogCaptureFixture
-):
-    async with speaking(address, anns) as ann:
-        await enter(ann)
-        answer = await ann.ask(send="room_channel", params=TEA, message={"txt": "x"})
-        assert answer["error"]["code"] == "invalid_arguments"
-        assert answer["error"]["details"][0]["loc"] == ["text"]
-        answer = await ann.ask(send="room_channel", params=TEA, message={"text": "boom"})
-        assert answer == {"error": {"code": "internal", "message": "something went wrong on the server"}}
-        assert "hunter2" in caplog.text
-        await ann.ask(send="room_channel", params=TEA, message={"text": "still here"})
-        assert await ann.hear() == said("still here")
-
-
-async def test_a_binary_message_and_one_that_is_too_large_end_the_connection(address: str, anns: Client):
-    async with speaking(address, anns) as ann:
-        await ann.ws.send_bytes(b"{}")
-        assert await ann.closed() == 1003
-    with override_settings(DATA_UPLOAD_MAX_MEMORY_SIZE=100):
-        async with speaking(address, anns) as ann:
-            await enter(ann)
-            await ann.ws.send_str("☃" * 40)
-            assert await ann.closed() == 1009
-
-
 async def test_subscriptions_of_one_connection_are_bounded(channel_layer: None, anns: Client):
     async with serving(max_subscriptions=2) as address, speaking(address, anns) as ann:
         for floor in 1, 2, 1:
@@ -376,25 +260,6 @@ async def test_subscriptions_of_one_connection_are_bounded(channel_layer: None, 
         assert await ann.code(subscribe="room_channel", params={"room": "tea", "floor": 3}) == "too_many"
         await ann.ask(unsubscribe="room_channel", params=TEA)
         await enter(ann, floor=3)
-
-
-async def test_a_client_that_takes_nothing_is_left_and_the_others_go_on(
-    channel_layer: None, anns: Client, bobs: Client, caplog: pytest.LogCaptureFixture
-):
-    text = "x" * 1_000_000
-    async with (
-        serving(send_timeout_s=0.1) as address,
-        speaking(address, bobs) as bob,
-        speaking(address, anns) as ann,
-    ):
-        await enter(ann)
-        await enter(bob)
-        ann.stop_reading()
-        async with asyncio.timeout(20):
-            while "takes no messages" not in caplog.text:
-                await RoomChannel.asend({"text": text, "user": "site"}, TEA)
-                assert (await bob.hear())["message"]["text"] == text
-        ann.cut()
 
 
 async def test_without_a_channel_layer_the_answer_says_that_channels_are_away(
