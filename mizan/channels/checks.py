@@ -16,7 +16,7 @@ from mizan_core import registry
 
 def uses_websockets() -> bool:
     """Whether a channel is declared, or a function with `websocket=True`."""
-    return any(True for _ in channels) or any(spec.websocket for spec in registry.default)
+    return bool(channels) or any(spec.websocket for spec in registry.default)
 
 
 def check_channels(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
@@ -26,7 +26,7 @@ def check_channels(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMes
     problems: list[CheckMessage] = []
     if find_spec("channels") is None:
         problems.append(Error(EXTRA, id="mizan.E020"))
-    if any(True for _ in channels) and not getattr(settings, "CHANNEL_LAYERS", None):
+    if channels and not getattr(settings, "CHANNEL_LAYERS", None):
         problems.append(Error(NO_LAYER, id="mizan.E021"))
     mutations = sorted(spec.name for spec in registry.default if spec.websocket and spec.is_mutation)
     if mutations and not _can_purge():

@@ -26,6 +26,9 @@ class Channels:
     def __iter__(self) -> Iterator[type[ReactChannel]]:
         return iter([next(iter(self._channels[name].values())) for name in sorted(self._channels)])
 
+    def __len__(self) -> int:
+        return len(self._channels)
+
     def get(self, name: str) -> type[ReactChannel] | None:
         return next(iter(self._channels.get(name, {}).values()), None)
 
