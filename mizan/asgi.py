@@ -27,12 +27,12 @@ def wrap_asgi(
     from django.core.exceptions import ImproperlyConfigured
     from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 
+    from mizan.channels import registry
     from mizan.channels.checks import uses_websockets
     from mizan.channels.groups import EXTRA
     from mizan.channels.limits import Limits
-    from mizan.channels.registry import default as channels
 
-    if problems := channels.problems():
+    if problems := registry.default.problems():
         raise ImproperlyConfigured("\n".join(map(str, problems)))
     given = [prefixes] if isinstance(prefixes, str) else prefixes
     sockets = {f"{prefix}ws/": prefix for prefix in map(base_path, given)}

@@ -6,8 +6,8 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from pydantic import BaseModel
 
+from mizan.channels import registry
 from mizan.channels.groups import group_name, publish
-from mizan.channels.registry import default
 from mizan_core.registry import RegistryError
 from mizan_core.scopes import ScopeError, check_name
 
@@ -38,7 +38,7 @@ class ReactChannel:
         super().__init_subclass__(**kwargs)
         cls.name = cls.__dict__.get("name") or _snake(cls.__name__)
         _check(cls)
-        default.add(cls)
+        registry.default.add(cls)
 
     @property
     def user(self) -> Any:

@@ -9,14 +9,14 @@ from django.core.checks import CheckMessage, Error, Warning
 
 from mizan.cache.configured import edge_door
 from mizan.cache.doors import NoCacheError
+from mizan.channels import registry as channels
 from mizan.channels.groups import EXTRA, NO_LAYER
-from mizan.channels.registry import default as channels
 from mizan_core import registry
 
 
 def uses_websockets() -> bool:
     """Whether a channel is declared, or a function with `websocket=True`."""
-    return bool(channels) or any(spec.websocket for spec in registry.default)
+    return bool(channels.default) or any(spec.websocket for spec in registry.default)
 
 
 def check_channels(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
@@ -26,7 +26,7 @@ def check_channels(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMes
     problems: list[CheckMessage] = []
     if find_spec("channels") is None:
         problems.append(Error(EXTRA, id="mizan.E020"))
-    if channels and not getattr(settings, "CHANNEL_LAYERS", None):
+    if channels.default and not getattr(settings, "CHANNEL_LAYERS", None):
         problems.append(Error(NO_LAYER, id="mizan.E021"))
     mutations = sorted(spec.name for spec in registry.default if spec.websocket and spec.is_mutation)
     if mutations and not _can_purge():

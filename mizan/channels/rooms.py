@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
+from mizan.channels import registry
 from mizan.channels.asked import Asked
 from mizan.channels.channel import ReactChannel
 from mizan.channels.groups import group_name, layer
 from mizan.channels.limits import Limits
-from mizan.channels.registry import default
 from mizan.channels.threads import in_thread
 from mizan.channels.visitor import Visitor, identity
 from mizan.db.transactions import atomic_requests
@@ -214,7 +214,7 @@ class Rooms:
 
 
 def _addressed(asked: Asked) -> tuple[type[ReactChannel], BaseModel]:
-    channel = default.get(asked.name)
+    channel = registry.default.get(asked.name)
     if channel is None:
         raise ApiError(404, "not_found", f"there is no channel {asked.name!r}")
     return channel, _fit(channel.Params, asked.arguments)

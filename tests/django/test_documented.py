@@ -32,8 +32,7 @@ def test_every_snippet_is_python_and_takes_from_mizan_what_there_is(snippet: str
 def shown(monkeypatch: pytest.MonkeyPatch) -> Channels:
     """The channels of the document, in place of the site's."""
     channels = Channels()
-    for module in ("channel", "rooms"):
-        monkeypatch.setattr(f"mizan.channels.{module}.default", channels)
+    monkeypatch.setattr("mizan.channels.registry.default", channels)
     (snippet,) = [snippet for snippet in SNIPPETS if "ReactChannel" in snippet]
     exec(snippet, {"__name__": "chat.channels"})
     return channels

@@ -4,8 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from mizan.channels.registry import default as channels
-from mizan.channels.registry import describe_channels
+from mizan.channels import registry as channels
 from mizan.declare.compiled import view_urls
 from mizan.declare.conf import conf
 from mizan.declare.schema import dump, openapi
@@ -23,12 +22,12 @@ class Command(ExportCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         base = base_of(options)
         try:
+            sections = {
+                "forms": describe_forms(registry.default),
+                "channels": channels.describe_channels(channels.default),
+            }
             document = openapi(
-                registry.default,
-                base=base,
-                release=conf().release,
-                view_urls=view_urls(),
-                sections={"forms": describe_forms(registry.default), "channels": describe_channels(channels)},
+                registry.default, base=base, release=conf().release, view_urls=view_urls(), sections=sections
             )
         except RegistryError as error:
             raise CommandError(str(error)) from None

@@ -12,7 +12,7 @@ from openapi_spec_validator import validate
 from pydantic import BaseModel
 
 from mizan import wrap_asgi
-from mizan.channels import ReactChannel, checks
+from mizan.channels import ReactChannel
 from mizan.channels.checks import check_channels
 from mizan.channels.registry import Channels, default, describe_channels
 from mizan.checks.declarations import check_declarations
@@ -87,8 +87,7 @@ def test_what_cannot_be_meant_is_said_where_it_is_declared(bases: tuple[type, ..
 def channels(monkeypatch: pytest.MonkeyPatch) -> Channels:
     """No channels, in place of the site's."""
     empty = Channels()
-    for place in ("channel.default", "checks.channels", "registry.default"):
-        monkeypatch.setattr(f"mizan.channels.{place}", empty)
+    monkeypatch.setattr("mizan.channels.registry.default", empty)
     return empty
 
 
@@ -164,9 +163,7 @@ class TestWithoutTheExtra:
             rooms.RoomChannel.send({"text": "x", "user": "site"}, {"room": "tea"})
         assert "mizan.E020" in [problem.id for problem in check_channels(None)]
 
-    async def test_a_site_that_does_not_needs_none(self, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(checks, "channels", Channels())
-        monkeypatch.setattr("mizan_core.registry.default", Registry())
+    async def test_a_site_that_does_not_needs_none(self, channels: Channels, registry: Registry):
         assert check_channels(None) == []
         async with serving() as address:
             async with ClientSession() as session, session.get(f"http://{address}/", headers={"Host": HOST}) as page:
