@@ -7,7 +7,7 @@ types at the admin API can be asked again (`strict`: an error that names the nea
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from mizan_core.canonical import Canonical, ListOf, ParamType, is_canonical, value_text
@@ -15,6 +15,28 @@ from mizan_core.manifest import Context
 from mizan_core.scopes import EVERYTHING, URL, USER, Member, Parsed, Scope, ScopeError, parse_scopes, widest
 
 _RESERVED = (USER, URL)
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who asked for a purge, as far as that is known, for the audit. It decides nothing."""
+
+    source: str = ""
+    """How it came: `response`, `admin`, `django`, ..."""
+    request: str = ""
+    """The method and path of the request that it came with."""
+    function: str = ""
+    """The function that was called."""
+    token: str = ""
+    """The role of the token that was shown."""
+    edge: str = ""
+    host: str = ""
+    """The name of the host that has done it."""
+    note: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """What is known, as a JSON object."""
+        return {name: text for name, text in asdict(self).items() if text}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +48,7 @@ class Purge:
     faults: tuple[str, ...] = ()
     hold_s: int = 0
     """For so long, matching fills that begin are not stored: a replica may lag, or the change may come late."""
+    by: By = field(default=By(), compare=False)
 
     @classmethod
     def of(cls, scopes: Iterable[Scope], contexts: Mapping[str, Context]) -> Self:
@@ -55,13 +78,16 @@ class Purge:
             record["scopes"] = [[scope.context, scope.params] for scope in self.scopes]
         if self.hold_s:
             record["hold_s"] = self.hold_s
+        if by := self.by.to_json():
+            record["by"] = by
         return record
 
     @classmethod
     def from_json(cls, record: Mapping[Any, Any]) -> Self:
         """What `to_json` gave."""
         scopes = tuple(Scope(name, tuple((n, v) for n, v in params)) for name, params in record.get("scopes", []))
-        return cls(scopes, everything=record.get("everything", False), hold_s=record.get("hold_s", 0))
+        by = By(**record.get("by", {}))
+        return cls(scopes, everything=record.get("everything", False), hold_s=record.get("hold_s", 0), by=by)
 
 
 def widen(field: str, contexts: Mapping[str, Context]) -> Purge:

@@ -17,12 +17,14 @@ from aiohttp import web
 from mizan_core.seal import sealing_key
 from mizan_core.store import LEASE_MS, AsyncStore, Namespace, StoreError, StoreUnusable
 from mizan_edge.admin.access import Access
+from mizan_edge.admin.auditing import Auditing
 from mizan_edge.admin.explaining import Explaining
 from mizan_edge.admin.listener import Admin
 from mizan_edge.admin.probes import Probes
 from mizan_edge.admin.purging import Purging
 from mizan_edge.admin.reloading import Reloading
 from mizan_edge.memory.memory import Memory
+from mizan_edge.purging.acknowledged import Acknowledgements
 from mizan_edge.purging.board import Board
 from mizan_edge.purging.fleet import Fleet
 from mizan_edge.purging.hold import Hold
@@ -102,10 +104,12 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
             new_incarnation=lambda: manifest_in_use.adopt(),
             woken=workers.wake,
         )
+        acknowledgements = Acknowledgements(store, tasks)
         purger = Purger(
             store,
             in_use,
             fleet,
+            acknowledgements,
             journal=journal,
             hold=hold,
             counters=counters,
@@ -138,6 +142,7 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
         if settings.watch_manifest:
             tasks.start(watch(settings.manifest, manifest_in_use), "watch-manifest")
         serving = asyncio.Event()
+        auditing = Auditing(store, in_use, acknowledgements)
         admin = Admin(
             access,
             Purging(in_use, purger),
@@ -147,9 +152,11 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
                 store,
                 hold,
                 workers.remember,
+                auditing.find,
                 lambda: settings.allowed_hosts[0] if settings.allowed_hosts else public_at,
                 scheme="https" if certificate else "http",
             ),
+            auditing,
             Probes(in_use, store, origin, hold, lambda: workers.counted(counters), serving),
         )
         runner = web.AppRunner(admin.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)

@@ -4,16 +4,19 @@ import json
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from platform import node
 from typing import Protocol
 
 from mizan.cache.memory_bundles import MemoryBundles
 from mizan.declare.compiled import compiled
 from mizan_core.errors import MizanError
-from mizan_core.resolve import Purge
+from mizan_core.resolve import By, Purge
 from mizan_core.store import Store, StoreError
 
 # A purge that the store does not confirm is answered one lease later, and a lease is about 2 s.
 ADMIN_TIMEOUT_S = 15.0
+
+_BY = By(source="django", host=node())
 
 
 class NoCacheError(MizanError, RuntimeError):
@@ -40,7 +43,7 @@ class StoreDoor:
     def purge(self, purge: Purge) -> None:
         shapes = compiled().manifest.shapes()
         try:
-            self.store.purge(purge.scopes, everything=purge.everything, hold_s=purge.hold_s, shapes=shapes)
+            self.store.purge(purge.scopes, everything=purge.everything, hold_s=purge.hold_s, shapes=shapes, by=_BY)
         except StoreError as error:
             raise PurgeError(f"the purge was not confirmed: {error}") from error
 

@@ -1,8 +1,8 @@
 """The store over redis-py's blocking client: for Django, Celery and shells."""
 
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -10,10 +10,13 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from mizan_core.resolve import By
 from mizan_core.scopes import Scope
+from mizan_core.store import audit
+from mizan_core.store.audit import Acknowledged
 from mizan_core.store.connection import check_server, from_url, options, translate
 from mizan_core.store.members import Ack, Awaited, acks_channel
-from mizan_core.store.operations import Namespace, Operation, Purged, nonce, parts
+from mizan_core.store.operations import Namespace, Operation, Purged, StoreError, nonce, parts
 
 T = TypeVar("T")
 
@@ -48,6 +51,7 @@ class Store:
         everything: bool = False,
         hold_s: int = 0,
         shapes: Mapping[str, str] | None = None,
+        by: By | None = None,
     ) -> Purged:
         """Purges as `Namespace.purge` says, and returns when no edge can have any of it in memory.
 
@@ -55,12 +59,13 @@ class Store:
         """
         purger = nonce()
         operations = [
-            self.namespace.purge(part, everything=everything, hold_s=hold_s, shapes=shapes, purger=purger)
+            self.namespace.purge(part, everything=everything, hold_s=hold_s, shapes=shapes, purger=purger, by=by)
             for part in parts(() if everything else list(scopes)) or [()]
         ]
         # Subscribed first: a member may be faster than the reply.
         with closing(_Acks(self._redis.connection_pool, acks_channel(self.namespace, purger))) as acks:
             awaited = Awaited()
+            began_s = time.monotonic()
             done = [self.run(operation) for operation in operations]
             # Who acknowledges the last one has acknowledged them all.
             awaited.replied(done[-1], time.monotonic())
@@ -68,12 +73,19 @@ class Store:
                 ack = acks.next(left_s)
                 if ack is not None:
                     awaited.heard(ack)
+            if by is not None:
+                self._acknowledged(done, time.monotonic() - began_s)
             return replace(
                 done[-1],
                 entries=sum(purged.entries for purged in done),
                 banned=sum(purged.banned for purged in done),
                 scopes=tuple(scope for purged in done for scope in purged.scopes),
             )
+
+    def _acknowledged(self, done: Sequence[Purged], after_s: float) -> None:
+        """Has the audit say so; if it cannot, the purge is done nevertheless."""
+        with suppress(StoreError):
+            self.run(audit.acknowledged(self.namespace, [Acknowledged.of(purged, after_s) for purged in done]))
 
     def check(self) -> None:
         """Raises StoreUnusable for a server that can never serve, StoreError for one that does not answer."""

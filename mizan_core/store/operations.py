@@ -3,6 +3,7 @@
 Both clients (`client`, `aioclient`) run exactly these, so a purge from a shell is the same purge as one from a header.
 """
 
+import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from importlib.resources import files
 from typing import Any, Generic, Literal, TypeVar, cast
 
 from mizan_core.errors import MizanError
+from mizan_core.resolve import By
 from mizan_core.scopes import Scope
 from mizan_core.store.layout import Entry, Fence, decode_entry, encode_entry, index_names, scope_argument
 
@@ -256,20 +258,22 @@ class Namespace:
         visit: int = VISIT_LIMIT,
         purger: str = "",
         lease_ms: int = LEASE_MS,
+        by: By | None = None,
     ) -> Operation[Purged]:
         """Purges scopes, or everything, and stores no matching fill that begins within `hold_s` seconds.
 
         `shapes` are those of the manifest that the scopes were made by: a context that the store knows under another
         one is purged as a whole. Dry: counts what that would purge. Members acknowledge to `purger`, an id that its
-        channel is named by, unless it is empty. `lease_ms` is 0 where no other member can exist.
+        channel is named by, unless it is empty. `lease_ms` is 0 where no other member can exist. `by` has it audited.
         """
         known = shapes or {}
         pairs = [text for scope in scopes for text in (scope_argument(scope), known.get(scope.context, ""))]
         texts = ["", ""] if everything else pairs
+        how, told = "dry" if dry_run else "purge", "" if by is None else json.dumps(by.to_json())
         return Operation(
             script("purge"),
             [self.control],
-            [nonce(), "dry" if dry_run else "purge", visit, LOG_LIMIT, hold_s * 1000, purger, lease_ms, *texts],
+            [nonce(), how, visit, LOG_LIMIT, hold_s * 1000, purger, lease_ms, told, *texts],
             _purged,
         )
 

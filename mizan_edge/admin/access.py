@@ -11,6 +11,9 @@ from mizan_edge.admin.problems import Handler, Refused
 
 Role = Literal["read", "purge"]
 
+ROLE = web.RequestKey("role", str)
+"""Under which a request has the role of the token that it has shown."""
+
 _PROBES = ("/healthz", "/readyz")
 
 
@@ -34,6 +37,7 @@ class Access:
             raise Refused(401, "A token is needed: Authorization: Bearer <token>")
         if role == "read" and request.method not in ("GET", "HEAD"):
             raise Refused(403, "This token may read only; purging and reloading need the other one.")
+        request[ROLE] = role
         return await handler(request)
 
     def role(self, authorization: str | None) -> Role | None:

@@ -38,6 +38,8 @@ class Explaining:
     hold: Hold
     remember: Remember
     """What each worker has in memory for a request."""
+    audited: Callable[[int], Awaitable[dict[str, Any] | None]]
+    """What the audit says of the purge with a number. Raises StoreError."""
     host: Callable[[], str]
     """The host that is asked for where none is named."""
     scheme: str
@@ -128,4 +130,7 @@ class Explaining:
         found: PurgeOf | int | None = 0
         while isinstance(found, int):
             found = await self.store.run(self.store.namespace.last_purge(names, found))
-        return None if found is None else {"seq": found.seq, "scope": explained.scope_text(found.scope)}
+        if found is None:
+            return None
+        purge = await self.audited(found.seq)
+        return {**(purge or {}), "seq": found.seq, "scope": explained.scope_text(found.scope)}

@@ -7,6 +7,7 @@ from typing import Protocol
 from aiohttp import web
 
 from mizan_edge.admin.access import Access
+from mizan_edge.admin.auditing import Auditing
 from mizan_edge.admin.explaining import Explaining
 from mizan_edge.admin.probes import Probes
 from mizan_edge.admin.problems import problems
@@ -30,12 +31,13 @@ class Admin:
     purging: Purging
     reloading: Reloading
     explaining: Explaining
+    auditing: Auditing
     probes: Probes
 
     def application(self) -> web.Application:
         """The aiohttp application of the admin listener."""
         app = web.Application(middlewares=[problems, self.access.guard], client_max_size=_MAX_BODY_BYTES)
-        parts: tuple[Part, ...] = (self.purging, self.reloading, self.explaining, self.probes)
+        parts: tuple[Part, ...] = (self.purging, self.reloading, self.explaining, self.auditing, self.probes)
         for part in parts:
             app.add_routes(part.routes())
         return app

@@ -6,15 +6,19 @@ from dataclasses import dataclass
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
-from mizan_core.resolve import Purge, longest_hold, strict
+from mizan_core.resolve import By, Purge, longest_hold, strict
 from mizan_core.scopes import URL, Scope, ScopeError, widest
 from mizan_core.store import Purged, StoreError
+from mizan_edge.admin.access import ROLE
 from mizan_edge.admin.problems import Refused, answer, body_of
 from mizan_edge.purging.invalidation import Pending
 from mizan_edge.purging.purge import Purger
 from mizan_edge.rules.outcome import of_resource
 from mizan_edge.rules.routes import Uncacheable
 from mizan_edge.rules.site import InUse
+
+# In the audit.
+_MAX_REQUEST_CHARS = 200
 
 
 class PurgeBody(BaseModel):
@@ -43,12 +47,12 @@ class Purging:
         ]
 
     async def _purge(self, request: web.Request) -> web.Response:
-        return await self._answer(await body_of(request, PurgeBody))
+        return await self._answer(request, await body_of(request, PurgeBody))
 
     async def _purge_url(self, request: web.Request) -> web.Response:
-        return await self._answer(PurgeBody(urls=[request.raw_path]))
+        return await self._answer(request, PurgeBody(urls=[request.raw_path]))
 
-    async def _answer(self, body: PurgeBody) -> web.Response:
+    async def _answer(self, request: web.Request, body: PurgeBody) -> web.Response:
         router = self.in_use.site.router
         scopes: tuple[Scope, ...] = ()
         urls: set[str] = set()
@@ -63,7 +67,9 @@ class Purging:
             if not scopes:
                 raise Refused(422, 'Nothing is named: give "scopes", "urls", or "all": true.')
         hold_s = longest_hold(None if body.all else scopes, self.in_use.site.manifest.contexts)
-        purged = await self._run(Purge(scopes, everything=body.all, hold_s=hold_s), dry_run=body.dry_run)
+        by = By(request=f"{request.method} {request.path}"[:_MAX_REQUEST_CHARS], token=request[ROLE])
+        purge = Purge(scopes, everything=body.all, hold_s=hold_s, by=by)
+        purged = await self._run(purge, dry_run=body.dry_run)
         return answer(
             {
                 "seq": purged.seq,

@@ -69,7 +69,7 @@ class Fleet:
         """The name under which this edge's purges ask for acknowledgements."""
         self._store = store
         self._board = board
-        self._edge = edge
+        self.edge = edge
         self._tasks = tasks
         self._may_renew = may_renew
         self._may_leave = may_leave
@@ -97,7 +97,7 @@ class Fleet:
         if not self._may_leave():
             return
         try:
-            await self._store.run(self._store.namespace.sign_off(self._edge, self._session))
+            await self._store.run(self._store.namespace.sign_off(self.edge, self._session))
         except StoreError as error:
             log.debug("the lease was not given up: %s", error)
 
@@ -185,7 +185,7 @@ class Fleet:
 
     async def _register(self) -> None:
         asked, heard = clocks(), self._heard
-        reply = await self._store.run(self._store.namespace.register(self._edge, self._session, former=self._former))
+        reply = await self._store.run(self._store.namespace.register(self.edge, self._session, former=self._former))
         self._former = self._session
         if reply.flushed:
             log.warning("another edge was away and may have left purges: everything is purged")
@@ -197,7 +197,7 @@ class Fleet:
     async def _renew(self) -> None:
         asked, heard = clocks(), self._heard
         reply = await self._store.run(
-            self._store.namespace.renew(self._edge, self._session, incarnation=self._incarnation or "", seen=self._seen)
+            self._store.namespace.renew(self.edge, self._session, incarnation=self._incarnation or "", seen=self._seen)
         )
         if reply.what != "ok":
             raise _Forgotten

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from mizan_core.manifest import Context
-from mizan_core.resolve import Purge, longest_hold, widen
+from mizan_core.resolve import By, Purge, longest_hold, widen
 from mizan_core.scopes import Scope, widest
 from mizan_core.store import Purged
 from mizan_edge.http.message import Fields, combined
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 FIELD = "x-mizan-invalidate"
 MAX_FIELD_BYTES = 64 * 1024
+UNKNOWN = By()
+_MAX_NOTE = 300
 
 Source = Literal["response", "admin", "reload", "unknown outcome"]
 
@@ -75,14 +77,20 @@ class Invalidation:
         if purge.scopes or purge.everything:
             await self._purges.purge(purge, "response")
 
-    async def obey(self, fields: Fields, contexts: Mapping[str, Context], also: tuple[Scope, ...] = ()) -> None:
+    async def obey(
+        self, fields: Fields, contexts: Mapping[str, Context], also: tuple[Scope, ...] = (), by: By = UNKNOWN
+    ) -> None:
         """Purges what a response of the origin says, and `also` what it means. Returns when the response may go on.
 
         All of it in one: while Redis is away, each purge waits for its own time.
         """
         said = self._read(combined(fields, FIELD), contexts)
         hold_s = max(said.hold_s, longest_hold(also, contexts))
-        await self.purge(replace(said, scopes=widest([*said.scopes, *also]), hold_s=hold_s))
+        if said.faults:
+            by = replace(by, note=f"widened: {'; '.join(said.faults)}"[:_MAX_NOTE])
+        elif not said.scopes and not said.everything:
+            by = replace(by, note="no X-Mizan-Invalidate; an unsafe request changes its own URL")
+        await self.purge(replace(said, scopes=widest([*said.scopes, *also]), hold_s=hold_s, by=by))
 
     def _read(self, value: str | None, contexts: Mapping[str, Context]) -> Purge:
         if value is None:

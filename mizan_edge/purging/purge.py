@@ -13,13 +13,16 @@ order, until Redis confirms, by this process or by the next one; purging twice d
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from platform import node
 
 from mizan_core.resolve import Purge
 from mizan_core.scopes import Scope, format_scopes
 from mizan_core.store import AsyncStore, Purged, StoreError
 from mizan_core.store.operations import parts
+from mizan_edge.purging.acknowledged import Acknowledgements
 from mizan_edge.purging.fleet import LEASE_S, Fleet
 from mizan_edge.purging.hold import Hold
 from mizan_edge.purging.invalidation import Pending, Source
@@ -44,6 +47,7 @@ class _Unconfirmed:
     number: int | None = None
     """Its number in the journal, None where it could not be written."""
     result: Purged | None = None
+    began_s: float = field(default_factory=time.monotonic)
 
 
 class Purger:
@@ -54,6 +58,7 @@ class Purger:
         store: AsyncStore,
         in_use: InUse,
         fleet: Fleet,
+        acknowledgements: Acknowledgements,
         *,
         journal: Journal,
         hold: Hold,
@@ -67,6 +72,8 @@ class Purger:
         self._store = store
         self._in_use = in_use
         self._fleet = fleet
+        self._acknowledgements = acknowledgements
+        self._host = node()
         self._lease_ms = lease_ms
         self._journal = journal
         self._hold = hold
@@ -92,8 +99,9 @@ class Purger:
             log.warning("a purge of %s from before the start is repeated", _text(left.purge))
             # Under the shapes of then: there may be another manifest now.
             if left.intent:
-                self._hold_for(_Unconfirmed(self._until_late(left.purge), left.shapes))
-                self._tasks.start(self._purge_late(left.purge, left.shapes, left.number), "purge-again")
+                purge = self._signed(left.purge, "unknown outcome")
+                self._hold_for(_Unconfirmed(self._until_late(purge), left.shapes))
+                self._tasks.start(self._purge_late(purge, left.shapes, left.number), "purge-again")
             else:
                 self._hold_for(_Unconfirmed(left.purge, left.shapes, number=left.number))
 
@@ -128,6 +136,10 @@ class Purger:
         await self.purge(self._until_late(purge), "unknown outcome")
         self._tasks.start(self._purge_late(purge, shapes, number), "purge-again")
 
+    def _signed(self, purge: Purge, source: Source) -> Purge:
+        """The purge, as the audit is to have it."""
+        return replace(purge, by=replace(purge.by, source=source, edge=self._fleet.edge, host=self._host))
+
     def _until_late(self, purge: Purge) -> Purge:
         return replace(purge, hold_s=max(purge.hold_s, self._late_s))
 
@@ -143,9 +155,10 @@ class Purger:
     async def _purge(self, purge: Purge, shapes: Mapping[str, str], source: Source) -> Purged | Pending:
         if not purge.scopes and not purge.everything:
             return Purged(0, 0, 0)
+        purge = self._signed(purge, source)
         purged: Purged | Pending
         try:
-            purged = await self._run(purge, shapes)
+            purged = await self._run(purge, shapes, time.monotonic())
         except asyncio.CancelledError:
             self._keep_for_next_start(purge, shapes)
             raise
@@ -193,16 +206,18 @@ class Purger:
             )
         )
 
-    async def _run(self, purge: Purge, shapes: Mapping[str, str]) -> Purged:
+    async def _run(self, purge: Purge, shapes: Mapping[str, str], began_s: float) -> Purged:
         if purge.everything:
-            return await self._purge_part((), purge, shapes)
+            return await self._purge_part((), purge, shapes, began_s)
         entries = banned = seq = 0
         for part in parts(purge.scopes):
-            done = await self._purge_part(part, purge, shapes)
+            done = await self._purge_part(part, purge, shapes, began_s)
             seq, entries, banned = done.seq, entries + done.entries, banned + done.banned
         return Purged(seq, entries, banned)
 
-    async def _purge_part(self, scopes: Sequence[Scope], purge: Purge, shapes: Mapping[str, str]) -> Purged:
+    async def _purge_part(
+        self, scopes: Sequence[Scope], purge: Purge, shapes: Mapping[str, str], began_s: float
+    ) -> Purged:
         operation = self._store.namespace.purge(
             scopes,
             everything=purge.everything,
@@ -210,8 +225,11 @@ class Purger:
             shapes=shapes,
             purger=self._fleet.id,
             lease_ms=self._lease_ms,
+            by=purge.by,
         )
-        return await self._fleet.purge(operation)
+        purged = await self._fleet.purge(operation)
+        self._acknowledgements.add(purged, time.monotonic() - began_s)
+        return purged
 
     def _keep_for_next_start(self, purge: Purge, shapes: Mapping[str, str]) -> None:
         # The edge is stopping, and does not wait for this any longer.
@@ -230,7 +248,7 @@ class Purger:
         while self._unconfirmed:
             first = self._unconfirmed[0]
             try:
-                first.result = await self._run(first.purge, first.shapes)
+                first.result = await self._run(first.purge, first.shapes, first.began_s)
             except StoreError:
                 await asyncio.sleep(_RETRY_S)
                 continue

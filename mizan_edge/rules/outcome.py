@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 from mizan_core.canonical import as_declared, value_text
 from mizan_core.manifest import Affected, Context, Manifest
-from mizan_core.resolve import Purge, longest_hold
+from mizan_core.resolve import By, Purge, longest_hold
 from mizan_core.scopes import URL, Scope, widest
 from mizan_edge.http import groups
 from mizan_edge.http.message import SAFE_METHODS, Request, Response, normal_host, values
@@ -30,18 +30,19 @@ def of_call(manifest: Manifest, call: Call | None) -> Purge | None:
         types = manifest.contexts[affected.context].types
         texts = {name: argument_text(name, call.args.get(name), types) for name in affected.params if name in types}
         scopes.append(_narrowed(affected, texts))
-    return _purge(scopes, manifest)
+    return _purge(scopes, manifest, call.name)
 
 
 def of_view(router: Router, request: Request) -> Purge | None:
     """What a request for a view may change: what the mutations at its URL affect; by an unsafe method, its URL too."""
     manifest = router.manifest
+    mutations = router.mutations(request.target)
     scopes = [
         _narrowed(affected, _path_texts(params, manifest.contexts[affected.context]))
-        for name, params in router.mutations(request.target)
+        for name, params in mutations
         for affected in manifest.mutations[name].affects
     ]
-    return _purge([*scopes, *of_url(router, request)], manifest)
+    return _purge([*scopes, *of_url(router, request)], manifest, ", ".join(name for name, _ in mutations))
 
 
 def of_url(router: Router, request: Request) -> Iterator[Scope]:
@@ -99,8 +100,8 @@ def _path_texts(params: Mapping[str, str | None], context: Context) -> dict[str,
     return texts
 
 
-def _purge(scopes: Iterable[Scope], manifest: Manifest) -> Purge | None:
+def _purge(scopes: Iterable[Scope], manifest: Manifest, function: str = "") -> Purge | None:
     if not (scopes := list(scopes)):
         return None  # as of nearly every request for a view
     widened = widest(scopes)
-    return Purge(widened, hold_s=longest_hold(widened, manifest.contexts))
+    return Purge(widened, hold_s=longest_hold(widened, manifest.contexts), by=By(function=function))

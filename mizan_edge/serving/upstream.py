@@ -6,8 +6,9 @@ No response can reach a client but through `Upstream`, so none can come before w
 import logging
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
-from mizan_core.resolve import Purge, longest_hold
+from mizan_core.resolve import By, Purge, longest_hold
 from mizan_core.scopes import Scope
 from mizan_edge.http.body import Body
 from mizan_edge.http.cache_status import Forwarded, forwarded
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 # How often the log has the same failure of the origin.
 _LOG_S = 5.0
+# Of a request, in the audit.
+_MAX_REQUEST_CHARS = 200
 
 
 class Upstream:
@@ -57,10 +60,10 @@ class Upstream:
             return None
         return _dated(exchange)
 
-    async def finish(self, asked: Asked, informational: Informational | None) -> Exchange:
+    async def finish(self, asked: Asked, informational: Informational | None, by: By | None = None) -> Exchange:
         """The origin's answer. What it says, and what it means, is purged before anybody sees it.
 
-        Raises OriginError.
+        `by`: who asks, for the audit, where more is known than the request. Raises OriginError.
         """
         try:
             exchange = await self._origin.finish(asked, informational)
@@ -68,16 +71,20 @@ class Upstream:
             if error.unread:
                 fault = "the head of a response could not be read"
                 hold_s = longest_hold(None, self._in_use.site.manifest.contexts)
-                await self._invalidation.purge(Purge((), True, (fault,), hold_s))
+                by = replace(by or _by(asked.request), note=fault)
+                await self._invalidation.purge(Purge((), True, (fault,), hold_s, by))
             raise
         also = self._changed(asked.request, exchange.response)
         if also is not None:
-            await self._invalidation.obey(exchange.response.fields, self._in_use.site.manifest.contexts, also)
+            contexts = self._in_use.site.manifest.contexts
+            await self._invalidation.obey(exchange.response.fields, contexts, also, by or _by(asked.request))
         return _dated(exchange)
 
-    async def send(self, request: Request, body: Body, informational: Informational | None) -> Exchange:
+    async def send(
+        self, request: Request, body: Body, informational: Informational | None, by: By | None = None
+    ) -> Exchange:
         """Asks the origin. As `begin` and `finish`."""
-        return await self.finish(self.begin(request, body), informational)
+        return await self.finish(self.begin(request, body), informational, by)
 
     def _changed(self, request: Request, response: Response) -> tuple[Scope, ...] | None:
         """What a response means to have changed; None where it says nothing of its own either, as most."""
@@ -88,7 +95,9 @@ class Upstream:
     async def forget(self, resource: Resource) -> None:
         """Purges a URL of which the origin has said in passing that it has changed."""
         scopes = (outcome.of_resource(resource),)
-        await self._invalidation.purge(Purge(scopes, hold_s=longest_hold(scopes, self._in_use.site.manifest.contexts)))
+        hold_s = longest_hold(scopes, self._in_use.site.manifest.contexts)
+        by = By(note="the answer to a HEAD is not that of what was stored")
+        await self._invalidation.purge(Purge(scopes, hold_s=hold_s, by=by))
 
     async def answer(self, request: Request, body: Body, why: Forwarded, informational: Informational | None) -> Answer:
         """The origin's answer to a request that has nothing to do with the cache, or its failure."""
@@ -110,9 +119,11 @@ class Upstream:
         self, request: Request, body: Body, why: Forwarded, affects: Purge, informational: Informational | None
     ) -> Answer:
         """The same for what may change something: where it cannot be known whether it did, that is purged."""
+        by = _by(request, affects.by.function)
+        affects = replace(affects, by=by)
         async with self._invalidation.intending(affects) as intent:
             try:
-                exchange = await self.send(request, body, informational)
+                exchange = await self.send(request, body, informational, by)
             except OriginError as error:
                 if error.sent:
                     await intent.unknown()
@@ -140,6 +151,12 @@ class Upstream:
             self._logged[str(error)] = now_s
             log.error("%s", error)
         return refusal(error.status, str(error), forwarded(why))
+
+
+def _by(request: Request, function: str = "") -> By:
+    # Without its query, which may hold what nobody else is to read.
+    path = request.target.partition("?")[0]
+    return By(request=f"{request.method} {path}"[:_MAX_REQUEST_CHARS], function=function[:_MAX_REQUEST_CHARS])
 
 
 def _dated(exchange: Exchange) -> Exchange:

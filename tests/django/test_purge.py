@@ -18,6 +18,7 @@ from django.test import Client, TestCase, override_settings
 
 from mizan.cache import NoCacheError, PurgeError, purge, purge_all
 from mizan_core.scopes import ScopeError
+from mizan_core.store import Namespace, Store, audit
 from tests.django.browsers import by_token, token_of
 from tests.django.overrides import by_hand
 from tests.django.requests import bundle
@@ -54,6 +55,15 @@ class TestThroughTheStore:
         for user_id in (5, 6):
             bundle(visitor, "catalog", {"category": f"tea {user_id}"})
         assert ran["products"] == 1
+
+    def test_it_stands_in_the_audit(self, redis_url: str, namespace: str):
+        purge("catalog", category="tea")
+        store = Store(redis_url, Namespace(namespace, b""), timeout_s=5)
+        (record,) = store.run(audit.read(store.namespace, 10))
+        store.close()
+        assert record.by["source"] == "django"
+        assert record.scopes == ('catalog\n;category="tea"',)
+        assert record.acknowledged_ms is not None
 
     def test_a_parameter_that_is_none_widens(self, visitor: Client):
         bundle(visitor, "catalog", {"category": "tea"})

@@ -4,12 +4,14 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from mizan_core.manifest import parse_manifest
-from mizan_core.resolve import Purge
+from mizan_core.resolve import By, Purge
 from mizan_core.scopes import Scope
-from mizan_core.store import LEASE_MS, AsyncStore, Namespace, Purged
+from mizan_core.store import LEASE_MS, AsyncStore, Namespace, Purged, audit
+from mizan_edge.purging.acknowledged import Acknowledgements
 from mizan_edge.purging.board import Board
 from mizan_edge.purging.fleet import Fleet
 from mizan_edge.purging.hold import Hold
@@ -24,7 +26,8 @@ from tests.support.edge import SECRET
 from tests.support.killable import Redis
 from tests.support.origin import until
 
-PURGE = Purge((Scope.of("user", {"user_id": 5}),))
+BY = By(source="response", request="POST /api/mizan/call/", function="rename_user")
+PURGE = Purge((Scope.of("user", {"user_id": 5}),), by=BY)
 
 
 class SlowJournal(Journal):
@@ -57,7 +60,7 @@ async def purging(url: str, namespace: str, journal: Journal, manifest: Path) ->
         woken=lambda key: None,
     )
     purger = Purger(
-        *(store, InUse(Site.of(parsed, rules)), fleet),
+        *(store, InUse(Site.of(parsed, rules)), fleet, Acknowledgements(store, tasks)),
         journal=journal,
         hold=Hold(board),
         counters=Counters(),
@@ -87,3 +90,21 @@ async def test_what_is_confirmed_before_it_was_written_down_is_not_left_in_the_j
             assert isinstance(await done, Purged)
         assert journal.open == []
     assert (tmp_path / "journal").read_bytes() == b""
+
+
+async def test_what_an_earlier_process_has_left_is_audited_as_what_it_was(
+    server: Redis, namespace: str, manifest: Path, tmp_path: Path
+):
+    with Journal(tmp_path / "journal") as before:
+        before.add(PURGE)
+        before.add(replace(PURGE, by=replace(BY, source="")), intent=True)
+    with Journal(tmp_path / "journal") as journal:
+        async with purging(server.url, namespace, journal, manifest) as purger, asyncio.timeout(10):
+            purger.resume()
+            await until(lambda: not purger.pending)
+        store = AsyncStore(server.url, Namespace(namespace, SEALING), timeout_s=5)
+        *_late, intent, left = await store.run(audit.read(store.namespace, 10))
+        await store.close()
+    assert left.by == BY.to_json()
+    assert intent.by["source"] == "unknown outcome"
+    assert intent.by["function"] == "rename_user"

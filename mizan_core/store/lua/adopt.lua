@@ -18,5 +18,6 @@ if #changed > 0 then
   local seq = redis.call('HINCRBY', ctl, 'seq', 1)
   for _, context in ipairs(changed) do record(context, seq, true) end
   announce(c.inc, seq, '', changed)
+  audit(c.inc, seq, '{"source":"other parameters"}', 0, #changed, changed)
 end
 return changed

@@ -18,13 +18,16 @@
 --   {ns}:shapes    hash    context -> digest of how its entries are indexed
 --   {ns}:edges     zset    durable id of an edge -> end of its lease, ms
 --   {ns}:members   zset    session of an edge -> end of its lease, ms: who must hear of purges
+--   {ns}:audit     stream  the latest purges: inc, seq, by (JSON: who asked), entries, banned, scopes (the first of them, an
+--                          empty line between two), count (of all)
+--   {ns}:acked     zset    `inc seq ms` -> seq: after how many ms every member had acknowledged a purge
 --   {ns}:wake      channel KEY of a fill that has ended, where somebody waits for it
 --   {ns}:purges    channel `inc seq purger`, and each purged scope behind an empty line; purger is '' if nobody waits
 --   {ns}:scratch   never there: a script that begins with its DEL goes on in a full memory, and fails on a replica
 --
 -- Nothing but entries, lists of variants and fill leases has a TTL. Every script compares the server's run_id with
 -- `run`, by control(), except those that touch nothing but a lease which the caller holds (sign_off, end_fill,
--- renew_fill).
+-- renew_fill), or the audit (acked).
 --
 -- A scope in an argument is its context and its parameters' texts, sorted, each on a line of its own; '' is everything.
 -- An entry's header is `inc seq` and then the names of its indexes, each on a line of its own, sorted. (inc, seq) is
@@ -32,6 +35,8 @@
 
 local MAX_SUBSETS = 64 -- up to here looking scopes up one by one is cheaper than scanning
 local HEADER_GUESS = 1024
+local AUDITED = 10000 -- purges that the audit keeps, and a hundred or so more
+local AUDIT_BYTES = 1024 -- of scopes, in one record
 local TRIM_IN_PASSING = 20 -- expired entries that a script drops from an index which it passes by
 
 local ctl = KEYS[1]
@@ -220,6 +225,19 @@ local function announce(inc, seq, purger, scopes)
   local parts = { inc .. ' ' .. seq .. ' ' .. purger }
   for i, scope in ipairs(scopes) do parts[i + 1] = scope end
   redis.call('PUBLISH', prefix .. 'purges', table.concat(parts, '\n\n'))
+end
+
+-- Writes down for people who purged what. Whatever comes of it, the purge is done.
+local function audit(inc, seq, by, entries, banned, scopes)
+  local key, shown, size = prefix .. 'audit', {}, 0
+  for i, scope in ipairs(scopes) do
+    size = size + #scope
+    if i > 1 and size > AUDIT_BYTES then break end
+    shown[i] = string.sub(scope, 1, AUDIT_BYTES)
+  end
+  if not has_type(key, 'stream') then redis.call('UNLINK', key) end
+  redis.pcall('XADD', key, 'MAXLEN', '~', AUDITED, '*', 'inc', inc, 'seq', seq, 'by', by, 'entries', entries,
+    'banned', banned, 'scopes', table.concat(shown, '\n\n'), 'count', #scopes)
 end
 
 -- Keeps the log to `cap` scopes. A fill whose fence is older than what was trimmed cannot be judged, and is refused.

@@ -9,7 +9,8 @@
 --       5 for how long matching fills that begin are not stored, ms
 --       6 who waits for acknowledgements, which go to {ns}:acks:PURGER; '' for nobody
 --       7 how long a lease lasts, ms; 0 where no other member can exist
---       8.. pairs: a scope, '' is everything; the shape of its context in the caller's manifest, '' if unknown. Where the
+--       8 who asks for it, as JSON, for the audit; '' leaves it out of that
+--       9.. pairs: a scope, '' is everything; the shape of its context in the caller's manifest, '' if unknown. Where the
 --         store knows the context under another shape, its entries are indexed otherwise: all of it is purged.
 -- Returns {seq, entries, scopes that were banned, inc, wait, the scopes as they were widened with an empty line between
 -- them, session, remaining, ...}. For a banned scope `entries` counts its smallest index. Every session may serve from memory what was purged until it has acknowledged, or for the ms that
@@ -75,7 +76,7 @@ local function visit(scope, index)
   if not dry then record(scope, seq, false) end
 end
 
-for i = 8, #ARGV, 2 do
+for i = 9, #ARGV, 2 do
   local scope = ARGV[i]
   if ARGV[i + 1] ~= '' then
     local context = string.match(scope, '^[^\n]+')
@@ -100,6 +101,7 @@ end
 if not dry then
   trim_log(cap)
   redis.call('ZREMRANGEBYSCORE', holds_key, '-inf', now)
+  if ARGV[8] ~= '' then audit(c.inc, seq, ARGV[8], entries, banned, purged) end
 end
 local reply = { seq, entries, banned, c.inc, 0, table.concat(purged, '\n\n') }
 if dry then return reply end

@@ -25,6 +25,7 @@ if not mine or tonumber(mine) <= now then
     record('', c.seq, false)
     for _, context in ipairs(redis.call('SMEMBERS', prefix .. 'contexts')) do record(context, c.seq, true) end
     announce(c.inc, c.seq, '', { '' })
+    audit(c.inc, c.seq, '{"source":"lapsed edge"}', 0, 1, { '' })
   end
 end
 redis.call('ZREM', members_key, ARGV[5])
