@@ -145,7 +145,7 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
         auditing = Auditing(store, in_use, acknowledgements)
         admin = Admin(
             access,
-            Purging(in_use, purger),
+            Purging(in_use, purger, store, settings.confirm_purge_above),
             Reloading(files),
             Explaining(
                 _explainer(settings, rules, in_use, board, store, tasks, counters, manifest_in_use),

@@ -4,8 +4,9 @@ import json
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from http import HTTPStatus
 from platform import node
-from typing import Protocol
+from typing import Any, Protocol
 
 from mizan.cache.memory_bundles import MemoryBundles
 from mizan.declare.compiled import compiled
@@ -56,18 +57,27 @@ class AdminDoor:
     token: str | None
 
     def purge(self, purge: Purge) -> None:
-        body = {"all": True} if purge.everything else {"scopes": [str(scope) for scope in purge.scopes]}
+        scopes = [str(scope) for scope in purge.scopes]
+        body: dict[str, Any] = {"all": True} if purge.everything else {"scopes": scopes}
+        refused = self._post(body)
+        if refused is not None and refused[0] == HTTPStatus.CONFLICT:
+            # It asks whether that is meant, since it costs much. An application means it.
+            refused = self._post(body | {"confirm": True})
+        if refused is not None:
+            raise PurgeError(f"the edge answered the purge with {refused[0]}: {refused[1]}")
+
+    def _post(self, body: dict[str, Any]) -> tuple[int, str] | None:
+        """With which status the edge refuses a purge, and what it says; None: it is done. Raises PurgeError."""
         headers = {"Content-Type": "application/json"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         request = urllib.request.Request(self.url, json.dumps(body).encode(), headers)  # noqa: S310 checked in door()
         try:
             with urllib.request.urlopen(request, timeout=ADMIN_TIMEOUT_S):  # noqa: S310
-                return
+                return None
         except urllib.error.HTTPError as error:
             with error:
-                reason = error.read(2000).decode(errors="replace")
-            raise PurgeError(f"the edge answered the purge with {error.code}: {reason}") from error
+                return error.code, error.read(2000).decode(errors="replace")
         except OSError as error:
             raise PurgeError(f"the edge at {self.url} cannot be asked to purge: {error}") from error
 

@@ -14,7 +14,7 @@ order, until Redis confirms, by this process or by the next one; purging twice d
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from platform import node
 
@@ -34,6 +34,8 @@ from mizan_edge.system.tasks import Tasks
 log = logging.getLogger(__name__)
 
 _RETRY_S = 0.2
+# Scopes of one purge that the log shows.
+_TOLD = 20
 # How long a purge that Redis does not confirm keeps its response waiting: until every lease that was granted before has
 # run out.
 PATIENCE_S = LEASE_S + 0.2
@@ -198,14 +200,6 @@ class Purger:
             self._counters.count("purges_unconfirmed")
         return waiting.result or Pending(journaled=waiting.number is not None)
 
-    async def count(self, scopes: Iterable[Scope], *, everything: bool) -> Purged:
-        """What purging these would do. Raises StoreError."""
-        return await self._store.run(
-            self._store.namespace.purge(
-                scopes, everything=everything, dry_run=True, shapes=self._in_use.site.manifest.shapes()
-            )
-        )
-
     async def _run(self, purge: Purge, shapes: Mapping[str, str], began_s: float) -> Purged:
         if purge.everything:
             return await self._purge_part((), purge, shapes, began_s)
@@ -269,4 +263,7 @@ class Purger:
 
 
 def _text(purge: Purge) -> str:
-    return "everything" if purge.everything else format_scopes(purge.scopes)
+    if purge.everything:
+        return "everything"
+    others = len(purge.scopes) - _TOLD
+    return format_scopes(purge.scopes[:_TOLD]) + (f" and {others} more" if others > 0 else "")

@@ -122,6 +122,12 @@ class Settings(BaseSettings):
     purge_timeout: Seconds = Field(
         0.25, description="seconds that the keeper waits for one command of Redis, purges among them"
     )
+    confirm_purge_above: float = Field(
+        0,
+        ge=0,
+        description="a purge at the admin listener has to be confirmed if the origin would take longer to fetch all "
+        "of it again, seconds; 0: none has",
+    )
     origin_connect_timeout: Seconds = Field(5, description="seconds for a connection to the origin")
     origin_timeout: Seconds = Field(60, description="seconds for which the origin may be silent")
     max_head_bytes: int = Field(256 << 10, ge=1024, description="bytes that the head of a request may have")

@@ -249,6 +249,18 @@ class TestThroughTheEdge:
             ("/purge", "Bearer token", {"all": True}),
         ]
 
+    def test_an_edge_that_asks_whether_that_is_meant_is_told_so(self):
+        with (
+            admin(409) as (url, requests),
+            override_settings(MIZAN_EDGE_ADMIN_URL=url),
+            pytest.raises(PurgeError, match="409"),
+        ):
+            purge("user", user_id=5)
+        assert [body for _, _, body in requests] == [
+            {"scopes": ["user;user_id=5"]},
+            {"scopes": ["user;user_id=5"], "confirm": True},
+        ]
+
     def test_an_answer_that_is_no_confirmation_is_an_error(self):
         with (
             admin(503) as (url, _),
