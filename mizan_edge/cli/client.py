@@ -47,6 +47,11 @@ class Place:
         url.port  # noqa: B018 - raises ValueError for one that is none
         return cls(text, scheme=url.scheme, netloc=url.netloc, prefix=url.path.rstrip("/"))
 
+    @property
+    def base(self) -> str:
+        """The URL below which it is found."""
+        return f"{self.scheme}://{self.netloc}{self.prefix}"
+
     def connection(self) -> http.client.HTTPConnection:
         """A connection there, not yet open."""
         if self.socket_path is not None:
@@ -79,18 +84,31 @@ class AdminClient:
     """One admin API. Whatever it is asked raises AdminError where it does not answer, or refuses."""
 
     place: Place
-    token: Token
+    token: Token | None
+    """None for what is open to everybody."""
 
     def get(self, path: str, query: Iterable[tuple[str, str]] = ()) -> Any:
         """The JSON answer to a GET."""
-        return self._json("GET", f"{path}?{urlencode([*query])}" if query else path)
+        return self._read(self._ask("GET", f"{path}?{urlencode([*query])}" if query else path))
 
     def post(self, path: str, body: object) -> Any:
         """The JSON answer to a POST of a JSON body."""
-        return self._json("POST", path, json.dumps(body).encode())
+        return self._read(self._ask("POST", path, json.dumps(body).encode()))
 
-    def _json(self, method: str, target: str, body: bytes | None = None) -> Any:
-        headers = {"Authorization": f"Bearer {self.token.value}", "Content-Type": "application/json"}
+    def text(self, path: str) -> str:
+        """The text that a GET is answered with."""
+        return self._ask("GET", path).decode()
+
+    def _read(self, data: bytes) -> Any:
+        answer = _document(data)
+        if answer is None:
+            raise AdminError(f"{self.place.text} is no admin listener of an edge: its answer is not JSON")
+        return answer
+
+    def _ask(self, method: str, target: str, body: bytes | None = None) -> bytes:
+        headers = {"Content-Type": "application/json"}
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token.value}"
         connection = self.place.connection()
         try:
             connection.request(method, self.place.prefix + target, body, headers)
@@ -102,17 +120,22 @@ class AdminClient:
             ) from None
         finally:
             connection.close()
-        try:
-            answer = json.loads(data)
-        except ValueError:
-            answer = None
-        if status == 401:
+        if status == 200:
+            return data
+        if status == 401 and self.token is not None:
             raise AdminError(f"{self.place.text} does not know the token of {self.token.source}")
-        if status == 200 and answer is not None:
-            return answer
-        if isinstance(answer, dict) and "detail" in answer:
-            raise AdminError(str(answer["detail"]))
-        raise AdminError(f"{self.place.text} is no admin listener of an edge: it answers {status}")
+        match _document(data):
+            case {"detail": str(detail)}:
+                raise AdminError(detail)
+            case _:
+                raise AdminError(f"{self.place.text} is no admin listener of an edge: it answers {status}")
+
+
+def _document(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
 
 
 def _why(error: Exception) -> str:

@@ -14,9 +14,13 @@ from mizan_edge.cli.client import AdminClient, AdminError, Place, Token
 from mizan_edge.running.config import PREFIX, Settings, variable
 from mizan_edge.running.state_dir import kept_admin_token
 
-Role = Literal["read", "purge"]
+Role = Literal["nobody", "read", "purge"]
 # The least that suffices comes first.
-_TOKENS: dict[Role, tuple[str, ...]] = {"read": ("read_token", "admin_token"), "purge": ("admin_token",)}
+_TOKENS: dict[Role, tuple[str, ...]] = {
+    "nobody": (),
+    "read": ("read_token", "admin_token"),
+    "purge": ("admin_token",),
+}
 
 as_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
@@ -41,10 +45,10 @@ config_option = click.option(
 )
 
 
-def place(context: click.Context, param: click.Parameter, text: str) -> Place:
+def place(context: click.Context, param: click.Parameter, text: str | None) -> Place | None:
     """The value of an option that says where a listener is."""
     try:
-        return Place.parse(text)
+        return None if text is None else Place.parse(text)
     except ValueError as error:
         raise click.BadParameter(str(error), context, param) from None
 
@@ -83,7 +87,9 @@ def asking(role: Role) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return decorate
 
 
-def _token(role: Role, config: Any, state_dir: Path) -> Token:
+def _token(role: Role, config: Any, state_dir: Path) -> Token | None:
+    if role == "nobody":
+        return None
     for name in _TOKENS[role]:
         if value := os.environ.get(variable(name)):
             return Token(value, variable(name))

@@ -25,9 +25,11 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 class Seen(NamedTuple):
     """A GET that may be answered from the cache."""
 
-    host: str | None
-    """None: the line does not say."""
     target: str
+    host: str | None = None
+    """None: the line does not say."""
+    scheme: str | None = None
+    """Of a line that is a whole URL, which says where it can be asked for."""
 
 
 class Unreadable(ValueError):
@@ -91,4 +93,5 @@ def _seen(method: Any, url: Any, host: Any, status: Any) -> Seen | None:
     if not target.startswith("/"):
         target = "/" + target
     # As it was sent, as far as it can be: a list that somebody has typed may have spaces, and letters of all kinds.
-    return Seen(parts.netloc or host or None, quote(target, safe=string.punctuation))
+    path = quote(target, safe=string.punctuation)
+    return Seen(path, parts.netloc, parts.scheme) if parts.netloc else Seen(path, host or None)

@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mizan_core.manifest import load_manifest
-from mizan_edge.cli.client import Place
+from mizan_edge.cli.client import AdminClient, AdminError, Place
 from mizan_edge.cli.options import as_json, config_option, count, place, print_json
 from mizan_edge.cli.seen import hottest
 from mizan_edge.cli.warming import Warming
 from mizan_edge.rules.routes import Resource, Router
 from mizan_edge.running.config import Settings, variable
 
+_LISTEN = Settings.model_fields["listen"].default
 _POSITIVE = click.IntRange(min=1)
 
 
@@ -35,9 +36,14 @@ _POSITIVE = click.IntRange(min=1)
     metavar="ADDRESS",
     callback=place,
     envvar=variable("listen"),
-    default=Settings.model_fields["listen"].default,
-    show_default=True,
-    help="the edge's public listener: host:port, a URL, or the path of a Unix socket",
+    help="the edge's public listener: host:port, a URL, or the path of a Unix socket. Without it, a whole URL is asked "
+    f"for where it says, and all else at {_LISTEN}",
+)
+@click.option(
+    "--admin",
+    metavar="ADDRESS",
+    callback=place,
+    help="the edge's admin listener: then nothing is begun while it says that nothing would be stored",
 )
 @click.option(
     "--manifest",
@@ -56,7 +62,8 @@ _POSITIVE = click.IntRange(min=1)
 @as_json
 def warm(
     lists: tuple[TextIO, ...],
-    to: Place,
+    to: Place | None,
+    admin: Place | None,
     manifest: Path | None,
     host: str | None,
     headers: tuple[str, ...],
@@ -78,13 +85,16 @@ def warm(
         router = Router(load_manifest(manifest)[0])
         urls = [seen for seen in urls if isinstance(router.match(seen.target), Resource)]
     urls = urls[:limit]
+    if admin is not None and (state := AdminClient(admin, None).get("/readyz")["cache"]) != "in use":
+        raise AdminError(f"nothing would be stored now: the cache is {state}")
     console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     began_s = time.monotonic()
     with Progress(*columns, console=console, disable=as_json or not console.is_terminal) as progress:
         bar = progress.add_task("", total=len(urls))
         warming = Warming(
-            to,
+            to or Place.parse(_LISTEN),
+            to is not None,
             host,
             dict(map(_field, headers)),
             rate,

@@ -67,6 +67,8 @@ class Warming:
     """
 
     to: Place
+    all_there: bool
+    """False: a whole URL is asked for where it says."""
     host: str | None
     """The site's name where a URL does not say it; None: that of `to`."""
     headers: Mapping[str, str]
@@ -104,9 +106,10 @@ class Warming:
             await asyncio.gather(*(ask_some() for _ in range(self.concurrency)))
 
     async def _ask(self, session: aiohttp.ClientSession, seen: Seen) -> tuple[Result, str | None]:
-        # Encoded already: what another spelling finds may be another entry.
-        url = URL(f"{self.to.scheme}://{self.to.netloc}{self.to.prefix}{seen.target}", encoded=True)
         host = seen.host or self.host
+        base = f"{seen.scheme}://{seen.host}" if seen.scheme and not self.all_there else self.to.base
+        # Encoded already: what another spelling finds may be another entry.
+        url = URL(f"{base}{seen.target}", encoded=True)
         try:
             async with session.get(url, headers={"Host": host} if host else None, allow_redirects=False) as response:
                 async for _ in response.content.iter_any():
@@ -114,9 +117,7 @@ class Warming:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._unanswered += 1
             if self._unanswered >= _GIVE_UP_AFTER:
-                raise NobodyThere(
-                    f"{self.to.text} does not answer ({error}): is --to the edge's public listener?"
-                ) from None
+                raise NobodyThere(f"{base} does not answer ({error}): is --to the edge's public listener?") from None
             return "failed", str(error) or type(error).__name__
         self._unanswered = 0
         return result_of(response.status, ", ".join(response.headers.getall("Cache-Status", [])))

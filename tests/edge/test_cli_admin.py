@@ -165,7 +165,7 @@ async def test_what_keeps_a_command_from_its_edge_is_one_line(edge: RunningEdge,
         f"{edge.admin} does not know the token of MIZAN_EDGE_ADMIN_TOKEN",
         "no token: set MIZAN_EDGE_ADMIN_TOKEN, or name the edge's --state-dir "
         f"({tmp_path}/admin.token: No such file or directory)",
-        f"{elsewhere} is no admin listener of an edge: it answers 200",
+        f"{elsewhere} is no admin listener of an edge: its answer is not JSON",
     ]
     assert failed == [(1, "", f"mizan-edge: {line}\n") for line in says]
     assert (status, out) == (2, "")

@@ -9,6 +9,7 @@ import pytest
 from mizan_edge.cli.seen import Seen, Unreadable, hottest, read
 from mizan_edge.cli.warming import result_of, slots
 from tests.support.edge import EdgeFactory, RunningEdge
+from tests.support.killable import Redis
 from tests.support.origin import Asked, Origin, Says
 from tests.support.served import run, run_here
 
@@ -19,22 +20,22 @@ COMBINED = COMMON + ' "https://example.com/" "Mozilla/5.0 (X11; \\"odd\\")"'
 @pytest.mark.parametrize(
     ("line", "seen"),
     [
-        ("/profile/5/", Seen(None, "/profile/5/")),
-        ("/profile/5/?a=%20b#top", Seen(None, "/profile/5/?a=%20b")),
-        ("https://site.test:8443/profile/5/?a=1", Seen("site.test:8443", "/profile/5/?a=1")),
-        ("http://site.test", Seen("site.test", "/")),
-        ("/caf\N{LATIN SMALL LETTER E WITH ACUTE}/a b/", Seen(None, "/caf%C3%A9/a%20b/")),
-        (COMMON.format("/a/?q=1"), Seen(None, "/a/?q=1")),
-        (COMBINED.format("/a/"), Seen(None, "/a/")),
-        ("site.test:443 " + COMBINED.format("/a/"), Seen("site.test", "/a/")),
-        (COMMON.format("/a/").replace("10.0.0.1 - -", "2001:db8::1 - jane doe"), Seen(None, "/a/")),
-        (COMMON.format("/a/").replace('" 200', '" 304'), Seen(None, "/a/")),
+        ("/profile/5/", Seen("/profile/5/")),
+        ("/profile/5/?a=%20b#top", Seen("/profile/5/?a=%20b")),
+        ("https://site.test:8443/profile/5/?a=1", Seen("/profile/5/?a=1", "site.test:8443", "https")),
+        ("http://site.test", Seen("/", "site.test", "http")),
+        ("/caf\N{LATIN SMALL LETTER E WITH ACUTE}/a b/", Seen("/caf%C3%A9/a%20b/")),
+        (COMMON.format("/a/?q=1"), Seen("/a/?q=1")),
+        (COMBINED.format("/a/"), Seen("/a/")),
+        ("site.test:443 " + COMBINED.format("/a/"), Seen("/a/", "site.test")),
+        (COMMON.format("/a/").replace("10.0.0.1 - -", "2001:db8::1 - jane doe"), Seen("/a/")),
+        (COMMON.format("/a/").replace('" 200', '" 304'), Seen("/a/")),
         (COMMON.format("/a/").replace('" 200', '" 404'), None),
         (COMMON.format("/a/").replace("GET", "POST"), None),
-        ('{"method": "GET", "target": "/a/", "host": "site.test", "status": 200}', Seen("site.test", "/a/")),
-        ('{"request_method": "GET", "request_uri": "/a/", "status": "200"}', Seen(None, "/a/")),
-        ('{"request": "GET /a/?b HTTP/2.0", "status": 206, "http_host": "site.test"}', Seen("site.test", "/a/?b")),
-        ('{"status": 200, "request": {"method": "GET", "uri": "/a/", "host": "site.test"}}', Seen("site.test", "/a/")),
+        ('{"method": "GET", "target": "/a/", "host": "site.test", "status": 200}', Seen("/a/", "site.test")),
+        ('{"request_method": "GET", "request_uri": "/a/", "status": "200"}', Seen("/a/")),
+        ('{"request": "GET /a/?b HTTP/2.0", "status": 206, "http_host": "site.test"}', Seen("/a/?b", "site.test")),
+        ('{"status": 200, "request": {"method": "GET", "uri": "/a/", "host": "site.test"}}', Seen("/a/", "site.test")),
         ('{"method": "HEAD", "target": "/a/", "status": 200}', None),
     ],
 )
@@ -52,7 +53,7 @@ def test_lines_of_no_kind_that_is_known(line: str):
 
 def test_the_most_frequent_come_first_and_else_those_that_came_first():
     lines = ["/b/", "/a/", "# a list", "", *[COMMON.format("/hot/")] * 3, *["/a/"] * 2, "nonsense", "/c/"]
-    assert hottest(lines) == ([Seen(None, target) for target in ("/a/", "/hot/", "/b/", "/c/")], 1)
+    assert hottest(lines) == ([Seen(target) for target in ("/a/", "/hot/", "/b/", "/c/")], 1)
 
 
 def test_no_more_requests_a_second_than_are_wanted_and_none_are_made_up_for():
@@ -128,13 +129,37 @@ async def test_a_person_sees_how_far_it_is_and_what_came_of_it(make_edge: EdgeFa
     assert "20 hit, 0 stored, 0 not stored" in out
 
 
+async def test_a_whole_url_is_asked_for_where_it_says_unless_all_are_asked_for_elsewhere(
+    edge: RunningEdge, origin: Origin, tmp_path: Path
+):
+    listed = tmp_path / "urls.txt"
+    listed.write_text(f"http://{edge.address}/profile/1/\nhttp://nowhere.invalid/profile/2/\n")
+    status, out, _ = await run_here("warm", listed, "--json")
+    assert (status, json.loads(out)["stored"], json.loads(out)["failed"]) == (1, 1, 1)
+    status, out, _ = await run_here("warm", listed, "--json", MIZAN_EDGE_LISTEN=edge.address)
+    assert (status, json.loads(out)["hit"], json.loads(out)["stored"]) == (0, 1, 1)
+    assert [asked.get("Host") for asked in origin.asked] == [edge.address, "nowhere.invalid"]
+
+
+async def test_nothing_is_begun_while_nothing_would_be_stored(make_edge: EdgeFactory, server: Redis, tmp_path: Path):
+    edge = await make_edge(redis=server.url)
+    server.kill()
+    listed = tmp_path / "urls.txt"
+    listed.write_text("/profile/1/\n")
+    purge = await edge.purge("user")
+    assert purge.status == 503
+    status, out, error = await run_here("warm", listed, "--to", edge.address, "--admin", edge.admin)
+    assert (status, out) == (1, "")
+    assert error.startswith("mizan-edge: nothing would be stored now: the cache is held: ")
+
+
 async def test_nobody_there_is_noticed_soon(tmp_path: Path):
     listed, other = tmp_path / "urls.txt", tmp_path / "other.txt"
     listed.write_text("".join(f"/profile/{number}/\n" for number in range(1000)))
     other.write_text("one\ntwo\n")
     status, out, error = await run_here("warm", listed, "--to", "127.0.0.1:1", "--rate", "1000")
     assert (status, error.count("\n")) == (1, 1)
-    assert error.startswith("mizan-edge: 127.0.0.1:1 does not answer (")
+    assert error.startswith("mizan-edge: http://127.0.0.1:1 does not answer (")
     assert "0 stored" in out
     status, _, error = await run_here("warm", other)
     assert (status, "2 lines, and none is a URL" in error) == (2, True)
