@@ -15,6 +15,7 @@ _MODULES = {
     "purge": "purge",
     "reload": "reload",
     "serve": "serve",
+    "top": "top",
     "warm": "warm",
 }
 

@@ -1,0 +1,127 @@
+"""`mizan-edge top`."""
+
+import sys
+import time
+from collections.abc import Iterable
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from mizan_edge.cli.client import AdminClient, AdminError
+from mizan_edge.cli.options import as_json, asking, print_json
+from mizan_edge.cli.sampling import Row, Scrape, Times, View, view
+
+
+@click.command(
+    epilog="For example:\n\n\b\nmizan-edge top\nmizan-edge top --once\nmizan-edge top --json | jq .total.hit_ratio"
+)
+@click.option("--once", is_flag=True, help="print what has happened since the start of the edge, and end")
+@click.option(
+    "--interval", type=click.FloatRange(min=0.1), default=2, show_default=True, help="seconds from one look to the next"
+)
+@asking("nobody")
+@as_json
+def top(api: AdminClient, once: bool, interval: float, as_json: bool) -> None:
+    """Watch an edge: its requests, its hits, how long they take, its purges, and whether all is well.
+
+    The first figures are of all the time since the edge was started, and those that follow of the time from one look to
+    the next. With --json, or where standard output is no terminal, it prints the first and ends. Ctrl-C ends it.
+    """
+    if as_json:
+        found, ready = _look(api)
+        print_json({**view(None, found).to_json(), "ready": ready})
+        return
+    console = Console()
+    if once or not console.is_terminal:
+        found, ready = _look(api)
+        console.print(_shown(api, view(None, found), ready))
+        return
+    try:
+        _watch(api, console, interval)
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+def _look(api: AdminClient) -> tuple[Scrape, dict[str, str]]:
+    """What the edge tells Prometheus, and how it stands with those that it needs. Raises AdminError."""
+    ready = api.get("/readyz")
+    return Scrape.parse(api.text("/metrics"), time.time()), ready
+
+
+def _watch(api: AdminClient, console: Console, interval: float) -> None:
+    before: Scrape | None = None
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            try:
+                found, ready = _look(api)
+                live.update(_shown(api, view(before, found), ready), refresh=True)
+                before = found
+            except AdminError as error:
+                live.update(Text(str(error), style="bold red"), refresh=True)
+            time.sleep(interval)
+
+
+def _shown(api: AdminClient, seen: View, ready: dict[str, str]) -> RenderableType:
+    return Group(_heading(api, seen, ready), "", _contexts(seen), "", _others(seen))
+
+
+def _heading(api: AdminClient, seen: View, ready: dict[str, str]) -> RenderableType:
+    states = [("redis", ready["redis"]), ("origin", ready["origin"]), ("cache", ready["cache"])]
+    text = Text(f"{api.place.text}  ")
+    for name, state in states:
+        text.append(f"{name} {state}  ", style="green" if state in ("up", "in use") else "bold red")
+    text.append("lease  " if seen.lease else "no lease  ", style="green" if seen.lease else "bold red")
+    text.append(f"journal {seen.journal}", style="bold yellow" if seen.journal else "")
+    return text
+
+
+def _contexts(seen: View) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("context")
+    for name in ("requests", "a second", "hits", "hit p50", "p99", "miss p50", "p99"):
+        table.add_column(name, justify="right")
+    for name, row in seen.contexts.items():
+        table.add_row(name, *_cells(row))
+    table.add_row("all", *_cells(seen.total), style="bold")
+    return table
+
+
+def _cells(row: Row) -> Iterable[str]:
+    ratio = "" if row.hit_ratio is None else f"{row.hit_ratio:.1%}"
+    return str(row.requests), f"{row.per_second:.1f}", ratio, *_both(row.hit), *_both(row.miss)
+
+
+def _others(seen: View) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    purges = ", ".join(f"{number} {source}" for source, number in seen.purges.items())
+    rows = {
+        "over": f"{seen.seconds:.1f} s",
+        "workers": f"{seen.workers}, {seen.connections} connections",
+        "memory": f"{seen.near_bytes / (1 << 20):.1f} MiB, {seen.near_entries} responses",
+        "origin": f"{_range(seen.origin)}, {seen.origin_errors} errors",
+        "redis": _range(seen.redis),
+        "purges": f"{sum(seen.purges.values())} ({purges or 'none'}), {seen.purged_entries} entries, "
+        f"acknowledged in {_range(seen.acknowledgement)}",
+    }
+    for name, text in rows.items():
+        table.add_row(name, text)
+    return table
+
+
+def _range(times: Times) -> str:
+    return "p50 {}, p99 {}".format(*_both(times))
+
+
+def _both(times: Times) -> tuple[str, str]:
+    return _seconds(times.p50), _seconds(times.p99)
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "-"
+    if value < 1e-3:
+        return f"{value * 1e6:.0f} us"
+    return f"{value * 1e3:.1f} ms" if value < 1 else f"{value:.2f} s"
