@@ -9,6 +9,7 @@ from mizan_core.errors import MizanError
 from mizan_edge.cli.build import BUILD
 
 _MODULES = {
+    "audit": "audit",
     "check": "manifests",
     "explain": "explain",
     "manifest-diff": "manifests",

@@ -1,0 +1,81 @@
+"""`mizan-edge audit`."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+from mizan_edge.cli.client import AdminClient
+from mizan_edge.cli.options import as_json, asking, print_json
+
+_HEADINGS = ("at", "seq", "source", "entries", "done in", "asked for by", "scopes")
+_NUMBERS = ("seq", "entries", "done in")
+_COUNT = click.IntRange(min=1)
+
+
+@click.command(
+    epilog="For example:\n\n"
+    "\b\n"
+    "mizan-edge audit --limit 10\n"
+    "mizan-edge audit 'user;user_id=5'\n"
+    "mizan-edge audit --jsonl --limit 20000 > purges.jsonl"
+)
+@click.argument("scope", required=False)
+@click.option("--limit", type=_COUNT, default=20, show_default=True, help="how many at most: the latest")
+@click.option("--since", type=_COUNT, help="those after the purge with this number")
+@click.option("--before", type=_COUNT, help="those before the purge with this number")
+@click.option("--jsonl", is_flag=True, help="print a line of JSON for each")
+@asking("read")
+@as_json
+def audit(
+    api: AdminClient,
+    scope: str | None,
+    limit: int,
+    since: int | None,
+    before: int | None,
+    jsonl: bool,
+    as_json: bool,
+) -> None:
+    """Show who purged what, on the whole fleet, the latest first.
+
+    With a SCOPE, what may have removed something of it.
+    """
+    query = {"limit": limit, "since": since, "before": before, "scope": scope}
+    told = api.get("/audit", [(name, str(value)) for name, value in query.items() if value is not None])
+    if as_json:
+        print_json(told)
+    elif jsonl:
+        for purge in told["purges"]:
+            click.echo(json.dumps(purge, ensure_ascii=False))
+    else:
+        for line in _table([_HEADINGS, *map(_row, told["purges"])]):
+            click.echo(line)
+
+
+def _row(purge: Mapping[str, Any]) -> tuple[str, ...]:
+    left_out = purge["scope_count"] - len(purge["scopes"])
+    took_ms = purge["acknowledged_ms"]
+    token = f"token {purge['token']}" if purge["token"] else None
+    host = f"on {purge['host']}" if purge["host"] else None
+    return (
+        purge["at"],
+        str(purge["seq"]),
+        purge["source"] or "",
+        str(purge["entries"]),
+        "-" if took_ms is None else f"{took_ms} ms",
+        " ".join(filter(None, (purge["request"], purge["function"], token, host))),
+        ", ".join([*purge["scopes"], *([f"and {left_out} more"] if left_out else [])])
+        + (f" ({purge['note']})" if purge["note"] else ""),
+    )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows with their columns one below the other, however wide that is."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            text.rjust(width) if name in _NUMBERS else text.ljust(width)
+            for name, text, width in zip(_HEADINGS, row, widths, strict=True)
+        ]
+        yield "  ".join(cells).rstrip()
