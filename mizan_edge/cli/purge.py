@@ -1,7 +1,7 @@
 """`mizan-edge purge`."""
 
-from collections.abc import Iterator
-from typing import TextIO
+from collections.abc import Iterator, Mapping
+from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 import click
@@ -10,6 +10,8 @@ from mizan_edge.cli.client import AdminClient
 from mizan_edge.cli.options import as_json, asking, count, print_json
 
 _SHOWN = 20
+# Scopes or URLs in one request: less than the MiB that an edge reads, and no more than a few seconds of its work.
+_AT_ONCE = 5000
 
 
 @click.command(
@@ -26,7 +28,7 @@ _SHOWN = 20
 @click.option(
     "--from",
     "lists",
-    type=click.File(),
+    type=click.File(encoding="utf-8-sig"),
     multiple=True,
     help="purge what a file names (-: standard input), one a line: URLs, which begin with / or http, and scopes. Empty "
     "lines and those that begin with # say nothing",
@@ -52,33 +54,46 @@ def purge(
     edge serves what was purged.
     """
     listed = [line for file in lists for line in _named(file)]
+    named = [*scopes, *urls, *listed]
+    if everything and named:
+        raise click.UsageError("--all purges everything: name nothing else beside it")
+    if not everything and not named and not lists:
+        raise click.UsageError("nothing to purge: name a SCOPE, a --url, a file (--from), or --all")
     wanted = {
         "scopes": [*scopes, *(line for line in listed if not _is_url(line))],
         "urls": [_target(url) for url in (*urls, *filter(_is_url, listed))],
+        "all": everything,
     }
-    if everything and any(wanted.values()):
-        raise click.UsageError("--all purges everything: name nothing else beside it")
-    if not everything and not any(wanted.values()):
-        if lists:
-            if as_json:
-                print_json({"seq": None, "entries": 0, "urls": [], "scopes": [], "dry_run": dry_run})
-            return
-        raise click.UsageError("nothing to purge: name a SCOPE, a --url, a file (--from), or --all")
-    answer = api.post("/purge", {**wanted, "all": everything, "soft": soft, "dry_run": dry_run})
+    answer: dict[str, Any] = {"seq": None, "entries": 0, "urls": [], "scopes": [], "dry_run": dry_run}
+    for part in _parts(wanted):
+        done = api.post("/purge", {**part, "soft": soft, "dry_run": dry_run})
+        answer = {**done, **{name: answer[name] + done[name] for name in ("entries", "urls", "scopes")}}
     if as_json:
         print_json(answer)
         return
     what = "everything" if everything else count(len(answer["scopes"]), "scope")
-    done = "would purge" if dry_run else "purged"
-    click.echo(f"{done} {count(answer['entries'], 'entry')} of {what}, seq {answer['seq']}")
+    seq = "" if answer["seq"] is None else f", seq {answer['seq']}"
+    click.echo(f"{'would purge' if dry_run else 'purged'} {count(answer['entries'], 'entry')} of {what}{seq}")
     for line in _first(answer["scopes"]):
         click.echo(f"  {line}")
 
 
+def _parts(wanted: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What is wanted, in bodies that an edge takes; none where nothing is."""
+    if wanted["all"]:
+        yield {"all": True}
+    for name in ("scopes", "urls"):
+        for start in range(0, len(wanted[name]), _AT_ONCE):
+            yield {name: wanted[name][start : start + _AT_ONCE]}
+
+
 def _named(file: TextIO) -> Iterator[str]:
-    for line in map(str.strip, file):
-        if line and not line.startswith("#"):
-            yield line
+    try:
+        for line in map(str.strip, file):
+            if line and not line.startswith("#"):
+                yield line
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{file.name}: not UTF-8: {error.reason}") from None
 
 
 def _is_url(text: str) -> bool:

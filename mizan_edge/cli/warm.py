@@ -30,7 +30,9 @@ _POSITIVE = click.IntRange(min=1)
     "zcat access.log.*.gz | mizan-edge warm --host www.example.com -\n"
     "mizan-edge warm --header 'X-Forwarded-Proto: https' urls.txt"
 )
-@click.argument("lists", nargs=-1, required=True, type=click.File(errors="replace"), metavar="FILE...")
+@click.argument(
+    "lists", nargs=-1, required=True, type=click.File(encoding="utf-8-sig", errors="replace"), metavar="FILE..."
+)
 @click.option(
     "--to",
     metavar="ADDRESS",

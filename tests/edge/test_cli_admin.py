@@ -56,15 +56,20 @@ async def test_a_dry_run_purges_nothing(filled: RunningEdge):
 
 async def test_purge_takes_many_from_files_and_standard_input(filled: RunningEdge, tmp_path: Path):
     listed = tmp_path / "changed.txt"
-    listed.write_text("# users\nuser;user_id=6\n\n" + "".join(f"/profile/{number}/\n" for number in range(1000, 3000)))
+    listed.write_text("# users\nuser;user_id=6\n\n" + "".join(f"/profile/{number}/\n" for number in range(1000, 7000)))
     status, out, error = await ask(
         filled, "purge", "--json", "--from", listed, "--from", "-", stdin=b"http://site.test/catalog/a/\n"
     )
     assert (status, error) == (0, "")
     answer = json.loads(out)
-    assert (answer["entries"], len(answer["scopes"]), answer["dry_run"]) == (2, 2002, False)
+    assert (answer["entries"], len(answer["scopes"]), answer["dry_run"]) == (2, 6002, False)
     assert await hits(filled) == [True, False, False]
-    assert (await ask(filled, "purge", "--from", "-"))[:2] == (0, "")  # as after a query that found nothing
+    assert answer["seq"] > 1
+    # As after a query that has found nothing.
+    assert await ask(filled, "purge", "--from", "-") == (0, "purged 0 entries of 0 scopes\n", "")
+    listed.write_bytes(b"user\xff\n")
+    status, out, error = await ask_here(filled, "purge", "--from", listed)
+    assert (status, out, f"{listed}: not UTF-8" in error) == (2, "", True)
 
 
 async def test_purge_that_cannot_be_meant(filled: RunningEdge):

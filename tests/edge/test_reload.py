@@ -85,6 +85,14 @@ async def test_entries_of_another_shape_do_not_survive_a_restart(make_edge: Edge
     assert await hits(second, "/profile/6/", "/profile/6/") == [False, True]
 
 
+async def test_a_restart_with_other_lifetimes_leaves_what_was_stored_as_it_was(make_edge: EdgeFactory):
+    await hits(await make_edge(), "/profile/5/", "/profile/6/")
+    second = await make_edge(changed("user", ttl=5))
+    ttl = int((await second.get("/profile/5/")).cache.removeprefix("hit; ttl="))
+    assert ttl > 5
+    assert await hits(await make_edge(changed("user", rev=1)), "/profile/6/") == [False]
+
+
 async def test_a_fill_that_began_under_the_old_manifest_is_not_stored(edge: RunningEdge, origin: Origin):
     async def slow(asked: Asked) -> Says:
         await reload(edge, changed("user", ttl=60))
