@@ -56,18 +56,23 @@ def audit(
 def _row(purge: Mapping[str, Any]) -> tuple[str, ...]:
     left_out = purge["scope_count"] - len(purge["scopes"])
     took_ms = purge["acknowledged_ms"]
-    token = f"token {purge['token']}" if purge["token"] else None
-    host = f"on {purge['host']}" if purge["host"] else None
     return (
         purge["at"],
         str(purge["seq"]),
         purge["source"] or "",
         str(purge["entries"]),
         "-" if took_ms is None else f"{took_ms} ms",
-        " ".join(filter(None, (purge["request"], purge["function"], token, host))),
+        asked_by(purge),
         ", ".join([*purge["scopes"], *([f"and {left_out} more"] if left_out else [])])
         + (f" ({purge['note']})" if purge["note"] else ""),
     )
+
+
+def asked_by(purge: Mapping[str, Any]) -> str:
+    """What the audit knows of who has asked for a purge."""
+    token = f"token {purge['token']}" if purge["token"] else None
+    host = f"on {purge['host']}" if purge["host"] else None
+    return " ".join(filter(None, (purge["request"], purge["function"], token, host)))
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:

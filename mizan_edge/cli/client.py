@@ -4,8 +4,9 @@ import http.client
 import json
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -18,7 +19,15 @@ _UNIX = re.compile(r"(?:unix:(?://)?)?(/[^\0]+)")
 
 
 class AdminError(MizanError):
-    """An admin API that cannot be reached, or that does not do what it was asked."""
+    """An admin API that cannot be reached, or that does not do what it was asked.
+
+    `status` is what it has answered with, None where it has not; `problem` its problem document.
+    """
+
+    def __init__(self, text: str, status: int | None = None, problem: Mapping[str, Any] = MappingProxyType({})) -> None:
+        super().__init__(text)
+        self.status = status
+        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +134,8 @@ class AdminClient:
         if status == 401 and self.token is not None:
             raise AdminError(f"{self.place.text} does not know the token of {self.token.source}")
         match _document(data):
-            case {"detail": str(detail)}:
-                raise AdminError(detail)
+            case {"detail": str(detail)} as problem:
+                raise AdminError(detail, status, problem)
             case _:
                 raise AdminError(f"{self.place.text} is no admin listener of an edge: it answers {status}")
 

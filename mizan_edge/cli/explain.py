@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from mizan_edge.cli.audit import asked_by
 from mizan_edge.cli.client import AdminClient
 from mizan_edge.cli.options import as_json, asking, count, print_json
 
@@ -85,7 +86,8 @@ def _told(told: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     yield "purged by", ", ".join(purged_by["scopes"])
     yield "mutations", ", ".join(f"{found['mutation']} ({found['scope']})" for found in purged_by["mutations"])
     if purge is not None:
-        yield "last purge", f"{purge['scope']}, seq {purge['seq']}"
+        audited = f", {purge['source']} at {purge['at']}: {asked_by(purge)}" if "at" in purge else ""
+        yield "last purge", f"{purge['scope']}, seq {purge['seq']}{audited}"
 
 
 def _rows(told: Iterable[tuple[str, str | None]]) -> Iterator[str]:

@@ -1,17 +1,17 @@
 """`mizan-edge purge`."""
 
+import sys
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 import click
 
-from mizan_edge.cli.client import AdminClient
+from mizan_edge.cli.client import AdminClient, AdminError
 from mizan_edge.cli.options import as_json, asking, count, print_json
 
 _SHOWN = 20
-# Scopes or URLs in one request: less than the MiB that an edge reads, and no more than a few seconds of its work.
-_AT_ONCE = 5000
 
 
 @click.command(
@@ -19,12 +19,14 @@ _AT_ONCE = 5000
     "\b\n"
     "mizan-edge purge 'user;user_id=5' catalog\n"
     "mizan-edge purge --url /profile/5/ --dry-run\n"
+    "mizan-edge purge --user 5\n"
     "mizan-edge purge --from changed.txt\n"
     "psql -Atc 'select url from changed' | mizan-edge purge --from -\n"
     "mizan-edge purge --all"
 )
 @click.argument("scopes", nargs=-1, metavar="[SCOPE]...")
 @click.option("--url", "urls", multiple=True, help="purge what is stored for this URL: for everybody, every variant")
+@click.option("--user", "users", multiple=True, help="purge what was made for the signed-in user with this id")
 @click.option(
     "--from",
     "lists",
@@ -36,16 +38,19 @@ _AT_ONCE = 5000
 @click.option("--all", "everything", is_flag=True, help="purge everything")
 @click.option("--dry-run", is_flag=True, help="purge nothing, and say what would be")
 @click.option("--soft", is_flag=True, help="mark stale instead; carried out as a hard purge")
+@click.option("--yes", is_flag=True, help="purge also what would take the origin long to fetch again, without asking")
 @asking("purge")
 @as_json
 def purge(
     api: AdminClient,
     scopes: tuple[str, ...],
     urls: tuple[str, ...],
+    users: tuple[str, ...],
     lists: tuple[TextIO, ...],
     everything: bool,
     dry_run: bool,
     soft: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Purge what is stored, on all edges.
@@ -54,37 +59,60 @@ def purge(
     edge serves what was purged.
     """
     listed = [line for file in lists for line in _named(file)]
-    named = [*scopes, *urls, *listed]
-    if everything and named:
-        raise click.UsageError("--all purges everything: name nothing else beside it")
-    if not everything and not named and not lists:
-        raise click.UsageError("nothing to purge: name a SCOPE, a --url, a file (--from), or --all")
     wanted = {
         "scopes": [*scopes, *(line for line in listed if not _is_url(line))],
         "urls": [_target(url) for url in (*urls, *filter(_is_url, listed))],
+        "users": [*users],
         "all": everything,
     }
+    body = {name: value for name, value in wanted.items() if value}
+    if everything and len(body) > 1:
+        raise click.UsageError("--all purges everything: name nothing else beside it")
+    if not body and not lists:
+        raise click.UsageError("nothing to purge: name a SCOPE, a --url, a --user, a file (--from), or --all")
     answer: dict[str, Any] = {"seq": None, "entries": 0, "urls": [], "scopes": [], "dry_run": dry_run}
-    for part in _parts(wanted):
-        done = api.post("/purge", {**part, "soft": soft, "dry_run": dry_run})
-        answer = {**done, **{name: answer[name] + done[name] for name in ("entries", "urls", "scopes")}}
+    if body:
+        answer = _purge(api, body | {"soft": soft, "dry_run": dry_run}, yes)
     if as_json:
         print_json(answer)
         return
+    for line in _lines(answer, everything):
+        click.echo(line)
+
+
+def _purge(api: AdminClient, body: dict[str, Any], yes: bool) -> Any:
+    try:
+        return api.post("/purge", body | ({"confirm": True} if yes else {}))
+    except AdminError as error:
+        if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            raise AdminError("too many at once: purge them in several parts") from None
+        if error.status != HTTPStatus.CONFLICT:
+            raise
+        cost = _cost(error.problem["forecast"])
+    if not sys.stdin.isatty():
+        raise AdminError(f"this would purge {cost}: say --yes to purge it nevertheless")
+    click.confirm(f"This would purge {cost}. Purge it?", abort=True, err=True)
+    return _purge(api, body, yes=True)
+
+
+def _lines(answer: Mapping[str, Any], everything: bool) -> Iterator[str]:
     what = "everything" if everything else count(len(answer["scopes"]), "scope")
+    done = "would purge" if answer["dry_run"] else "purged"
     seq = "" if answer["seq"] is None else f", seq {answer['seq']}"
-    click.echo(f"{'would purge' if dry_run else 'purged'} {count(answer['entries'], 'entry')} of {what}{seq}")
-    for line in _first(answer["scopes"]):
-        click.echo(f"  {line}")
+    yield f"{done} {count(answer['entries'], 'entry')} of {what}{seq}"
+    yield from _first(answer["scopes"])
+    if sample := answer.get("sample"):
+        yield "among them:"
+        yield from _first(sample)
+    if answer.get("forecast"):
+        yield f"forecast: {_cost(answer['forecast'])}"
+    if "note" in answer:
+        yield answer["note"]
 
 
-def _parts(wanted: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """What is wanted, in bodies that an edge takes; none where nothing is."""
-    if wanted["all"]:
-        yield {"all": True}
-    for name in ("scopes", "urls"):
-        for start in range(0, len(wanted[name]), _AT_ONCE):
-            yield {name: wanted[name][start : start + _AT_ONCE]}
+def _cost(forecast: Mapping[str, Any]) -> str:
+    seconds = forecast["origin_seconds"]
+    return f"{count(forecast['entries'], 'entry')}, which the origin would need {seconds:.1f} s to make again"
 
 
 def _named(file: TextIO) -> Iterator[str]:
@@ -108,6 +136,7 @@ def _target(url: str) -> str:
 
 
 def _first(lines: list[str]) -> Iterator[str]:
-    yield from lines[:_SHOWN]
+    for line in lines[:_SHOWN]:
+        yield f"  {line}"
     if len(lines) > _SHOWN:
-        yield f"and {len(lines) - _SHOWN} more"
+        yield f"  and {len(lines) - _SHOWN} more"

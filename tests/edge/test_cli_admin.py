@@ -67,6 +67,9 @@ async def test_purge_takes_many_from_files_and_standard_input(filled: RunningEdg
     assert answer["seq"] > 1
     # As after a query that has found nothing.
     assert await ask(filled, "purge", "--from", "-") == (0, "purged 0 entries of 0 scopes\n", "")
+    listed.write_text("user;user_id=5\n" * 100_000)
+    too_many = (1, "", "mizan-edge: too many at once: purge them in several parts\n")
+    assert await ask_here(filled, "purge", "--from", listed) == too_many
     listed.write_bytes(b"user\xff\n")
     status, out, error = await ask_here(filled, "purge", "--from", listed)
     assert (status, out, f"{listed}: not UTF-8" in error) == (2, "", True)
@@ -101,6 +104,13 @@ async def test_explain_says_what_the_next_request_gets_and_why(filled: RunningEd
     assert rows["mutations"] == "rename_user (user;user_id=5)"
     assert lines[-2] == "stored under this URL:"
     assert lines[-1].startswith("  for anon: 200, 18 bytes")
+
+
+async def test_explain_tells_of_the_last_purge(edge: RunningEdge):
+    await edge.purge("user;user_id=5")
+    _, out, _ = await ask_here(edge, "explain", "/profile/5/")
+    (line,) = [line for line in out.splitlines() if line.startswith("  last purge")]
+    assert re.search(r" user;user_id=5, seq \d+, admin at \S+Z: POST /purge token purge on \S+$", line)
 
 
 async def test_explain_of_other_requests(filled: RunningEdge):
