@@ -91,7 +91,8 @@ def _purge(api: AdminClient, body: dict[str, Any], yes: bool) -> Any:
         cost = _cost(error.problem["forecast"])
     if not sys.stdin.isatty():
         raise AdminError(f"this would purge {cost}: say --yes to purge it nevertheless")
-    click.confirm(f"This would purge {cost}. Purge it?", abort=True, err=True)
+    if not click.confirm(f"This would purge {cost}. Purge it?", err=True):
+        raise AdminError("nothing was purged")
     return _purge(api, body, yes=True)
 
 
@@ -111,8 +112,8 @@ def _lines(answer: Mapping[str, Any], everything: bool) -> Iterator[str]:
 
 
 def _cost(forecast: Mapping[str, Any]) -> str:
-    seconds = forecast["origin_seconds"]
-    return f"{count(forecast['entries'], 'entry')}, which the origin would need {seconds:.1f} s to make again"
+    entries, seconds = forecast["entries"], forecast["origin_seconds"]
+    return f"{count(entries, 'entry')}, which the origin would need {seconds:.2f} s to make again"
 
 
 def _named(file: TextIO) -> Iterator[str]:

@@ -1,8 +1,6 @@
 """`mizan-edge top`: what it works out of the metrics, and what it shows of a real edge."""
 
-import asyncio
 import json
-import os
 import signal
 import sys
 
@@ -11,7 +9,8 @@ import pytest
 from mizan_edge.cli.sampling import Scrape, quantile, view
 from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.killable import Redis
-from tests.support.served import ROOT, run, run_here
+from tests.support.served import run, run_here
+from tests.support.terminal import in_terminal
 
 BUCKETS = [(0.1, 10.0), (0.2, 30.0), (0.4, 30.0), (float("inf"), 40.0)]
 
@@ -92,34 +91,9 @@ async def test_what_is_not_well_is_shown(make_edge: EdgeFactory, server: Redis):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a terminal that a program can be")
 async def test_in_a_terminal_it_follows_the_edge_until_it_is_interrupted(edge: RunningEdge):
-    ours, theirs = os.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-m", "mizan_edge", "top", "--interval", "0.1", "--admin", edge.admin],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        cwd=ROOT,
-        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"},
-    )
-    os.close(theirs)
-    try:
-        shown = await read_until(ours, b"journal 0")
+    async with in_terminal("top", "--interval", "0.1", "--admin", edge.admin) as terminal:
+        assert "redis up" in await terminal.read_until("journal 0")
         await edge.get("/profile/5/")
-        shown += await read_until(ours, b"user ")
-        process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(10):
-            assert await process.wait() == 0
-    finally:
-        os.close(ours)
-        if process.returncode is None:
-            process.kill()
-    assert b"redis up" in shown
-
-
-async def read_until(terminal: int, wanted: bytes) -> bytes:
-    """What a terminal is sent, up to something."""
-    shown = b""
-    async with asyncio.timeout(20):
-        while wanted not in shown:
-            shown += await asyncio.to_thread(os.read, terminal, 65536)
-    return shown
+        await terminal.read_until("user ")
+        terminal.process.send_signal(signal.SIGINT)
+        assert await terminal.end() == 0
