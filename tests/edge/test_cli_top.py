@@ -1,7 +1,6 @@
 """`mizan-edge top`: what it works out of the metrics, and what it shows of a real edge."""
 
 import json
-import signal
 import sys
 
 import pytest
@@ -95,5 +94,5 @@ async def test_in_a_terminal_it_follows_the_edge_until_it_is_interrupted(edge: R
         assert "redis up" in await terminal.read_until("journal 0")
         await edge.get("/profile/5/")
         await terminal.read_until("user ")
-        terminal.process.send_signal(signal.SIGINT)
+        terminal.write("\x03")
         assert await terminal.end() == 0

@@ -1,6 +1,7 @@
 """`mizan-edge warm`: what it asks for, in which order and how fast, and what it says has come of it."""
 
 import json
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.killable import Redis
 from tests.support.origin import Asked, Origin, Says
 from tests.support.served import run, run_here
+from tests.support.terminal import in_terminal
 
 COMMON = '10.0.0.1 - - [10/Oct/2025:13:55:36 -0700] "GET {} HTTP/1.1" 200 2326'
 COMBINED = COMMON + ' "https://example.com/" "Mozilla/5.0 (X11; \\"odd\\")"'
@@ -127,6 +129,17 @@ async def test_a_person_sees_how_far_it_is_and_what_came_of_it(make_edge: EdgeFa
     assert ("20 hit, 0 stored, 1 not stored" in out, error) == (True, "")
     _, out, _ = await run_here(*arguments, MIZAN_EDGE_MANIFEST=str(edge.manifest_path))
     assert "20 hit, 0 stored, 0 not stored" in out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a terminal that a program can be")
+async def test_who_does_not_want_to_wait_is_told_what_came_of_it(edge: RunningEdge, tmp_path: Path):
+    listed = tmp_path / "urls.txt"
+    listed.write_text("".join(f"/profile/{number}/\n" for number in range(1000)))
+    async with in_terminal("warm", listed, "--rate", "5", "--to", edge.address) as terminal:
+        await terminal.read_until("2/1000")
+        terminal.write("\x03")
+        await terminal.read_until(" stored, 0 not stored, 0 failed\r\n")
+        assert await terminal.end() == 130
 
 
 async def test_a_whole_url_is_asked_for_where_it_says_unless_all_are_asked_for_elsewhere(

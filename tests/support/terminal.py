@@ -1,8 +1,10 @@
 """`mizan-edge` in a terminal, as a person has it."""
 
 import asyncio
+import fcntl
 import os
 import sys
+import termios
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -47,6 +49,8 @@ async def in_terminal(*arguments: str | Path, **environment: str) -> AsyncIterat
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C reaches it
+        start_new_session=True,
         cwd=ROOT,
         env={**clean, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40", **environment},
     )
