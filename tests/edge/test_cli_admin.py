@@ -49,7 +49,7 @@ async def test_purge_by_scope_and_by_url(filled: RunningEdge):
 
 
 async def test_a_dry_run_purges_nothing(filled: RunningEdge):
-    status, out, _ = await ask(filled, "purge", "--all", "--dry-run")
+    status, out, _ = await ask_here(filled, "purge", "--all", "--dry-run")
     assert (status, out.startswith("would purge 3 entries of everything")) == (0, True)
     assert await hits(filled) == [True, True, True]
 
@@ -66,7 +66,8 @@ async def test_purge_takes_many_from_files_and_standard_input(filled: RunningEdg
     assert await hits(filled) == [True, False, False]
     assert answer["seq"] > 1
     # As after a query that has found nothing.
-    assert await ask(filled, "purge", "--from", "-") == (0, "purged 0 entries of 0 scopes\n", "")
+    listed.write_text("")
+    assert await ask_here(filled, "purge", "--from", listed) == (0, "purged 0 entries of 0 scopes\n", "")
     listed.write_text("user;user_id=5\n" * 100_000)
     too_many = (1, "", "mizan-edge: too many at once: purge them in several parts\n")
     assert await ask_here(filled, "purge", "--from", listed) == too_many
@@ -76,7 +77,7 @@ async def test_purge_takes_many_from_files_and_standard_input(filled: RunningEdg
 
 
 async def test_purge_that_cannot_be_meant(filled: RunningEdge):
-    unknown = await ask(filled, "purge", "usr;user_id=5")
+    unknown = await ask_here(filled, "purge", "usr;user_id=5")
     nothing = await ask_here(filled, "purge")
     both = await ask_here(filled, "purge", "--all", "user")
     assert unknown == (1, "", "mizan-edge: there is no context 'usr'; the nearest is 'user'\n")
@@ -129,14 +130,14 @@ async def test_reload_prints_what_is_different_and_a_dry_run_leaves_it_at_that(f
     filled.manifest_path.write_text(json.dumps({**MANIFEST, "contexts": {"user": MANIFEST["contexts"]["user"]}}))
     routes = "routes:\n  - /api/mizan/ctx/catalog/\n  - /catalog/:category/\n"
     said = f"contexts:\n  - catalog\n{routes}a reload purges: catalog\n"
-    assert await ask(filled, "reload", "--dry-run") == (0, said, "")
+    assert await ask_here(filled, "reload", "--dry-run") == (0, said, "")
     assert await hits(filled) == [True, True, True]
     assert await ask(filled, "reload") == (0, said, "")
     assert await hits(filled) == [True, True, False]
-    status, out, _ = await ask(filled, "reload", "--json")
+    status, out, _ = await ask_here(filled, "reload", "--json")
     assert (status, json.loads(out)["removed"]) == (0, [])
     filled.manifest_path.write_text('{"contexts": 5}')
-    status, out, error = await ask(filled, "reload")
+    status, out, error = await ask_here(filled, "reload")
     assert (status, out, error.count("\n")) == (1, "", 1)
     assert "the manifest in use stays" in error
 
@@ -153,7 +154,7 @@ async def test_the_state_directory_has_the_token_and_the_file_says_where_all_is(
     tokens.write_text(f'admin_token = "{(state / "admin.token").read_text().strip()}"\n')
     found = [
         await run_here("purge", "user", "--admin", tmp_path / "admin.sock", "--state-dir", state),
-        await run("purge", "user", MIZAN_EDGE_CONFIG=str(config)),
+        await run_here("purge", "user", MIZAN_EDGE_CONFIG=str(config)),
         await run_here("purge", "user", "--config", tokens, "--admin", f"unix:{tmp_path}/admin.sock"),
     ]
     assert [(status, error) for status, _, error in found] == [(0, "")] * 3
