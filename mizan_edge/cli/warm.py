@@ -35,6 +35,7 @@ _POSITIVE = click.IntRange(min=1)
 )
 @click.option(
     "--to",
+    "listen",  # as the setting is called in the file
     metavar="ADDRESS",
     callback=place,
     envvar=variable("listen"),
@@ -64,7 +65,7 @@ _POSITIVE = click.IntRange(min=1)
 @as_json
 def warm(
     lists: tuple[TextIO, ...],
-    to: Place | None,
+    listen: Place | None,
     admin: Place | None,
     manifest: Path | None,
     host: str | None,
@@ -95,8 +96,8 @@ def warm(
     with Progress(*columns, console=console, disable=as_json or not console.is_terminal) as progress:
         bar = progress.add_task("", total=len(urls))
         warming = Warming(
-            to or Place.parse(_LISTEN),
-            to is not None,
+            listen or Place.parse(_LISTEN),
+            listen is not None,
             host,
             dict(map(_field, headers)),
             rate,

@@ -151,6 +151,10 @@ async def test_a_whole_url_is_asked_for_where_it_says_unless_all_are_asked_for_e
     assert (status, json.loads(out)["stored"], json.loads(out)["failed"]) == (1, 1, 1)
     status, out, _ = await run_here("warm", listed, "--json", MIZAN_EDGE_LISTEN=edge.address)
     assert (status, json.loads(out)["hit"], json.loads(out)["stored"]) == (0, 1, 1)
+    config = tmp_path / "edge.toml"
+    config.write_text(f'listen = "{edge.address}"\nadmin = "{edge.admin}"\nmanifest = "{edge.manifest_path}"\n')
+    status, out, _ = await run_here("warm", listed, "--json", "--config", config)
+    assert (status, json.loads(out)["hit"]) == (0, 2)
     assert [asked.get("Host") for asked in origin.asked] == [edge.address, "nowhere.invalid"]
 
 
