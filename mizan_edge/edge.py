@@ -20,6 +20,7 @@ from mizan_edge.admin.access import Access
 from mizan_edge.admin.auditing import Auditing
 from mizan_edge.admin.explaining import Explaining
 from mizan_edge.admin.listener import Admin
+from mizan_edge.admin.metrics import Metrics
 from mizan_edge.admin.probes import Probes
 from mizan_edge.admin.purging import Purging
 from mizan_edge.admin.reloading import Reloading
@@ -44,7 +45,7 @@ from mizan_edge.serving.explaining import Explainer
 from mizan_edge.serving.reads import Reads
 from mizan_edge.serving.refusals import Refusals
 from mizan_edge.system.addresses import listening
-from mizan_edge.system.counters import Counters
+from mizan_edge.system.counters import Counted, Counters
 from mizan_edge.system.embedded import EmbeddedRedis
 from mizan_edge.system.log_file import check_log_file
 from mizan_edge.system.tasks import Tasks
@@ -143,6 +144,10 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
             tasks.start(watch(settings.manifest, manifest_in_use), "watch-manifest")
         serving = asyncio.Event()
         auditing = Auditing(store, in_use, acknowledgements)
+
+        async def counted() -> Counted:
+            return await workers.counted(counters)
+
         admin = Admin(
             access,
             Purging(in_use, purger, store, settings.confirm_purge_above),
@@ -157,7 +162,8 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
                 scheme="https" if certificate else "http",
             ),
             auditing,
-            Probes(in_use, store, origin, hold, lambda: workers.counted(counters), serving),
+            Probes(in_use, store, origin, hold, counted, serving),
+            Metrics(counted, journal, hold),
         )
         runner = web.AppRunner(admin.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
         admin_at = await _listening(stack, runner, settings.admin)
@@ -183,7 +189,7 @@ def _explainer(
 ) -> Explainer:
     """Asks Redis as a worker does that has nothing in memory."""
     memory = Memory(board, max_bytes=0)
-    reads = Reads(store, tasks, timeout_s=settings.redis_timeout)
+    reads = Reads(store, tasks, counters, timeout_s=settings.redis_timeout)
     cache = Cache(reads, memory, store.namespace, rules, counters, adopt=manifest_in_use.adopt)
     return Explainer(in_use, rules, limits_of(settings), memory=memory, cache=cache, refusals=Refusals())
 

@@ -15,6 +15,8 @@ ROLE = web.RequestKey("role", str)
 """Under which a request has the role of the token that it has shown."""
 
 _PROBES = ("/healthz", "/readyz")
+# Without a token: numbers, and names of contexts.
+_OPEN = ("/metrics",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Access:
             return await handler(request)
         if not self.serves(request.headers.get("Host", "")):
             raise Refused(421, "This listener is not served under that name: add it to admin_hosts if it should be.")
+        if request.path in _OPEN and request.method in ("GET", "HEAD"):
+            return await handler(request)
         role = self.role(request.headers.get("Authorization"))
         if role is None:
             raise Refused(401, "A token is needed: Authorization: Bearer <token>")

@@ -9,6 +9,7 @@ from aiohttp import web
 from mizan_edge.admin.access import Access
 from mizan_edge.admin.auditing import Auditing
 from mizan_edge.admin.explaining import Explaining
+from mizan_edge.admin.metrics import Metrics
 from mizan_edge.admin.probes import Probes
 from mizan_edge.admin.problems import problems
 from mizan_edge.admin.purging import Purging
@@ -33,11 +34,19 @@ class Admin:
     explaining: Explaining
     auditing: Auditing
     probes: Probes
+    metrics: Metrics
 
     def application(self) -> web.Application:
         """The aiohttp application of the admin listener."""
         app = web.Application(middlewares=[problems, self.access.guard], client_max_size=_MAX_BODY_BYTES)
-        parts: tuple[Part, ...] = (self.purging, self.reloading, self.explaining, self.auditing, self.probes)
+        parts: tuple[Part, ...] = (
+            self.purging,
+            self.reloading,
+            self.explaining,
+            self.auditing,
+            self.probes,
+            self.metrics,
+        )
         for part in parts:
             app.add_routes(part.routes())
         return app

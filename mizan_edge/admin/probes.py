@@ -8,9 +8,11 @@ from aiohttp import web
 
 from mizan_core.store import AsyncStore
 from mizan_edge.admin.problems import Refused, answer
+from mizan_edge.admin.series import by_outcome
 from mizan_edge.origin.origin import Origin
 from mizan_edge.purging.hold import Hold
 from mizan_edge.rules.site import InUse
+from mizan_edge.system.counters import Counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class Probes:
     store: AsyncStore
     origin: Origin
     hold: Hold
-    counters: Callable[[], Awaitable[dict[str, int]]]
+    counted: Callable[[], Awaitable[Counted]]
     serving: asyncio.Event
     """Set while the public listener takes requests."""
 
@@ -49,4 +51,5 @@ class Probes:
         )
 
     async def _stats(self, _request: web.Request) -> web.Response:
-        return answer({"counters": await self.counters(), "hold": self.hold.told()})
+        so_far, _now = await self.counted()
+        return answer({"counters": by_outcome(so_far), "hold": self.hold.told()})

@@ -15,6 +15,7 @@ from mizan_edge.http.message import values
 from mizan_edge.rules.routes import Resource
 from mizan_edge.rules.site import InUse
 from mizan_edge.serving.answer import Answer
+from mizan_edge.serving.requests import NOWHERE
 
 _FORWARDED_FOR = re.compile(rb"\r\n(?i:x-forwarded-for):([^\r\n]*)")
 # Of several caches' members, ours is the last; where a hit is repeated, it leads.
@@ -85,7 +86,8 @@ class Access:
         """The request gets this answer, whose head is `start`; that as it shall go out."""
         member = _CACHE.match(", ".join(values(answer.response.fields, "cache-status")))
         account.cache = member[1] if member else None
-        account.context = answer.context
+        # That of a call is not told by its URL.
+        account.context = answer.outcome.context if answer.outcome.context != NOWHERE else None
         account.start = self._told(start, account.id)
         return account.start
 

@@ -29,11 +29,13 @@ from mizan_edge.http.framing import response_bytes
 from mizan_edge.http.limits import Limits
 from mizan_edge.http.message import Request, Response
 from mizan_edge.http.request_parser import RequestHead, RequestParser
-from mizan_edge.memory.prepared import Noted, Prepared, Repeatable
+from mizan_edge.memory.prepared import Noted, Prepared, Ready, Repeatable
 from mizan_edge.origin.origin import Informational, Tunnel
 from mizan_edge.rules.onward import Onward
 from mizan_edge.rules.selecting import Form, Sender
 from mizan_edge.serving.answer import Answer, Later, Left, Then, refusal
+from mizan_edge.serving.requests import GONE, LEFT, Requests
+from mizan_edge.system.histograms import Tally
 from mizan_edge.system.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -67,6 +69,9 @@ class Responds(Protocol):
 _UNWANTED_BYTES = 256 << 10
 # RFC 9112 section 9.6: for how long the client may take to see that the connection ends, before it is cut.
 _LINGER_S = 2.0
+# Of the answers of one kind that are repeated, every so many are timed, and count for as many: to time each would cost
+# a twentieth of what it costs to repeat it.
+_TIMED = 16
 _END_OF_HEAD = b"\r\n\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Of the requests of one connection: how so many forms of them leave is remembered.
@@ -82,13 +87,14 @@ class ClientConnection:
     waits first `_is_fetching` from Redis; whether it `_is_idle`, see `_settle`; why the bytes cannot be read on
     (`_broken`); whether the client has said all (`_eof`), the connection is `_closing`, or the listener `_stopping`;
     whether reading is `_paused`; since when what is due from the client has stood still (`_since`); the bytes that
-    nobody wanted (`_unwanted`).
+    nobody wanted (`_unwanted`); when the request that is being answered was there (`_began_s`).
     """
 
     __slots__ = (
         "_access",
         "_account",
         "_answer",
+        "_began_s",
         "_body",
         "_broken",
         "_closing",
@@ -105,6 +111,7 @@ class ClientConnection:
         "_parser",
         "_paused",
         "_prepared",
+        "_requests",
         "_responds",
         "_scheme",
         "_sender",
@@ -127,6 +134,7 @@ class ClientConnection:
         *,
         scheme: str,
         prepared: Prepared,
+        requests: Requests,
         trusted: Trusted,
         access: Access | None,
         made: Callable[["ClientConnection"], bool],
@@ -139,6 +147,7 @@ class ClientConnection:
         self._tasks = tasks
         self._scheme = scheme
         self._prepared = prepared
+        self._requests = requests
         self._trusted = trusted
         self._access = access
         self._made = made
@@ -160,6 +169,7 @@ class ClientConnection:
         self._eof = self._closing = self._stopping = self._paused = False
         self._since = self._loop.time()
         self._unwanted = 0
+        self._began_s = 0.0
 
     # For the listener.
 
@@ -215,6 +225,7 @@ class ClientConnection:
 
     def data_received(self, data: bytes) -> None:
         if self._is_idle:
+            self._began_s = time.monotonic()
             data = self._answered(data)
             if not data:
                 return
@@ -236,7 +247,6 @@ class ClientConnection:
 
     def _answered(self, data: bytes) -> bytes:
         """Answers the requests for which an answer is ready; the bytes from the first other one on."""
-        began_s = 0.0 if self._access is None else time.monotonic()
         # What has come is mostly one request, and then nothing has to be searched.
         start, size = 0, len(data)
         end = size if data.endswith(_END_OF_HEAD) else _end_of_head(data, 0)
@@ -251,32 +261,33 @@ class ClientConnection:
                 continue
             if isinstance(answer, Noted):
                 self._is_fetching = True
-                self._prepared.fetch(answer, partial(self._fetched, end - start, began_s))
+                self._prepared.fetch(answer, partial(self._fetched, end - start))
                 break
             if self._access is not None:
-                answer = self._accounted(self._access, head, answer, began_s)
+                answer = self._accounted(self._access, head, answer)
             self._repeat(*answer)
             if end == size:
                 return b""
             start, end = end, _end_of_head(data, end)
         return data[start:]
 
-    def _accounted(
-        self, access: Access, head: bytes, answer: tuple[bytes, bytes], began_s: float
-    ) -> tuple[bytes, bytes]:
+    def _accounted(self, access: Access, head: bytes, answer: Ready) -> Ready:
         """The answer to the request with this `head`, as it shall go out."""
-        account = Account(began_s, head, request_id(head, trusted=self.peer.trusted), self.peer, 0)
-        start, body = answer
-        return access.repeated(account, start, body), body
+        account = Account(self._began_s, head, request_id(head, trusted=self.peer.trusted), self.peer, 0)
+        start, body, tally = answer
+        return access.repeated(account, start, body), body, tally
 
-    def _fetched(self, size: int, began_s: float, answer: tuple[bytes, bytes] | None) -> None:
+    def _fetched(self, size: int, answer: Ready | None) -> None:
         """The request that waits in the first `size` bytes is answered with a response from Redis, if that will do."""
         self._is_fetching = False
-        if self._transport.is_closing() or self._broken is not None:
+        if self._broken is not None:
+            return
+        if self._transport.is_closing():
+            self._requests.tally(GONE, LEFT).count[0] += 1
             return
         if answer is not None and self._writing.is_open and not self._stopping:
             if self._access is not None:
-                answer = self._accounted(self._access, self._parser.first(size), answer, began_s)
+                answer = self._accounted(self._access, self._parser.first(size), answer)
             self._parser.skip(size)
             self._repeat(*answer)
         self._resume()
@@ -296,13 +307,17 @@ class ClientConnection:
             and self._writing.is_open
         )
 
-    def _repeat(self, head: bytes, body: bytes) -> None:
+    def _repeat(self, head: bytes, body: bytes, tally: Tally) -> None:
         if len(body) <= ONE_WRITE_BYTES:
             self._transport.write(head + body)
         else:
             self._transport.write(head)
             self._transport.write(body)
         self._since = self._loop.time()
+        count, took = tally.count, tally.took
+        count[0] = number = count[0] + 1
+        if not number % _TIMED and took is not None:
+            took.took(time.monotonic() - self._began_s, _TIMED)
 
     def eof_received(self) -> bool:
         self._eof = True
@@ -350,6 +365,7 @@ class ClientConnection:
                     self._close()
                 return False
             self._head = head
+            self._began_s = time.monotonic()
             request = head.request.named(request_id(head.raw, trusted=self.peer.trusted))
             if self._access is not None:
                 self._account = self._access.begin(head.raw, request.id, self.peer, self._writing.sent)
@@ -559,23 +575,33 @@ class ClientConnection:
             self._account.whole = True
 
     def _framed(self, head: RequestHead, answer: Answer) -> Framed:
+        tally = self._count(answer)
         access, account = self._access, self._account
         if access is not None:
             answer = access.shown(answer)
         start = framed(head.request.method, head.version, answer, time.time(), keep_alive=self._may_follow(head))
         if answer.repeatable is not None:
-            self._learn(head, answer, answer.repeatable, start.start)
+            self._learn(head, answer, answer.repeatable, start.start, tally)
         if access is None or account is None:
             return start
         return start._replace(start=access.answered(account, answer, start.start))
 
-    def _learn(self, head: RequestHead, answer: Answer, how: Repeatable, start: bytes) -> None:
+    def _count(self, answer: Answer) -> Tally:
+        """Counts an answer that is about to begin, which each does here or in `_repeat`."""
+        status = LEFT if self._transport.is_closing() else answer.response.status
+        tally = self._requests.tally(answer.outcome, status)
+        tally.count[0] += 1
+        if tally.took is not None:
+            tally.took.took(time.monotonic() - self._began_s)
+        return tally
+
+    def _learn(self, head: RequestHead, answer: Answer, how: Repeatable, start: bytes, tally: Tally) -> None:
         """Has an answer noted that may be repeated."""
         if head.version == "1.1" and self._may_follow(head):
             whole = cast(bytes, answer.body)
             # Over TLS, what is larger goes out in pieces, and each waits for the client: see `writing`.
             if self._scheme == "http" or len(whole) <= ONE_WRITE_BYTES:
-                self._prepared.learn(head.raw, how, start, whole, trusted=self.peer.trusted)
+                self._prepared.learn(head.raw, how, start, whole, tally, trusted=self.peer.trusted)
 
     def _may_follow(self, head: RequestHead) -> bool:
         """Whether another request may follow on this connection, as far as is known now."""
@@ -596,7 +622,7 @@ class ClientConnection:
         if not self._parser.is_whole:
             # What is left of the request would be taken for the other protocol.
             self.abort()
-            return
+        self._count(answer)
         start = response_bytes(answer.response)
         if self._access is not None and self._account is not None:
             start = self._access.answered(self._account, answer, start)
@@ -618,6 +644,7 @@ class ClientConnection:
         method = self._head.request.method if self._head is not None else "GET"
         self._head, self._broken = None, error
         if not self._transport.is_closing():
+            self._count(answer)
             start = framed(method, "1.1", answer, time.time(), keep_alive=False)
             if self._access is not None:
                 if self._account is None:

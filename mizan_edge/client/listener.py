@@ -13,6 +13,7 @@ from mizan_edge.client.connection import ClientConnection, Responds
 from mizan_edge.http.forwarding import Trusted
 from mizan_edge.http.limits import Limits
 from mizan_edge.memory.prepared import Prepared
+from mizan_edge.serving.requests import Requests
 from mizan_edge.system.addresses import BACKLOG
 from mizan_edge.system.tasks import Tasks
 
@@ -36,6 +37,7 @@ class Listener:
         *,
         trusted: Trusted,
         prepared: Prepared,
+        requests: Requests,
         access: Access | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -44,6 +46,7 @@ class Listener:
         self._limits = limits
         self._trusted = trusted
         self._prepared = prepared
+        self._requests = requests
         self._access = access
         self._tls = tls
         self._tasks = Tasks()
@@ -54,6 +57,11 @@ class Listener:
         self._is_ending = False
         self._awaited: set[ClientConnection] = set()
         self._all_lost = asyncio.Event()
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._open)
 
     async def listen(self, sockets: Sequence[socket.socket]) -> None:
         """Takes over bound sockets, and serves whoever connects."""
@@ -101,6 +109,7 @@ class Listener:
             self._tasks,
             scheme=scheme,
             prepared=self._prepared,
+            requests=self._requests,
             trusted=self._trusted,
             access=self._access,
             made=self._made,

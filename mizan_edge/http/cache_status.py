@@ -15,6 +15,8 @@ class Forwarded:
 
     fwd: Forward
     detail: Detail | None = None
+    context: str = ""
+    """Of what it asks for, where that is declared."""
 
 
 @dataclass(frozen=True, slots=True)

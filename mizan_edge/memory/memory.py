@@ -58,6 +58,20 @@ class Memory:
         self._log = PurgeLog()
         self._session = 0
 
+    def __len__(self) -> int:
+        """How many items there are."""
+        return len(self._near)
+
+    @property
+    def bytes(self) -> int:
+        """What they cost."""
+        return self._near.bytes
+
+    @property
+    def evictions(self) -> int:
+        """How many had to make room so far."""
+        return self._near.evictions
+
     def mark(self) -> Mark | None:
         """Where purges stand now, all of which are applied when this returns. None: no cache may be used now, this
         memory or Redis."""

@@ -25,6 +25,7 @@ from mizan_edge.http.names import Names, of_names
 from mizan_edge.memory.memory import Kept
 from mizan_edge.rules.compression import CODINGS
 from mizan_edge.rules.entry import StoredResponse, Written
+from mizan_edge.system.histograms import Tally
 
 IDENTITY = 0
 """The number of the representation without a content coding; those of the copies follow, as in `CODINGS`."""
@@ -73,6 +74,8 @@ class Head:
     """Each with its CRLF."""
     ttl_s: int
     """For how long what they answer with is fresh."""
+    tally: Tally = field(compare=False)
+    """Where such answers are counted."""
     starts: dict[int, bytes] = field(default_factory=dict, compare=False)
     """All of it, by the age that it says: what was made lately."""
 

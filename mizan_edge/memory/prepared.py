@@ -18,7 +18,7 @@ usual answer is that one: nothing that decides is different, unless the request 
 
     # mutable state: the profiles, of which what was noted or used since the last turn costs `_bytes`; what is noted for
     whole heads that came again, and their `_head_bytes`; the site for which all of it holds; the heads of which there
-    are starts, and the `_start_bytes` of these; the numbers that count hits.
+    are starts, and the `_start_bytes` of these.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from mizan_edge.rules.entry import StoredResponse
 from mizan_edge.rules.policy import EARLY
 from mizan_edge.rules.selecting import Lines, Met, Selecting, Sender
 from mizan_edge.rules.site import InUse, Site
-from mizan_edge.system.counters import Counters
+from mizan_edge.system.histograms import Tally
 
 # Requests with these depend on a response's own lines.
 _CONDITIONS = frozenset(
@@ -60,6 +60,8 @@ _HEAD_BYTES = 192
 # For the starts of heads, which are made anew when all were forgotten.
 _STARTS_BYTES = 4 << 20
 
+Ready = tuple[bytes, bytes, Tally]
+"""An answer in two parts, to be written one after the other, and where it is to be counted."""
 Fetch = Callable[[PackedResponse, Mark, Callable[[PackedResponse | None], None]], None]
 """Hands over, a little later, what is not in memory any more; None where it does not lie in Redis, either."""
 
@@ -153,7 +155,6 @@ class Prepared:
         selecting: Selecting,
         memory: Memory,
         in_use: InUse,
-        counters: Counters,
         *,
         fetch: Fetch,
         max_bytes: int,
@@ -163,7 +164,6 @@ class Prepared:
         self._memory = memory
         self._fetch = fetch
         self._in_use = in_use
-        self._counters = counters
         self._turn_bytes = max(max_bytes // _SHARE, _LEAST_BYTES) // 2
         self._site = in_use.site
         # By whether a trusted proxy asks: some lines mean something else then.
@@ -174,11 +174,10 @@ class Prepared:
         self._bytes = 0
         self._started: list[Head] = []
         self._start_bytes = 0
-        self._hits: dict[str, list[int]] = {}
 
-    def answer(self, head: bytes, sender: Sender, *, trusted: bool) -> tuple[bytes, bytes] | Noted | None:
-        """What answers a request, in two parts to be written one after the other; what is noted for it where that is to
-        be fetched, since the response has left memory; None where it has to be decided.
+    def answer(self, head: bytes, sender: Sender, *, trusted: bool) -> Ready | Noted | None:
+        """What answers a request; what is noted for it where that is to be fetched, since the response has left memory;
+        None where it has to be decided.
 
         `head`: a request's bytes up to an empty line; None where that is not the first one. `sender` is one for all
         requests of a connection. `trusted`: they come from a trusted proxy.
@@ -237,7 +236,7 @@ class Prepared:
             self._heads[trusted][head] = Noted(profile, line, ready)
         return profile, line, ready
 
-    def fetch(self, noted: Noted, then: Callable[[tuple[bytes, bytes] | None], None]) -> None:
+    def fetch(self, noted: Noted, then: Callable[[Ready | None], None]) -> None:
         """Calls `then`, a little later, with what answers the request, once its response has come from Redis; or with
         None where that has to be decided."""
         mark = self._memory.mark()
@@ -246,7 +245,7 @@ class Prepared:
         else:
             self._fetch(noted.kept, mark, lambda kept: then(self._fetched(noted, mark, kept)))
 
-    def _fetched(self, noted: Noted, mark: Mark, kept: PackedResponse | None) -> tuple[bytes, bytes] | None:
+    def _fetched(self, noted: Noted, mark: Mark, kept: PackedResponse | None) -> Ready | None:
         profile = noted.profile
         now = self._memory.clocks(mark)
         if kept is None or now is None:
@@ -260,7 +259,7 @@ class Prepared:
 
     def _repeated(
         self, profile: _Profile, kept: PackedResponse, special: _Special | None, redis_ms: float, now_s: float
-    ) -> tuple[bytes, bytes] | None:
+    ) -> Ready | None:
         """The answer that was noted, with a response that may be used at this moment."""
         left_ms = kept.expires_ms - redis_ms
         template = kept.template
@@ -281,11 +280,13 @@ class Prepared:
             start = template.heads[number]
         else:
             start, body = special.head, b"" if special.number is None else kept.body(special.number)
-        self._hits[template.context][0] += 1
-        return start.starts.get(age_s) or self._start(start, age_s), body
+        return start.starts.get(age_s) or self._start(start, age_s), body, start.tally
 
-    def learn(self, head: bytes, answer: Repeatable, start: bytes, body: bytes, *, trusted: bool) -> None:
-        """Notes that the request with this `head`, which had no body, was answered by `start` and `body`."""
+    def learn(self, head: bytes, answer: Repeatable, start: bytes, body: bytes, tally: Tally, *, trusted: bool) -> None:
+        """Notes that the request with this `head`, which had no body, was answered by `start` and `body`.
+
+        `tally`: where such answers are counted.
+        """
         at = head.find(b"\r\n")
         lines = self._selecting.lines(head, at, Sender())
         if lines is None:
@@ -313,9 +314,8 @@ class Prepared:
         profile.until_s = min(profile.until_s, answer.until_s)
         # The CRLF before the age ends the line before it.
         first, _, rest = (before + b"\r\n").partition(b"\r\n")
-        whole = Head(first, rest + after, ttl_s)
+        whole = Head(first, rest + after, ttl_s, tally)
         usual = number is not None and self._is_usual(profile, kept, number, whole)
-        self._hits[template.context] = self._counters.cell("requests", template.context, "hit")
         if usual and answer.through is None:
             self._note(profile, head[:at], kept)
         elif kept.is_kept:
@@ -340,7 +340,7 @@ class Prepared:
             if line not in lines:
                 return False
             lines.remove(line)
-        head = Head(whole.first, b"".join(line + b"\r\n" for line in lines if line), whole.ttl_s)
+        head = Head(whole.first, b"".join(line + b"\r\n" for line in lines if line), whole.ttl_s, whole.tally)
         if template.heads.setdefault(number, head) != head:
             return False
         if number != profile.usual(kept) and profile.number == IDENTITY:

@@ -6,6 +6,7 @@ origin had closed just then. RFC 9110 section 9.2.2
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -141,11 +142,12 @@ class Asked:
     # mutable state: where it was `written` to, and what is due there; the `exchange`, once it has `arrived`.
     """
 
-    __slots__ = ("body", "exchange", "head", "is_whole", "length", "request", "waits", "written")
+    __slots__ = ("began_s", "body", "exchange", "head", "is_whole", "length", "request", "waits", "written")
 
     def __init__(self, request: Request, body: Body, *, host: str, head: bytes | None = None) -> None:
         """`host` is for requests that name none; `head` is known for some that have no body. Raises OriginError for
         what cannot be sent."""
+        self.began_s = time.monotonic()
         self.request = request
         self.body = body
         self.length = 0 if head is not None else body_length(request, body)

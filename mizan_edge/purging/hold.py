@@ -5,6 +5,7 @@ from typing import Literal
 from mizan_edge.purging.board import Board, clocks
 
 Reason = Literal["unconfirmed purges", "manifest not adopted"]
+NO_LEASE = "no lease from Redis"
 
 
 class Hold:
@@ -23,7 +24,7 @@ class Hold:
 
     def told(self) -> list[str]:
         """The reasons, for people."""
-        return [*sorted(self._reasons), *([] if self._board.valid(clocks()) else ["no lease from Redis"])]
+        return [*sorted(self._reasons), *([] if self._board.valid(clocks()) else [NO_LEASE])]
 
     def set(self, reason: Reason) -> None:
         """From now on nothing is served from the cache, or stored."""

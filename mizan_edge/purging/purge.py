@@ -29,6 +29,7 @@ from mizan_edge.purging.invalidation import Pending, Source
 from mizan_edge.purging.journal import Journal, JournalError
 from mizan_edge.rules.site import InUse
 from mizan_edge.system.counters import Counters
+from mizan_edge.system.histograms import Histogram
 from mizan_edge.system.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -45,11 +46,12 @@ PATIENCE_S = LEASE_S + 0.2
 class _Unconfirmed:
     purge: Purge
     shapes: Mapping[str, str]
+    source: Source
+    began_s: float
     confirmed: asyncio.Event = field(default_factory=asyncio.Event)
     number: int | None = None
     """Its number in the journal, None where it could not be written."""
     result: Purged | None = None
-    began_s: float = field(default_factory=time.monotonic)
 
 
 class Purger:
@@ -80,6 +82,7 @@ class Purger:
         self._journal = journal
         self._hold = hold
         self._counters = counters
+        self._took = Histogram(counters, "acknowledgement_seconds")
         self._tasks = tasks
         self._late_s = late_s
         self._unconfirmed: list[_Unconfirmed] = []
@@ -97,15 +100,16 @@ class Purger:
 
     def resume(self) -> None:
         """Takes up what an earlier process has left in the journal. To be called before anything is served."""
+        now_s = time.monotonic()
         for left in self._journal.open:
             log.warning("a purge of %s from before the start is repeated", _text(left.purge))
             # Under the shapes of then: there may be another manifest now.
             if left.intent:
                 purge = self._signed(left.purge, "unknown outcome")
-                self._hold_for(_Unconfirmed(self._until_late(purge), left.shapes))
+                self._hold_for(_Unconfirmed(self._until_late(purge), left.shapes, "journal", now_s))
                 self._tasks.start(self._purge_late(purge, left.shapes, left.number), "purge-again")
             else:
-                self._hold_for(_Unconfirmed(left.purge, left.shapes, number=left.number))
+                self._hold_for(_Unconfirmed(left.purge, left.shapes, "journal", now_s, number=left.number))
 
     async def intend(self, affects: Purge) -> int | None:
         """Writes down what a mutation may change; its number, None where it could not be written."""
@@ -158,9 +162,9 @@ class Purger:
         if not purge.scopes and not purge.everything:
             return Purged(0, 0, 0)
         purge = self._signed(purge, source)
-        purged: Purged | Pending
+        began_s = time.monotonic()
         try:
-            purged = await self._run(purge, shapes, time.monotonic())
+            purged = await self._run(purge, shapes, began_s)
         except asyncio.CancelledError:
             self._keep_for_next_start(purge, shapes)
             raise
@@ -172,18 +176,21 @@ class Purger:
                 error,
                 exc_info=not isinstance(error, StoreError),
             )
-            purged = await self._confirmed_later(purge, shapes)
-        if isinstance(purged, Purged):
-            self._counters.count("purges", source)
-            self._counters.count("purged_entries", by=purged.entries)
-            # A site may have hundreds of mutations a second.
-            level = logging.DEBUG if source == "response" else logging.INFO
-            if log.isEnabledFor(level):
-                log.log(level, "purged %s: %d entries, seq %d", _text(purge), purged.entries, purged.seq)
+            return await self._confirmed_later(_Unconfirmed(purge, shapes, source, began_s))
+        self._confirmed(purge, source, began_s, purged)
         return purged
 
-    async def _confirmed_later(self, purge: Purge, shapes: Mapping[str, str]) -> Purged | Pending:
-        waiting = _Unconfirmed(purge, shapes)
+    def _confirmed(self, purge: Purge, source: Source, began_s: float, purged: Purged) -> None:
+        self._counters.count("purges", source)
+        self._counters.count("purged_entries", by=purged.entries)
+        self._took.took(time.monotonic() - began_s)
+        # A site may have hundreds of mutations a second.
+        level = logging.DEBUG if source == "response" else logging.INFO
+        if log.isEnabledFor(level):
+            log.log(level, "purged %s: %d entries, seq %d", _text(purge), purged.entries, purged.seq)
+
+    async def _confirmed_later(self, waiting: _Unconfirmed) -> Purged | Pending:
+        purge, shapes = waiting.purge, waiting.shapes
         self._hold_for(waiting)
         try:
             waiting.number = await asyncio.to_thread(self._journal.add, purge, shapes)
@@ -254,6 +261,7 @@ class Purger:
             self._unconfirmed.remove(first)
             self.settle(first.number)
             first.confirmed.set()
+            self._confirmed(first.purge, first.source, first.began_s, first.result)
             log.warning("the purge of %s is confirmed now", _text(first.purge))
         settled, self._settled_later = self._settled_later, []
         for number in settled:

@@ -152,9 +152,9 @@ def plan(
     told = _told_by(lines_of(request.fields).names, resource.kind)
     if told.overriding:
         because = f"Some servers take {told.overriding[0]} for the request's own method or path."
-        return Pass(Forwarded("bypass", "non-canonical"), because=because)
+        return Pass(Forwarded("bypass", "non-canonical", resource.context), because=because)
     if isinstance(partition, str):
-        return Pass(Forwarded("bypass", "credentials"), because=partition)
+        return Pass(Forwarded("bypass", "credentials", resource.context), because=partition)
     said = wanted = _wanted(request)
     if not anybody_revalidates and partition.user is None:
         wanted = {name: argument for name, argument in wanted.items() if name not in _DEMANDING}
@@ -280,13 +280,14 @@ def why_forwarded(lookup: Lookup, stored: StoredResponse | None, vary: tuple[str
 
     `stored` was selected by the fields `vary`.
     """
+    context = lookup.resource.context
     if lookup.forced:
-        return Forwarded("request")
+        return Forwarded("request", context=context)
     if stored is None:
-        return Forwarded("vary-miss" if vary else "uri-miss")
+        return Forwarded("vary-miss" if vary else "uri-miss", context=context)
     if not may_answer(lookup, vary):
-        return Forwarded("bypass")
-    return Forwarded("stale" if stored.ttl_s(now_ms) <= 0 else "request")
+        return Forwarded("bypass", context=context)
+    return Forwarded("stale" if stored.ttl_s(now_ms) <= 0 else "request", context=context)
 
 
 def refresh_early(stored: StoredResponse, now_ms: int, chance: float) -> bool:

@@ -7,6 +7,7 @@ Both ends of each message stand here: `Keeper` is what a worker sees of its keep
 """
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -18,6 +19,7 @@ from mizan_edge.purging.invalidation import Pending, Source
 from mizan_edge.purging.purge import Purger
 from mizan_edge.serving.leads import Lead
 from mizan_edge.system.channel import Channel, Handler
+from mizan_edge.system.counters import Counted
 from mizan_edge.system.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -62,9 +64,9 @@ class Keeper:
         """This worker leads some fills, and others no more."""
         self._channel.tell("led", [begun, over], can_wait=True)
 
-    def counted(self, counts: Mapping[str, int]) -> None:
+    def counted(self, counted: Counted) -> None:
         """What this worker has counted so far."""
-        self._channel.tell("counted", counts, can_wait=True)
+        self._channel.tell("counted", [*counted], can_wait=True)
 
     def ready(self) -> None:
         """This worker serves."""
@@ -75,8 +77,8 @@ class Worker:
     """One worker, as the keeper hears it. What it leaves open when it dies is taken care of.
 
     # mutable state: `_intents`, its mutations that are under way, under a handle that it knows, with their numbers in
-    # the journal; `_leads`, the fills that it leads; `counts`, what it has counted, as it said last; whether it is
-    # `_gone`, although something that it has said is still to be read.
+    # the journal; `_leads`, the fills that it leads; `counted`, what it has counted, as it said last, and `_past`, what
+    # those have that are gone; whether it is `_gone`, although something that it has said is still to be read.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Worker:
         adopt: Callable[[], Awaitable[None]],
         store: AsyncStore,
         tasks: Tasks,
+        past: Counter[str],
     ) -> None:
         self._settings = settings
         self._purges = purges
@@ -95,7 +98,8 @@ class Worker:
         self._handles = count()
         self._intents: dict[int, tuple[int | None, Purge]] = {}
         self._leads: dict[str, str] = {}
-        self.counts: Mapping[str, int] = {}
+        self._past = past
+        self.counted = Counted({}, {})
         self._gone = False
 
     @property
@@ -115,6 +119,7 @@ class Worker:
     def died(self) -> None:
         """It has gone: nobody knows how its mutations have ended, and nobody brings what it was fetching."""
         self._gone = True
+        self._past.update(self.counted.so_far)
         for number, affects in self._intents.values():
             self._abandon(number, affects)
         if self._leads:
@@ -158,8 +163,11 @@ class Worker:
         for _key, token in over:
             self._leads.pop(token, None)
 
-    def _counted(self, counts: Any) -> None:
-        self.counts = counts
+    def _counted(self, counted: Any) -> None:
+        before, self.counted = self.counted, Counted(*counted)
+        if self._gone:
+            self._past.update(self.counted.so_far)
+            self._past.subtract(before.so_far)
 
     def _end_fills(self, leads: Mapping[str, str]) -> None:
         self._tasks.start(self._end_each(leads), "end-fills-of-dead-worker")

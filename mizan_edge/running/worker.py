@@ -45,9 +45,10 @@ from mizan_edge.serving.proxy import Proxy
 from mizan_edge.serving.reader import Reader
 from mizan_edge.serving.reads import Reads
 from mizan_edge.serving.refusals import Refusals
+from mizan_edge.serving.requests import Requests
 from mizan_edge.serving.upstream import Upstream
 from mizan_edge.system.channel import Channel
-from mizan_edge.system.counters import Counters
+from mizan_edge.system.counters import Counted, Counters
 from mizan_edge.system.log_file import LogFile
 from mizan_edge.system.processes import Place, die_with_parent
 from mizan_edge.system.tasks import Tasks
@@ -71,8 +72,20 @@ class Serving:
 
     listener: Listener
     flights: Flights
+    memory: Memory
     counters: Counters
     explainer: Explainer
+
+    def counted(self) -> Counted:
+        """What it has counted so far, and what there is here now."""
+        return Counted(
+            {**self.counters.snapshot(), "near_evictions": self.memory.evictions},
+            {
+                "connections": self.listener.connections,
+                "near_bytes": self.memory.bytes,
+                "near_entries": len(self.memory),
+            },
+        )
 
 
 @asynccontextmanager
@@ -95,7 +108,7 @@ async def serving(
     tasks = Tasks()
     log_file = LogFile(settings.access_log, tasks) if settings.access_log else None
     try:
-        reads = Reads(store, tasks, timeout_s=settings.redis_timeout)
+        reads = Reads(store, tasks, counters, timeout_s=settings.redis_timeout)
         memory = Memory(board, max_bytes=settings.near)
         flights = Flights(reads, namespace, memory, Leads(reads, namespace, tasks, told=led))
         async with origin_of(settings) as origin:
@@ -123,16 +136,16 @@ async def serving(
                     Selecting(rules.identity, limits),
                     memory,
                     in_use,
-                    counters,
                     fetch=cache.fetch_again,
                     max_bytes=settings.near,
                 ),
+                requests=Requests(counters),
                 access=_access(settings, in_use, rules, log_file),
                 tls=certificate.context if certificate else None,
             )
             try:
                 explainer = Explainer(in_use, rules, limits, memory=memory, cache=cache, refusals=refusals)
-                yield Serving(listener, flights, counters, explainer)
+                yield Serving(listener, flights, memory, counters, explainer)
             finally:
                 await listener.drain(SHUTDOWN_S)
                 if log_file is not None:
@@ -202,6 +215,7 @@ class _Program:
             },
             self._tasks,
         )
+        self._keeper = Keeper(self._channel)
         self._in_use: InUse
         self._rules: Rules
         self._certificate: Certificate | None = None
@@ -211,7 +225,7 @@ class _Program:
         """Serves until the keeper says stop."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop.set)
         self._tasks.start(self._live_with_keeper(), "channel")
-        keeper = Keeper(self._channel)
+        keeper = self._keeper
         given = await keeper.settings()
         settings = Settings(**given["settings"])
         set_up_logging(settings, f"worker {self._slot}")
@@ -241,7 +255,7 @@ class _Program:
             gc.set_threshold(_COLLECT_EVERY)
             keeper.ready()
             await self._stop.wait()
-        keeper.counted(self._serving.counters.snapshot())
+        keeper.counted(self._serving.counted())
         await self._tasks.stop()
 
     async def _live_with_keeper(self) -> None:
@@ -257,7 +271,7 @@ class _Program:
     async def _report(self, keeper: Keeper) -> None:
         while True:
             await asyncio.sleep(_REPORT_S)
-            keeper.counted(self._serving.counters.snapshot())
+            keeper.counted(self._serving.counted())
 
     def _site(self, manifest: str) -> Site:
         parsed, _warnings = parse_manifest(manifest.encode(), source="the keeper's manifest")
@@ -278,9 +292,10 @@ class _Program:
         if self._certificate is not None:
             self._certificate.use(Pair(*pair))
 
-    async def _count(self, _: Any) -> dict[str, int]:
+    async def _count(self, _: Any) -> None:
         await self._composed.wait()
-        return self._serving.counters.snapshot()
+        # Told, as at other times: so nothing that is older can come behind it.
+        self._keeper.counted(self._serving.counted())
 
     async def _remembers(self, question: Any) -> Mapping[str, Any]:
         await self._composed.wait()

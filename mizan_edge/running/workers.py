@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import astuple
 from typing import Any
 
@@ -20,7 +20,7 @@ from mizan_edge.running.worker import SHUTDOWN_S, Serving, serving
 from mizan_edge.serving.explaining import Question
 from mizan_edge.system.addresses import listening
 from mizan_edge.system.channel import CallFailed, Channel, ChannelClosed
-from mizan_edge.system.counters import Counters
+from mizan_edge.system.counters import Counted, Counters
 from mizan_edge.system.tasks import Tasks
 from mizan_edge.system.tls import Certificate, Pair
 
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 # What a worker takes to end beyond the time that it gives to its requests.
 _ENDING_S = 2.0
+# For how long a worker is waited for that does not say what it has counted: it may be stuck.
+_COUNTING_S = 1.0
 
 
 class Workers:
@@ -75,14 +77,14 @@ class Workers:
             return {**given, "manifest": manifest_in_use.text, "certificate": certificate}
 
         def launch(slot: int) -> Launch:
-            worker = self._heard[slot] = Worker(settings, purger, manifest_in_use.adopt, self._store, self._tasks)
+            worker = self._heard[slot] = Worker(
+                settings, purger, manifest_in_use.adopt, self._store, self._tasks, self._past
+            )
             return Launch("mizan_edge.running.worker", [str(self._board.fd)], [self._board.fd], worker.handlers)
 
         def died(slot: int) -> None:
             self._channels.pop(slot, None)
-            worker = self._heard.pop(slot)
-            self._past.update(worker.counts)
-            worker.died()
+            self._heard.pop(slot).died()
 
         with listening("listen", self._settings.listen, self._settings.workers) as (sockets, address):
             supervisor = Supervisor(
@@ -143,16 +145,20 @@ class Workers:
         answers = await asyncio.gather(*(self._ask(channel, "remembers", question.to_json()) for channel in channels))
         return [answer for answer in answers if answer is not None]
 
-    async def counted(self, own: Counters) -> dict[str, int]:
+    async def counted(self, own: Counters) -> Counted:
         """What they have counted, and the keeper itself."""
-        asked = list(self._channels.items())
-        answers = await asyncio.gather(*(self._ask(channel, "counters") for _, channel in asked))
-        total = Counter(own.snapshot())
-        total.update(self._past)
-        for (slot, channel), counts in zip(asked, answers, strict=True):
-            if counts and self._channels.get(slot) is channel:  # else it has died meanwhile, and is in the past
-                total.update(counts)
-        return dict(sorted(total.items()))
+        if self._here is not None:
+            return self._here.counted()  # they count in the same counters
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_COUNTING_S):
+                await asyncio.gather(*(self._ask(channel, "counters") for channel in self._channels.values()))
+        # Of what they have said last, whenever that was: no number may go down because one is stuck, or has died.
+        so_far, now = Counter(own.snapshot()), Counter({"workers": len(self._heard)})
+        so_far.update(self._past)
+        for worker in self._heard.values():
+            so_far.update(worker.counted.so_far)
+            now.update(worker.counted.now)
+        return Counted(dict(sorted(so_far.items())), now)
 
     async def _ask(self, channel: Channel, name: str, argument: object = None) -> dict[str, Any] | None:
         try:

@@ -12,6 +12,7 @@ from mizan_edge.memory.prepared import Repeatable
 from mizan_edge.origin.origin import Exchange, Tunnel
 from mizan_edge.rules import compression
 from mizan_edge.rules.entry import StoredResponse
+from mizan_edge.serving.requests import REFUSED, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class Answer:
 
     response: Response
     body: bytes | AsyncIterator[bytes]
+    outcome: Outcome
+    """As what the request is counted."""
     close: Callable[[], None] = lambda: None
     """Gives up whatever of the body has not been read. To be called in the end, in any case."""
     trailers: Callable[[], Fields] = tuple
@@ -28,8 +31,6 @@ class Answer:
     """After a 101: the connection to the origin."""
     repeatable: Repeatable | None = None
     """On what it depends, where it may be given again without being decided."""
-    context: str | None = None
-    """The context of a call: unlike that of a page or an endpoint, its URL does not tell it."""
 
 
 Later = Callable[[], Awaitable[Answer]]
@@ -43,6 +44,7 @@ Left = Callable[[bytes], None]
 def from_stored(
     request: Request,
     stored: StoredResponse,
+    outcome: Outcome,
     cache_status: str,
     *,
     now_ms: int | None,
@@ -60,23 +62,28 @@ def from_stored(
     response = to_client(response, forward_mizan_headers=forward_mizan_headers)
     if now_ms is not None:
         response = response.with_fields(("Age", str(stored.age_s(now_ms))), without=["age"])
-    return Answer(response.with_fields(("Cache-Status", cache_status)), body)
+    return Answer(response.with_fields(("Cache-Status", cache_status)), body, outcome)
 
 
 def relayed(
-    exchange: Exchange, why: Forwarded, *, forward_mizan_headers: bool, body: AsyncIterator[bytes] | None = None
+    exchange: Exchange,
+    outcome: Outcome,
+    why: Forwarded,
+    *,
+    forward_mizan_headers: bool,
+    body: AsyncIterator[bytes] | None = None,
 ) -> Answer:
     """What comes from the origin, as it comes. `body`: where some of it has been read, the whole of it."""
     head = exchange.response
     cache_status = forwarded(why, status=head.status)
     response = _relayed(lines_of(head.fields), head.status, head.reason, cache_status, forward_mizan_headers)
     if body is None and (whole := exchange.whole()) is not None:
-        return Answer(response, whole)
+        return Answer(response, whole, outcome)
 
     def trailers() -> Fields:
         return shown(exchange.trailers, forward_mizan_headers=forward_mizan_headers)
 
-    return Answer(response, body or exchange.body(), exchange.close, trailers, exchange.upgraded)
+    return Answer(response, body or exchange.body(), outcome, exchange.close, trailers, exchange.upgraded)
 
 
 @of_lines
@@ -85,9 +92,9 @@ def _relayed(lines: FieldLines, status: int, reason: str, cache_status: str, for
     return to_client(response, ("Cache-Status", cache_status), forward_mizan_headers=forward_mizan_headers)
 
 
-def refusal(status: int, detail: str, cache_status: str | None = None) -> Answer:
+def refusal(status: int, detail: str, outcome: Outcome = REFUSED, cache_status: str | None = None) -> Answer:
     """A problem document, which nobody keeps."""
     fields = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
     if cache_status is not None:
         fields.append(("Cache-Status", cache_status))
-    return Answer(Response(status, tuple(fields)), problem(status, detail))
+    return Answer(Response(status, tuple(fields)), problem(status, detail), outcome)

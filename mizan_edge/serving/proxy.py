@@ -6,7 +6,6 @@ Pass     `Upstream`: streams both ways
 
 import logging
 import time
-from dataclasses import replace
 from functools import partial
 from typing import assert_never
 
@@ -24,6 +23,7 @@ from mizan_edge.rules.site import InUse, Rules, Site
 from mizan_edge.serving.answer import Answer, Later, Left, Then, refusal
 from mizan_edge.serving.cache import Reading
 from mizan_edge.serving.reader import Reader
+from mizan_edge.serving.requests import Outcome
 from mizan_edge.serving.upstream import Upstream
 
 log = logging.getLogger(__name__)
@@ -179,8 +179,7 @@ class Proxy:
                 return await self._upstream.answer_mutation(request, body, why, affects, informational)
             case Lookup():
                 asked = variants.narrowed(request, self._rules.languages)
-                answer = await self._reader.answer(Reading(site, asked, planned, request, body, informational))
-                return answer if body is None else replace(answer, context=planned.resource.context)
+                return await self._reader.answer(Reading(site, asked, planned, request, body, informational))
             case _ as never:
                 assert_never(never)
 
@@ -188,13 +187,13 @@ class Proxy:
 def _failure(request: Request) -> Answer:
     """The answer where something is wrong here. To be called where the exception is handled."""
     log.exception("a request failed: %s %s", request.method, request.target.partition("?")[0])
-    return refusal(500, "The edge failed to answer. The log has the reason.")
+    return refusal(500, "The edge failed to answer. The log has the reason.", Outcome("failed", detail="edge"))
 
 
 def _as_last(request: Request) -> Answer:
     """The answer to what may be forwarded no further: the edge is who it was meant for."""
     if request.method == "OPTIONS":
-        return Answer(Response(204, (("Via", forwarding.VIA),)), b"")
+        return Answer(Response(204, (("Via", forwarding.VIA),)), b"", Outcome("local"))
     # It would show a script the fields that are kept from it, cookies among them. RFC 9110 section 9.1: not
     # implemented; a 405 would have to say what is allowed, which only the origin knows.
     return refusal(501, "TRACE is not answered here.")

@@ -32,6 +32,7 @@ from mizan_edge.serving.cache import Cache, Found, Reading, Recalled, key_of, re
 from mizan_edge.serving.compressing import Compressor
 from mizan_edge.serving.flight import Flight, Flights, Landed
 from mizan_edge.serving.refusals import NotStored, Refusals
+from mizan_edge.serving.requests import Outcome
 from mizan_edge.serving.upstream import Upstream
 from mizan_edge.system.counters import Counters
 from mizan_edge.system.tasks import Tasks
@@ -48,7 +49,6 @@ _NOTEWORTHY = {
 
 # For a while, nobody will be able to share what is fetched.
 _NOT_SHARED = ("held", "shape")
-_NO_STORE = Forwarded("bypass", "store")
 # A body that takes longer to arrive, or stands still, is passed on as it comes, and not stored.
 COLLECT_S = 5.0
 # How many flights a request joins before it fetches for itself.
@@ -110,7 +110,7 @@ class Reader:
                 recalled = Recalled(found.kept, None)
                 return self._repeatable(reading, recalled, found.stored, found.now_ms, answer)
         if policy.only_if_cached(reading.lookup):
-            return _nothing_cached()
+            return _nothing_cached(reading)
         return await self._fill(reading, found)
 
     def _at_once(self, reading: Reading, stored: StoredResponse, now_ms: int) -> Answer | None:
@@ -281,7 +281,7 @@ class Reader:
         if not isinstance(verdict, Storable):
             self._flights.alone(flight)
             self._unstorable(reading, head, verdict, found.now_ms)
-            return self._upstream.relayed(exchange, why)
+            return self._upstream.relayed(exchange, Outcome("unstorable", reading.context, verdict), why)
         try:
             whole, rest = (known.body, None) if known else await self._collect(exchange)
         except OriginError as error:
@@ -290,9 +290,8 @@ class Reader:
             return self._failed_over(reading, found, error, why)
         if rest is not None:
             self._flights.alone(flight)
-            self._counters.count("requests", reading.context, "unstorable-size")
             self._refusals.note(resource_key(reading), NotStored(reasons.TOO_LARGE, status, (), found.now_ms))
-            return self._upstream.relayed(exchange, why, rest)
+            return self._upstream.relayed(exchange, Outcome("unstorable", reading.context, "size"), why, rest)
         # RFC 9111 section 4.2.3: a response ages from when it was asked for.
         took_ms = int((time.monotonic() - began_s) * 1000)
         stored = StoredResponse.of(head, whole, found.now_ms, verdict.lifetime, known, took_ms=took_ms)
@@ -310,8 +309,8 @@ class Reader:
         else:
             reason = reasons.OF_REPLY[reply] if reply else reasons.NOT_STORED
             self._refusals.note(resource_key(reading), NotStored(reason, status, (), found.now_ms))
-        self._counters.count("requests", reading.context, "miss" if kept else "miss-unstored")
-        return self._from_stored(reading, stored, forwarded(why, stored=kept, status=status), None)
+        outcome = Outcome("miss", reading.context, "" if kept else "unstored")
+        return self._from_stored(reading, stored, outcome, forwarded(why, stored=kept, status=status), None)
 
     async def _keep(
         self,
@@ -373,8 +372,9 @@ class Reader:
     async def _pass_by(self, reading: Reading) -> Answer:
         """Forwards where the cache cannot be used."""
         if policy.only_if_cached(reading.lookup):
-            return _nothing_cached()
-        return await self._upstream.answer(reading.request, reading.body, _NO_STORE, reading.informational)
+            return _nothing_cached(reading)
+        why = Forwarded("bypass", "store", reading.context)
+        return await self._upstream.answer(reading.request, reading.body, why, reading.informational)
 
     def _usable(self, reading: Reading, found: Found) -> StoredResponse | None:
         if found.stored is None or not self._memory.still(found.mark):
@@ -389,12 +389,13 @@ class Reader:
         return policy.usable(landed.stored, reading.lookup, self._memory.redis_ms())
 
     def _hit(self, reading: Reading, stored: StoredResponse, now_ms: int) -> Answer:
-        self._counters.count("requests", reading.context, "hit")
-        return self._from_stored(reading, stored, hit(Hit(stored.ttl_s(now_ms))), now_ms)
+        ttl_s = stored.ttl_s(now_ms)
+        outcome = Outcome("hit" if ttl_s > 0 else "stale", reading.context)
+        return self._from_stored(reading, stored, outcome, hit(Hit(ttl_s)), now_ms)
 
     def _collapsed(self, reading: Reading, stored: StoredResponse, why: Forwarded) -> Answer:
-        self._counters.count("requests", reading.context, "collapsed")
-        return self._from_stored(reading, stored, forwarded(why, collapsed=True), self._memory.redis_ms())
+        outcome = Outcome("collapsed", reading.context)
+        return self._from_stored(reading, stored, outcome, forwarded(why, collapsed=True), self._memory.redis_ms())
 
     def _stale_instead(self, reading: Reading, found: Found, status: int) -> Answer | None:
         """The stale response that RFC 5861 section 4 allows where the origin has failed."""
@@ -404,15 +405,13 @@ class Reader:
         names = index_names(policy.request_scopes(reading.lookup))
         if self._memory.overtaken((*names, *found.names), found.mark):
             return None
-        self._counters.count("requests", reading.context, "stale")
-        return self._from_stored(reading, stored, hit(Hit(stored.ttl_s(now_ms))), now_ms)
+        return self._hit(reading, stored, now_ms)
 
     def _failed_over(self, reading: Reading, found: Found, error: OriginError, why: Forwarded) -> Answer:
         return self._stale_instead(reading, found, error.status) or self._upstream.failed(error, why)
 
     def _unstorable(self, reading: Reading, response: Response, why: policy.Refusal, at_ms: int) -> None:
         self._refusals.refused(resource_key(reading), response, why, at_ms)
-        self._counters.count("requests", reading.context, f"unstorable-{why}")
         if why in _NOTEWORTHY:
             name, meaning = _NOTEWORTHY[why]
             value = response.get(name.lower())
@@ -420,13 +419,16 @@ class Reader:
                 "context %s: a response with `%s: %.200s` is not stored: %s", reading.context, name, value, meaning
             )
 
-    def _from_stored(self, reading: Reading, stored: StoredResponse, cache_status: str, now_ms: int | None) -> Answer:
+    def _from_stored(
+        self, reading: Reading, stored: StoredResponse, outcome: Outcome, cache_status: str, now_ms: int | None
+    ) -> Answer:
         compressed = compression.applies(self._rules.compress, reading.lookup.partition)
         if compressed:
             self._compressor.offer(reading, stored)
         return from_stored(
             reading.client,
             stored,
+            outcome,
             cache_status,
             now_ms=now_ms,
             compressed=compressed,
@@ -434,9 +436,10 @@ class Reader:
         )
 
 
-def _nothing_cached() -> Answer:
+def _nothing_cached(reading: Reading) -> Answer:
     # RFC 9111 section 5.2.1.7
-    return refusal(504, "Nothing usable is stored, and the request asks for nothing else.")
+    outcome = Outcome("refused", reading.context, "only-if-cached")
+    return refusal(504, "Nothing usable is stored, and the request asks for nothing else.", outcome)
 
 
 def _landed(reading: Reading, stored: StoredResponse, names: tuple[str, ...]) -> Landed:

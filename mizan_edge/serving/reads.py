@@ -22,6 +22,8 @@ from typing import NamedTuple, TypeVar
 from mizan_core.store import AsyncStore, Entry, Fence, StoreError
 from mizan_core.store.operations import Operation
 from mizan_edge.serving.breaker import LONGEST_S, Breaker
+from mizan_edge.system.counters import Counters
+from mizan_edge.system.histograms import Histogram
 from mizan_edge.system.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -88,13 +90,20 @@ class Reads:
     """One process's way to Redis."""
 
     def __init__(
-        self, store: AsyncStore, tasks: Tasks, *, timeout_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        store: AsyncStore,
+        tasks: Tasks,
+        counters: Counters,
+        *,
+        timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`timeout_s` is the store's own; nobody waits longer for a batch to take his key. `clock` is monotonic."""
         self._store = store
         self._tasks = tasks
         self._timeout_s = timeout_s
         self._clock = clock
+        self._took = Histogram(counters, "redis_seconds")
         # To ask for the running loop each time takes a system call.
         self._loop = asyncio.get_running_loop()
         self._breaker = Breaker()
@@ -122,7 +131,8 @@ class Reads:
 
     async def run(self, operation: Operation[T]) -> T:
         """The operation's result, or its failure at once while Redis does not answer. Raises StoreError."""
-        if not self._breaker.allows(self._clock()):
+        began_s = self._clock()
+        if not self._breaker.allows(began_s):
             raise _silent()
         try:
             result = await self._store.run(operation)
@@ -133,6 +143,7 @@ class Reads:
                 self._breaker.failed(self._clock())
             raise
         self._breaker.succeeded()
+        self._took.took(self._clock() - began_s)
         return result
 
     def _wait(self, key: str) -> _Wait | None:

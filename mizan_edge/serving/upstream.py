@@ -20,7 +20,9 @@ from mizan_edge.rules import outcome
 from mizan_edge.rules.routes import Resource
 from mizan_edge.rules.site import InUse, Rules
 from mizan_edge.serving.answer import Answer, refusal, relayed
+from mizan_edge.serving.requests import Outcome, failed, passed
 from mizan_edge.system.counters import Counters
+from mizan_edge.system.histograms import Histogram
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class Upstream:
         self._origin = origin
         self._invalidation = invalidation
         self._counters = counters
+        self._took = Histogram(counters, "origin_seconds")
         self._logged: dict[str, float] = {}
 
     def begin(self, request: Request, body: Body, head: bytes | None = None) -> Asked:
@@ -51,13 +54,18 @@ class Upstream:
         if (body is None or isinstance(body, bytes)) and request.get("expect") is not None:
             # What is here already need not wait to be wanted. RFC 9110 section 10.1.1
             request = request.with_lines(dropped(request.fields, ["expect"]))
-        return self._origin.begin(request, body, head)
+        try:
+            return self._origin.begin(request, body, head)
+        except OriginError as error:
+            self._counters.count("origin_errors", str(error.status))
+            raise
 
     def arrived(self, asked: Asked) -> Exchange | None:
         """The answer, if it is here, and nobody has to wait for what it changes. Else it is `finish` that has it."""
         exchange = self._origin.arrived(asked)
         if exchange is None or self._changed(asked.request, exchange.response) is not None:
             return None
+        self._took.took(time.monotonic() - asked.began_s)
         return _dated(exchange)
 
     async def finish(self, asked: Asked, informational: Informational | None, by: By | None = None) -> Exchange:
@@ -68,12 +76,14 @@ class Upstream:
         try:
             exchange = await self._origin.finish(asked, informational)
         except OriginError as error:
+            self._counters.count("origin_errors", str(error.status))
             if error.unread:
                 fault = "the head of a response could not be read"
                 hold_s = longest_hold(None, self._in_use.site.manifest.contexts)
                 by = replace(by or _by(asked.request), note=fault)
                 await self._invalidation.purge(Purge((), True, (fault,), hold_s, by))
             raise
+        self._took.took(time.monotonic() - asked.began_s)
         also = self._changed(asked.request, exchange.response)
         if also is not None:
             contexts = self._in_use.site.manifest.contexts
@@ -133,24 +143,24 @@ class Upstream:
         return self.passed(exchange, why)
 
     def passed(self, exchange: Exchange, why: Forwarded) -> Answer:
-        """What comes from the origin, as it comes, counted as such."""
-        self._counters.count("requests", "pass", why.detail or why.fwd)
-        return self.relayed(exchange, why)
+        """What comes from the origin, as it comes, where the cache had no part in it."""
+        return self.relayed(exchange, passed(why), why)
 
-    def relayed(self, exchange: Exchange, why: Forwarded, body: AsyncIterator[bytes] | None = None) -> Answer:
+    def relayed(
+        self, exchange: Exchange, outcome: Outcome, why: Forwarded, body: AsyncIterator[bytes] | None = None
+    ) -> Answer:
         """What comes from the origin, as it comes. `body`: where some of it has been read, the whole of it."""
-        return relayed(exchange, why, forward_mizan_headers=self._rules.forward_mizan_headers, body=body)
+        return relayed(exchange, outcome, why, forward_mizan_headers=self._rules.forward_mizan_headers, body=body)
 
     def failed(self, error: OriginError, why: Forwarded) -> Answer:
         """The problem document for an origin that has failed."""
-        self._counters.count("origin_errors", str(error.status))
         now_s = time.monotonic()
         # While the origin is away every request says so, and the counters have them all.
         if now_s - self._logged.get(str(error), -_LOG_S) >= _LOG_S:
             self._logged = {text: at_s for text, at_s in self._logged.items() if now_s - at_s < _LOG_S}
             self._logged[str(error)] = now_s
             log.error("%s", error)
-        return refusal(error.status, str(error), forwarded(why))
+        return refusal(error.status, str(error), failed(why), forwarded(why))
 
 
 def _by(request: Request, function: str = "") -> By:

@@ -1,6 +1,17 @@
 """What is counted. Plain numbers in one process; reading them never waits."""
 
 from collections import defaultdict
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Counted(NamedTuple):
+    """What was counted, by names and labels that are joined with dots."""
+
+    so_far: Mapping[str, int]
+    """Since the start. These never go down."""
+    now: Mapping[str, int]
+    """How much there is of what comes and goes."""
 
 
 class Counters:

@@ -13,6 +13,7 @@ import pytest
 
 from mizan_edge.http.message import Response
 from mizan_edge.serving.answer import Answer
+from mizan_edge.serving.requests import Outcome
 from tests.support import wire
 from tests.support.listening import SWITCHED, UPGRADE, chunk, connection, listening, said
 from tests.support.origin import until
@@ -228,7 +229,7 @@ async def test_section_8_an_answer_that_fails_on_its_way_does_not_end_as_a_whole
         raise ValueError("a fault of the edge's own")
 
     async def answer(*_: object) -> Answer:
-        return Answer(Response(200, ()), failing())
+        return Answer(Response(200, ()), failing(), Outcome("pass"))
 
     async with listening("127.0.0.1:1") as running, connection(running.address) as (reader, writer):
         running.proxy.answered = answer  # type: ignore[method-assign, assignment]
@@ -445,7 +446,7 @@ async def test_a_client_that_resets_just_before_its_connection_is_closed_is_no_f
         done.set()
 
     async def answer(*_: object) -> Answer:
-        return Answer(Response(200, (("Content-Length", "2"),)), body())
+        return Answer(Response(200, (("Content-Length", "2"),)), body(), Outcome("pass"))
 
     async with listening("127.0.0.1:1") as running:
         running.proxy.answered = answer  # type: ignore[method-assign, assignment]

@@ -125,7 +125,9 @@ async def running(url: str, namespace: Namespace, site: Site, rules: Rules) -> A
         board.begin_session()
         board.grant(asked, 60, now.now_ms)
         memory = Memory(board, max_bytes=1 << 20)
-        cache = Cache(Reads(store, tasks, timeout_s=TIMEOUT_S), memory, namespace, rules, counters, adopt=adopt)
+        cache = Cache(
+            Reads(store, tasks, counters, timeout_s=TIMEOUT_S), memory, namespace, rules, counters, adopt=adopt
+        )
         in_use = InUse(site)
         compressor = Compressor(in_use, memory=memory, cache=cache, counters=counters, tasks=tasks)
         yield Process(in_use, memory, cache, compressor, counters, store)

@@ -11,6 +11,7 @@ from mizan_core.store import AsyncStore, Namespace
 from mizan_core.store.fills import lead
 from mizan_edge.serving.leads import LEASE_MS, Lead, Leads
 from mizan_edge.serving.reads import Reads
+from mizan_edge.system.counters import Counters
 from mizan_edge.system.tasks import Tasks
 from tests.support.origin import until
 
@@ -32,7 +33,7 @@ class Told:
 async def leading(redis_url: str, namespace: Namespace, told: Told) -> AsyncIterator[tuple[AsyncStore, Leads]]:
     tasks, store = Tasks(), AsyncStore(redis_url, namespace, timeout_s=10)
     try:
-        yield store, Leads(Reads(store, tasks, timeout_s=10), namespace, tasks, told=told)
+        yield store, Leads(Reads(store, tasks, Counters(), timeout_s=10), namespace, tasks, told=told)
     finally:
         await tasks.stop()
         await store.close()

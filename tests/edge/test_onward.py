@@ -222,7 +222,7 @@ async def test_the_origin_gets_each_request_as_its_own_although_few_were_read(
         for name, value in {**fields(number), "Host": "site.test", "X-Forwarded-Host": "site.test"}.items():
             assert request.get(name) == value
     assert len({request.get("X-Request-ID") for request in asked}) == 60
-    assert (await edge.counters())["requests.pass.undeclared"] == 60
+    assert (await edge.counters())["requests.-.pass-undeclared"] == 60
 
 
 async def test_what_has_become_declared_or_is_asked_for_another_host_is_read(

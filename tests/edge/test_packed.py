@@ -27,6 +27,7 @@ from mizan_edge.rules.selecting import Selecting, Sender
 from mizan_edge.rules.site import InUse, Site
 from mizan_edge.running.config import limits_of, load_settings, rules_of
 from mizan_edge.serving.answer import from_stored
+from mizan_edge.serving.requests import Outcome, Requests
 from mizan_edge.system.counters import Counters
 from tests.support.listening import nowhere
 
@@ -206,10 +207,11 @@ def test_an_answer_that_is_ready_takes_600_bytes_beyond_its_body(traced: Callabl
         board.grant(clocks(), 3600, int(time.time() * 1000))
         memory = Memory(board, max_bytes=1 << 30)
         prepared = Prepared(
-            Selecting(rules.identity, limits_of(SETTINGS)), memory, in_use, Counters(), fetch=nowhere, max_bytes=1 << 30
+            Selecting(rules.identity, limits_of(SETTINGS)), memory, in_use, fetch=nowhere, max_bytes=1 << 30
         )
 
-        sender = Sender()
+        sender, outcome = Sender(), Outcome("hit", "page")
+        tally = Requests(Counters()).tally(outcome, 200)
 
         def head_of(number: int) -> bytes:
             return b"GET /page/%d/ HTTP/1.1\r\nHost: site.test\r\nAccept: text/html\r\n\r\n" % number
@@ -223,10 +225,13 @@ def test_an_answer_that_is_ready_takes_600_bytes_beyond_its_body(traced: Callabl
             memory.put(kept, mark)
             unpacked, now_ms = kept.unpacked(), memory.redis_ms()
             said = hit(Hit(unpacked.ttl_s(now_ms)))
-            answer = from_stored(REQUEST, unpacked, said, now_ms=now_ms, compressed=True, forward_mizan_headers=False)
+            answer = from_stored(
+                REQUEST, unpacked, outcome, said, now_ms=now_ms, compressed=True, forward_mizan_headers=False
+            )
             assert isinstance(answer.body, bytes)
             repeatable = Repeatable(in_use.site, kept, None, unpacked, now_ms, math.inf)
-            prepared.learn(head_of(number), repeatable, response_bytes(answer.response), answer.body, trusted=False)
+            start = response_bytes(answer.response)
+            prepared.learn(head_of(number), repeatable, start, answer.body, tally, trusted=False)
 
         # As many as leave the dicts about as full as they are on average.
         first, last = 10_000, 11_500

@@ -15,6 +15,7 @@ from mizan_core.scopes import Scope
 from mizan_core.store import AsyncStore, Namespace, StoreError
 from mizan_edge.serving.breaker import SHORTEST_S
 from mizan_edge.serving.reads import Look, Reads
+from mizan_edge.system.counters import Counters
 from mizan_edge.system.tasks import Tasks
 from tests.support.killable import Redis
 from tests.support.origin import until
@@ -133,7 +134,7 @@ async def reading(
     """Reads over a connection to `url`; a wait in the queue ends after `wait_s`, where that is another."""
     tasks, store = Tasks(), AsyncStore(url, site.namespace, timeout_s=timeout_s)
     try:
-        yield Reads(store, tasks, timeout_s=wait_s or timeout_s, clock=clock)
+        yield Reads(store, tasks, Counters(), timeout_s=wait_s or timeout_s, clock=clock)
     finally:
         await tasks.stop()
         await store.close()

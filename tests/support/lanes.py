@@ -17,7 +17,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 
 from mizan_core.mwt import Keyring, mint
-from mizan_edge.memory.prepared import Noted, Prepared
+from mizan_edge.memory.prepared import Noted, Prepared, Ready
 from mizan_edge.rules.selecting import Sender
 from mizan_edge.running import worker
 from mizan_edge.serving.proxy import Proxy
@@ -131,15 +131,15 @@ def _reading(patch: Any) -> Iterator[list[Read]]:
             if self.learns:
                 super().learn(*given, **named)
 
-        def answer(self, head: bytes, sender: Sender, *, trusted: bool) -> tuple[bytes, bytes] | Noted | None:
+        def answer(self, head: bytes, sender: Sender, *, trusted: bool) -> Ready | Noted | None:
             found = super().answer(head, sender, trusted=trusted)
             if found is not None and not isinstance(found, Noted):
                 method, target, _ = head.partition(b"\r\n")[0].decode().split(" ")
                 read.append(Read.of(method, target, head))
             return found
 
-        def fetch(self, noted: Noted, then: Callable[[tuple[bytes, bytes] | None], None]) -> None:
-            def answered(found: tuple[bytes, bytes] | None) -> None:
+        def fetch(self, noted: Noted, then: Callable[[Ready | None], None]) -> None:
+            def answered(found: Ready | None) -> None:
                 if found is not None:
                     method, target, _ = noted.line.decode().split(" ")
                     read.append(Read.of(method, target))

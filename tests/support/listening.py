@@ -27,6 +27,7 @@ from mizan_edge.rules.selecting import Selecting
 from mizan_edge.rules.site import InUse, Site
 from mizan_edge.running.config import limits_of, load_settings, rules_of
 from mizan_edge.serving.answer import Answer, Later, Left, Then, refusal, relayed
+from mizan_edge.serving.requests import Requests, passed
 from mizan_edge.system.addresses import listening_sockets
 from mizan_edge.system.counters import Counters
 
@@ -87,7 +88,8 @@ class Plain:
             exchange = await self.origin.send(to_origin(request, peer), body, informational)
         except OriginError as error:
             return refusal(error.status, str(error))
-        return relayed(exchange, Forwarded("bypass"), forward_mizan_headers=False)
+        why = Forwarded("bypass")
+        return relayed(exchange, passed(why), why, forward_mizan_headers=False)
 
 
 @dataclass
@@ -126,10 +128,10 @@ async def listening(
                 Selecting(rules.identity, limits),
                 Memory(board, max_bytes=0),
                 site,
-                Counters(),
                 fetch=nowhere,
                 max_bytes=0,
             ),
+            requests=Requests(Counters()),
             tls=tls,
         )
         (sockets,) = listening_sockets("listen", "127.0.0.1", 0, 1)
