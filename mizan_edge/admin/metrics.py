@@ -1,6 +1,7 @@
 """`GET /metrics`: what the edge has counted, for Prometheus."""
 
 import platform
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -11,7 +12,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from mizan_edge.admin.series import families
+from mizan_edge.admin.series import UNCONFIRMED, UNDER_WAY, families
 from mizan_edge.memory import prepared
 from mizan_edge.purging.hold import NO_LEASE, Hold
 from mizan_edge.purging.journal import Journal
@@ -32,7 +33,8 @@ class Metrics:
     async def _metrics(self, request: web.Request) -> web.Response:
         so_far, now = await self.counted()
         told = self.hold.told()
-        own = {"journal": len(self.journal.open), "lease": int(NO_LEASE not in told)}
+        journaled = Counter(UNDER_WAY if item.intent else UNCONFIRMED for item in self.journal.open)
+        own = {"lease": int(NO_LEASE not in told), **{f"journal.{kind}": number for kind, number in journaled.items()}}
         held = {f"held.{reason}": 1 for reason in told}
         # Not in the library's own numbers, with locks and files for several processes: no hit waits for one.
         encode, content_type = choose_encoder(", ".join(request.headers.getall("Accept", [])))

@@ -16,6 +16,8 @@ from mizan_edge.purging.invalidation import Source
 from mizan_edge.system.counters import Counted
 from mizan_edge.system.histograms import BOUNDS_S, TOTAL
 
+UNCONFIRMED, UNDER_WAY = "unconfirmed", "under way"
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -128,7 +130,9 @@ GAUGES = (
     Series(
         "mizan_edge_journal_purges",
         "journal",
-        "Purges in the journal: those that Redis has not confirmed, and mutations that are under way.",
+        "Purges in the journal: unconfirmed by Redis, or of a mutation under way, in case nobody hears how it ended.",
+        ("kind",),
+        (UNCONFIRMED, UNDER_WAY),
     ),
     Series("mizan_edge_lease", "lease", "1: Redis has granted a lease, so that the cache may be used."),
     Series(

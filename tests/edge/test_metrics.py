@@ -368,7 +368,7 @@ async def test_the_state_of_memory_lease_and_holds_is_told(edge: RunningEdge):
     assert told["mizan_edge_near_entries"] == [({}, 1)]
     assert told["mizan_edge_near_bytes"][0][1] > 100
     assert told["mizan_edge_lease"] == [({}, 1)]
-    assert told["mizan_edge_journal_purges"] == [({}, 0)]
+    assert told["mizan_edge_journal_purges"] == [({"kind": "unconfirmed"}, 0), ({"kind": "under way"}, 0)]
     assert {labels["reason"]: value for labels, value in told["mizan_edge_cache_held"]} == {
         "unconfirmed purges": 0,
         "manifest not adopted": 0,
@@ -385,7 +385,7 @@ async def test_without_redis_the_lease_is_lost_the_cache_held_and_the_journal_no
     assert (await edge.purge("catalog")).status == 503
     told = await families(edge)
     assert told["mizan_edge_lease"].samples[0].value == 0
-    assert told["mizan_edge_journal_purges"].samples[0].value == 1
+    assert [sample.value for sample in told["mizan_edge_journal_purges"].samples] == [1, 0]
     assert {s.labels["reason"] for s in told["mizan_edge_cache_held"].samples if s.value} == {
         "unconfirmed purges",
         "no lease from Redis",
