@@ -52,17 +52,19 @@ def test_acknowledgements_come_later_and_belong_to_their_own_incarnation(site: S
     assert [record.acknowledged_ms for record in audited(site)] == [None, 7]
 
 
-def test_it_is_bounded(site: Site):
-    with site.raw.pipeline(transaction=False) as pipeline:
+def test_it_is_bounded(plain_site: Site):
+    with plain_site.raw.pipeline(transaction=False) as pipeline:
         for n in range(audit.KEPT + 500):
-            pipeline.xadd(site.named("audit"), {"inc": "a", "seq": n, "by": "{}"})
-            pipeline.zadd(site.named("acked"), {f"a {n} 1": n})
+            pipeline.xadd(plain_site.named("audit"), {"inc": "a", "seq": n, "by": "{}"})
+            pipeline.zadd(plain_site.named("acked"), {f"a {n} 1": n})
         pipeline.execute()
-    seq = purge(site, *(scope("user", user_id=n, locale="x" * 100) for n in range(100)))
-    site.runner.run(audit.acknowledged(site.namespace, [Acknowledged(site.fence().incarnation, seq + audit.KEPT, 1)]))
-    assert audit.KEPT <= site.raw.xlen(site.named("audit")) <= audit.KEPT + 100
-    assert site.raw.zcard(site.named("acked")) == audit.KEPT
-    (last,) = audited(site, 1)
+    seq = purge(plain_site, *(scope("user", user_id=n, locale="x" * 100) for n in range(100)))
+    plain_site.runner.run(
+        audit.acknowledged(plain_site.namespace, [Acknowledged(plain_site.fence().incarnation, seq + audit.KEPT, 1)])
+    )
+    assert audit.KEPT <= plain_site.raw.xlen(plain_site.named("audit")) <= audit.KEPT + 100
+    assert plain_site.raw.zcard(plain_site.named("acked")) == audit.KEPT
+    (last,) = audited(plain_site, 1)
     assert last.count == 100
     assert 0 < sum(map(len, last.scopes)) <= 1024
 
