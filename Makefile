@@ -37,9 +37,9 @@ exact: $(STAMP) ## run the exactness checker against faults (SECONDS=60 SEED=n),
 	$(SAY)
 	@$(BIN)/python -m tests.exact --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(if $(WITHOUT),--without $(WITHOUT))
 
-prove: $(STAMP) ## run the proofs that take minutes: crowds, traffic, how long purges take, that nobody can tell what is ready, and that the checker finds what it should
+prove: $(STAMP) ## run the proofs that take minutes: crowds, traffic, how long purges take, that nobody can tell what is ready, that an upgrade fails no request, and that the checker finds what it should
 	$(SAY)
-	@$(BIN)/python -m pytest -n0 -s tests/proofs/crowds.py tests/proofs/traffic.py tests/proofs/purges.py tests/proofs/fast_lane.py tests/exact/proofs.py
+	@$(BIN)/python -m pytest -n0 -s tests/proofs/crowds.py tests/proofs/traffic.py tests/proofs/purges.py tests/proofs/fast_lane.py tests/proofs/graceful.py tests/exact/proofs.py
 
 schemathesis: $(STAMP) ## call a Django site by its OpenAPI document alone (EXAMPLES=2000 SEED=n)
 	$(SAY)

@@ -8,7 +8,8 @@ supervises, or with `--workers 0` in this one.
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from mizan_edge.admin.listener import Admin
 from mizan_edge.admin.metrics import Metrics
 from mizan_edge.admin.probes import Probes
 from mizan_edge.admin.purging import Purging
+from mizan_edge.admin.recycling import Recycling
 from mizan_edge.admin.reloading import Reloading
 from mizan_edge.memory.memory import Memory
 from mizan_edge.purging.acknowledged import Acknowledgements
@@ -37,6 +39,8 @@ from mizan_edge.running.config import Settings, limits_of, rules_of
 from mizan_edge.running.files import Files, Renewal
 from mizan_edge.running.manifest_in_use import ManifestInUse, read_manifest
 from mizan_edge.running.state_dir import admin_token, cache_secret, durable_id, locked, prepare_state_dir
+from mizan_edge.running.supervisor import slots
+from mizan_edge.running.upgrade import HandedOn
 from mizan_edge.running.watching import watch
 from mizan_edge.running.worker import SHUTDOWN_S, origin_of
 from mizan_edge.running.workers import Workers
@@ -44,9 +48,10 @@ from mizan_edge.serving.cache import Cache
 from mizan_edge.serving.explaining import Explainer
 from mizan_edge.serving.reads import Reads
 from mizan_edge.serving.refusals import Refusals
-from mizan_edge.system.addresses import listening
+from mizan_edge.system.addresses import Listening, listening
 from mizan_edge.system.counters import Counted, Counters
 from mizan_edge.system.embedded import EmbeddedRedis
+from mizan_edge.system.inherited import NOTHING, Inherited
 from mizan_edge.system.log_file import check_log_file
 from mizan_edge.system.tasks import Tasks
 from mizan_edge.system.tls import Certificate, Pair
@@ -56,17 +61,34 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A running edge. The addresses are those that are really bound."""
+    """A running edge."""
 
-    listen: str
-    admin: str
+    public_at: Listening
+    admin_at: Listening
     redis_url: str
     files: Files
 
+    @property
+    def listen(self) -> str:
+        """The address of the public listener that is really bound."""
+        return self.public_at.address
+
+    @property
+    def admin(self) -> str:
+        """That of the admin listener."""
+        return self.admin_at.address
+
+    def hand_on(self) -> HandedOn:
+        """The sockets on which it listens, which stay open beyond its end."""
+        return self.public_at.hand_on(), self.admin_at.hand_on()
+
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Edge]:
-    """Runs an edge until the block ends. Raises MizanError, with a line for people, for what keeps it from starting."""
+async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIterator[Edge]:
+    """Runs an edge until the block ends. Raises MizanError, with a line for people, for what keeps it from starting.
+
+    `inherited`: sockets to listen on, instead of at the addresses of the settings.
+    """
     manifest, text = read_manifest(settings.manifest)
     pem = settings.certificate_and_key
     certificate = Certificate(Pair.read(*pem)) if pem else None
@@ -90,7 +112,7 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
         await _check(store)
         origin = await stack.enter_async_context(origin_of(settings))
         journal = stack.enter_context(Journal(settings.state_dir / "journal"))
-        board = Board.create(settings.workers)
+        board = Board.create(slots(settings.workers))
         stack.callback(board.close)
         tasks, counters = Tasks(), Counters()
         workers = Workers(settings, rules, redis_url, certificate, board, store, tasks)
@@ -152,13 +174,14 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
             access,
             Purging(in_use, purger, store, settings.confirm_purge_above),
             Reloading(files),
+            Recycling(workers.recycle),
             Explaining(
                 _explainer(settings, rules, in_use, board, store, tasks, counters, manifest_in_use),
                 store,
                 hold,
                 workers.remember,
                 auditing.find,
-                lambda: settings.allowed_hosts[0] if settings.allowed_hosts else public_at,
+                lambda: settings.allowed_hosts[0] if settings.allowed_hosts else public_at.address,
                 scheme="https" if certificate else "http",
             ),
             auditing,
@@ -166,9 +189,12 @@ async def running(settings: Settings) -> AsyncIterator[Edge]:
             Metrics(counted, journal, hold),
         )
         runner = web.AppRunner(admin.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
-        admin_at = await _listening(stack, runner, settings.admin)
+        admin_at = await _listening(stack, runner, settings.admin, inherited.admin)
+        public_at = stack.enter_context(
+            listening("listen", settings.listen, max(settings.workers, 1), inherited.public)
+        )
         serve = workers.in_processes if settings.workers else workers.in_this_process
-        public_at = await stack.enter_async_context(serve(purger, manifest_in_use, in_use, counters))
+        await stack.enter_async_context(serve(public_at.slots, purger, manifest_in_use, in_use, counters))
         serving.set()
         # The admin listener outlasts the public one, which drains.
         stack.callback(serving.clear)
@@ -194,14 +220,16 @@ def _explainer(
     return Explainer(in_use, rules, limits_of(settings), memory=memory, cache=cache, refusals=Refusals())
 
 
-async def _listening(stack: AsyncExitStack, runner: web.AppRunner, address: str) -> str:
-    """Has the admin listener listen until the stack ends; the address that it has."""
-    (sockets,), address = stack.enter_context(listening("admin", address, 1))
+async def _listening(
+    stack: AsyncExitStack, runner: web.AppRunner, address: str, inherited: Sequence[socket.socket]
+) -> Listening:
+    """Has the admin listener listen until the stack ends; where it does."""
+    found = stack.enter_context(listening("admin", address, 1, inherited))
     stack.push_async_callback(runner.cleanup)
     await runner.setup()
-    for sock in sockets:
+    for sock in found.slots[0]:
         await web.SockSite(runner, sock).start()
-    return address
+    return found
 
 
 async def _redis(stack: AsyncExitStack, settings: Settings) -> tuple[str, EmbeddedRedis | None]:

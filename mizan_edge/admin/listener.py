@@ -13,6 +13,7 @@ from mizan_edge.admin.metrics import Metrics
 from mizan_edge.admin.probes import Probes
 from mizan_edge.admin.problems import problems
 from mizan_edge.admin.purging import Purging
+from mizan_edge.admin.recycling import Recycling
 from mizan_edge.admin.reloading import Reloading
 
 _MAX_BODY_BYTES = 1 << 20
@@ -31,6 +32,7 @@ class Admin:
     access: Access
     purging: Purging
     reloading: Reloading
+    recycling: Recycling
     explaining: Explaining
     auditing: Auditing
     probes: Probes
@@ -42,6 +44,7 @@ class Admin:
         parts: tuple[Part, ...] = (
             self.purging,
             self.reloading,
+            self.recycling,
             self.explaining,
             self.auditing,
             self.probes,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -22,9 +23,13 @@ from mizan_edge.running.config import (
     variable,
 )
 from mizan_edge.running.logs import set_up_logging
+from mizan_edge.running.upgrade import HandedOn, Program, ignore_signals
 from mizan_edge.system.addresses import unix_path
+from mizan_edge.system.inherited import Inherited
 
 log = logging.getLogger("mizan_edge")
+
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,28 +72,43 @@ def serve(config: Path | None, **flags: object) -> None:
     set_up_logging(settings, "keeper")
     if has_password(str(flags["redis"])):
         log.warning("everybody on this machine can see the password in --redis: set %s instead", variable("redis"))
+    inherited = Inherited.take(os.environ, os.getpid())
+    program = Program.of_this_process()
     keep_from_children()
-    uvloop.run(_serve(settings))
+    handed_on = uvloop.run(_serve(settings, inherited, program))
+    if handed_on is not None:
+        program.become(handed_on)
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, inherited: Inherited, program: Program) -> HandedOn | None:
+    """Serves until a signal ends it; what the next program gets, where that was to upgrade."""
     # Here, since to load what serves takes a second, and no other command needs it.
     from mizan_edge.edge import running
 
     received: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
-    async with running(settings) as edge:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    handed_on: HandedOn | None = None
+    async with running(settings, inherited) as edge:
+        for number in (*_ENDING, signal.SIGHUP, signal.SIGUSR2):
             loop.add_signal_handler(number, received.put_nowait, number)
         public = _url(edge.listen, "https" if settings.tls_cert else "http")
         log.info("serving %s on %s, admin on %s (%s)", settings.origin, public, _url(edge.admin, "http"), BUILD)
         log.info("state, and the admin token where none is set, in %s", settings.state_dir)
-        while await received.get() == signal.SIGHUP:
+        while handed_on is None and (number := await received.get()) not in _ENDING:
             try:
-                await edge.files.reload()
+                if number == signal.SIGHUP:
+                    await edge.files.reload()
+                else:
+                    await program.try_out()
+                    handed_on = edge.hand_on()
             except MizanError as error:
                 log.error("%s", error)
-        log.info("stopping: open requests are finished first")
+        log.info("%s: open requests are finished first", "stopping" if handed_on is None else "upgrading")
+    ignore_signals()
+    while not received.empty():
+        if received.get_nowait() in _ENDING:
+            return None
+    return handed_on
 
 
 def _url(address: str, scheme: str) -> str:

@@ -197,9 +197,12 @@ class ClientConnection:
             self._transport.close()
 
     def stop(self) -> None:
-        """Answers what has begun to come, and nothing more."""
+        """Answers one more request, or what has begun to come, and says with it that the connection ends."""
         self._stopping = True
         self._is_idle = False
+
+    def leave(self) -> None:
+        """Ends the connection if nothing of a request has come."""
         if self._head is None and self._parser.is_whole and not self._parser.waiting:
             self._transport.close()
 
@@ -361,7 +364,7 @@ class ClientConnection:
             if head is None:
                 if self._eof and self._parser.waiting:
                     raise RefusedError(400, "The request broke off.")
-                if self._eof or (self._stopping and not self._parser.waiting):
+                if self._eof:
                     self._close()
                 return False
             self._head = head

@@ -79,14 +79,24 @@ class Listener:
             self._servers.append(await loop.create_server(self._connection, sock=sock, backlog=BACKLOG, **tls))
         self._tasks.start(self._check_forever(), "check-connections")
 
-    async def drain(self, timeout_s: float) -> None:
-        """Takes no more connections or requests, and returns when those under way are answered, or after `timeout_s`.
-        What is left then is cut; so are tunnels, which end with nothing."""
+    async def drain(self, timeout_s: float, *, grace_s: float = 0) -> None:
+        """Takes no more connections, and returns when requests under way are answered, or after `timeout_s`. What is
+        left then is cut; so are tunnels, which end with nothing.
+
+        A client whose connection is idle may be sending a request just now, and would not know why it was cut. So for
+        `grace_s` its next request is answered, with the word that the connection ends.
+        """
         self._is_ending = True
         for server in self._servers:
             server.close()
         for connection in list(self._open):
             connection.stop()
+        # What the system has handed over is made known in the next turn; a handshake takes longer, and cannot be seen.
+        await asyncio.sleep(grace_s if self._tls is not None else 0)
+        with suppress(TimeoutError):
+            await self._until_lost([connection for connection in self._open if not connection.is_tunnel], grace_s)
+        for connection in list(self._open):
+            connection.leave()
         with suppress(TimeoutError):
             await self._until_lost([connection for connection in self._open if not connection.is_tunnel], timeout_s)
         for connection in list(self._open):
@@ -121,8 +131,12 @@ class Listener:
         limits, address = self._limits, connection.peer.address
         # Many clients may come from a trusted proxy, or from a Unix socket, which has no address.
         counted = limits.connections_per_address > 0 and address and not connection.peer.trusted
-        if len(self._open) >= limits.connections + _TURNED_AWAY or self._is_ending:
+        if len(self._open) >= limits.connections + _TURNED_AWAY:
             connection.abort()
+        if self._is_ending:
+            # It was accepted before.
+            connection.stop()
+            self._awaited.add(connection)
         is_served = self._served < limits.connections and not (
             counted and self._addresses[address] >= limits.connections_per_address
         )

@@ -326,8 +326,9 @@ def load_settings(flags: Mapping[str, Any], config: Path | None) -> Settings:
 
 
 def keep_from_children() -> None:
-    """Takes settings out of the environment that child processes inherit: they are told what they need to know."""
-    for name in [name for name in os.environ if name.upper().startswith("MIZAN_")]:
+    """Takes settings out of the environment that child processes inherit: they are told what they need to know. So is
+    what tells of sockets that only this process has."""
+    for name in [name for name in os.environ if name.upper().startswith(("MIZAN_", "LISTEN_"))]:
         del os.environ[name]
 
 

@@ -1,5 +1,8 @@
 """Keeps worker processes running: one for each slot, replaced when it dies, and killed when it is stuck.
 
+Slots come in pairs: n and n + (how many workers there are) serve the same sockets. One of the two is in use, except
+while a worker is recycled: then one is started in the other slot, and when that serves, the first one ends.
+
 It knows nothing of what they do. A worker is `python -m program PLACE... ARGUMENTS...` (`processes.Place`). It tells
 "ready" on its channel once it serves, moves its heartbeat counter several times a second, and when it is told "stop"
 finishes the requests that are open and ends.
@@ -12,14 +15,13 @@ import logging
 import os
 import signal
 import socket
-import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mizan_core.errors import MizanError
 from mizan_edge.system.channel import Channel, Handler
-from mizan_edge.system.processes import Place
+from mizan_edge.system.processes import Place, interpreter
 from mizan_edge.system.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -65,6 +67,11 @@ class Limits:
         return min(self.first_pause_s * 2.0**doublings, self.last_pause_s)
 
 
+def slots(workers: int) -> int:
+    """How many slots there are, and heartbeat counters are needed, for so many workers."""
+    return 2 * workers
+
+
 class _Worker:
     """A worker that runs.
 
@@ -97,8 +104,8 @@ class _Worker:
 class Supervisor:
     """The workers of one edge.
 
-    # mutable state: the `_workers` that run, by slot, the tasks of `_slots` and of `_watching`, and whether it is
-    # `_stopping`.
+    # mutable state: the `_workers` that run, by slot, the tasks of the `_slots` in use and of `_watching`, the slots
+    # that are `_leaving`, and whether it is `_stopping`.
     """
 
     def __init__(
@@ -124,7 +131,9 @@ class Supervisor:
         self._on_death = on_death
         self._limits = limits
         self._workers: dict[int, _Worker] = {}
-        self._slots: list[asyncio.Task[None]] = []
+        self._slots: dict[int, asyncio.Task[None]] = {}
+        self._leaving: set[int] = set()
+        self._recycling = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
 
@@ -135,17 +144,51 @@ class Supervisor:
 
     async def start(self) -> None:
         """Starts the workers; returns when all are ready. Raises WorkerFailed, with none left, when one dies before."""
-        loop = asyncio.get_running_loop()
-        firsts = [loop.create_future() for _ in self._listening]
-        self._slots = [
-            self._tasks.start(self._fill(slot, first), f"worker-{slot}") for slot, first in enumerate(firsts)
-        ]
+        firsts = [self._begin(slot) for slot in range(len(self._listening))]
         self._watching = self._tasks.start(self._watch(), "watch-workers")
         try:
             await asyncio.gather(*firsts)
         except BaseException:
             await self.drain(0)
             raise
+
+    async def recycle(self, seconds: float) -> int:
+        """Replaces the workers one by one by new processes; how many. Each ends when its successor serves and its own
+        requests are finished, or is killed after `seconds`.
+
+        Raises WorkerFailed where a successor does not become ready: then its predecessor stays.
+        """
+        async with self._recycling:
+            count = len(self._listening)
+            for slot in sorted(self._slots, key=lambda slot: slot % count):
+                await self._replace(slot, (slot + count) % slots(count), seconds)
+            return count
+
+    async def _replace(self, slot: int, other: int, seconds: float) -> None:
+        try:
+            await self._begin(other)
+        except WorkerFailed:
+            del self._slots[other]
+            raise
+        self._leaving.add(slot)
+        if (worker := self._workers.get(slot)) is not None:
+            worker.channel.tell("stop")
+        await asyncio.wait([self._slots[slot]], timeout=seconds)
+        while not self._slots[slot].done():
+            if (worker := self._workers.get(slot)) is not None:
+                log.warning(
+                    "worker %d (process %d) has not ended after %g s: killed", slot, worker.process.pid, seconds
+                )
+                worker.kill()
+            await asyncio.wait([self._slots[slot]], timeout=_KILL_AGAIN_S)
+        del self._slots[slot]
+        self._leaving.discard(slot)
+
+    def _begin(self, slot: int) -> asyncio.Future[None]:
+        """Has a slot used; gives what is told whether its first worker became ready."""
+        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._slots[slot] = self._tasks.start(self._fill(slot, first), f"worker-{slot}")
+        return first
 
     async def drain(self, seconds: float) -> None:
         """Has every worker finish its open requests and end; those that have not after `seconds` are killed."""
@@ -156,11 +199,11 @@ class Supervisor:
         for worker in self._workers.values():
             worker.channel.tell("stop")
         if self._slots:
-            await asyncio.wait(self._slots, timeout=seconds)
+            await asyncio.wait(self._slots.values(), timeout=seconds)
         for slot, worker in self._workers.items():
             log.warning("worker %d (process %d) has not ended after %g s: killed", slot, worker.process.pid, seconds)
         # Again and again: one of them may be just being started.
-        while running := [task for task in self._slots if not task.done()]:
+        while running := [task for task in self._slots.values() if not task.done()]:
             for worker in self._workers.values():
                 worker.kill()
             await asyncio.wait(running, timeout=_KILL_AGAIN_S)
@@ -171,7 +214,7 @@ class Supervisor:
         """Keeps a worker in the slot. `first` is told whether the first of them became ready."""
         clock = asyncio.get_running_loop().time
         young_deaths = 0
-        while not self._stopping.is_set():
+        while not self._is_over(slot):
             since_s = clock()
             try:
                 end = await self._live(slot, first)
@@ -180,7 +223,7 @@ class Supervisor:
             if not first.done():
                 first.set_exception(WorkerFailed(f"worker {slot} {end} before it was ready: see what it has printed"))
                 return
-            if self._stopping.is_set():
+            if self._is_over(slot):
                 return
             young_deaths = young_deaths + 1 if clock() - since_s < self._limits.young_s else 0
             pause_s = self._limits.pause_s(young_deaths)
@@ -188,6 +231,12 @@ class Supervisor:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._stopping.wait()
+        if not first.done():
+            first.set_exception(WorkerFailed(f"worker {slot} is not started: the edge is being stopped"))
+
+    def _is_over(self, slot: int) -> bool:
+        """Whether nobody is to follow the worker in a slot."""
+        return self._stopping.is_set() or slot in self._leaving
 
     async def _live(self, slot: int, first: asyncio.Future[None]) -> str:
         """The life of one worker; how it ended. Raises OSError when it cannot be started."""
@@ -195,7 +244,7 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         with theirs, contextlib.ExitStack() as failed:
             failed.callback(ours.close)
-            process = await _spawn(slot, launch, theirs, self._listening[slot])
+            process = await _spawn(slot, launch, theirs, self._listening[slot % len(self._listening)])
             failed.pop_all()
 
         def ready(_: object) -> None:
@@ -206,7 +255,7 @@ class Supervisor:
         channel = Channel(ours, {**launch.handlers, "ready": ready}, self._tasks)
         worker = self._workers[slot] = _Worker(process, channel, self._beats(slot))
         self._tasks.start(channel.run(), f"channel-{slot}")
-        if self._stopping.is_set():
+        if self._is_over(slot):
             channel.tell("stop")
         self._on_start(slot, channel)
         try:
@@ -234,9 +283,7 @@ class Supervisor:
 async def _spawn(slot: int, launch: Launch, channel: socket.socket, listening: Sequence[socket.socket]) -> Process:
     place = Place(slot, os.getpid(), channel.fileno(), tuple(sock.fileno() for sock in listening))
     return await asyncio.create_subprocess_exec(
-        sys.executable,
-        # -m alone would look for modules in the working directory first, where any `redis.py` may lie about.
-        *([] if {"", os.getcwd()} & set(sys.path) else ["-P"]),
+        *interpreter(),
         "-m",
         launch.program,
         *place.arguments(),

@@ -57,6 +57,8 @@ from mizan_edge.system.tls import Certificate, Pair
 log = logging.getLogger(__name__)
 
 SHUTDOWN_S = 10.0
+# For clients that think that they may send one more request.
+GRACE_S = 1.0
 # For connections to the origin, to Redis and for the rest.
 _OTHER_DESCRIPTORS = 1024
 _BEAT_S = 0.25
@@ -147,7 +149,7 @@ async def serving(
                 explainer = Explainer(in_use, rules, limits, memory=memory, cache=cache, refusals=refusals)
                 yield Serving(listener, flights, memory, counters, explainer)
             finally:
-                await listener.drain(SHUTDOWN_S)
+                await listener.drain(SHUTDOWN_S, grace_s=GRACE_S)
                 if log_file is not None:
                     await log_file.close()
                 # What still refreshes or compresses would ask a store that is closed.

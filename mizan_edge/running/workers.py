@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import astuple
 from typing import Any
@@ -16,9 +17,8 @@ from mizan_edge.running.config import Settings, handed_over
 from mizan_edge.running.manifest_in_use import ManifestInUse
 from mizan_edge.running.remote import Worker
 from mizan_edge.running.supervisor import Launch, Supervisor
-from mizan_edge.running.worker import SHUTDOWN_S, Serving, serving
+from mizan_edge.running.worker import GRACE_S, SHUTDOWN_S, Serving, serving
 from mizan_edge.serving.explaining import Question
-from mizan_edge.system.addresses import listening
 from mizan_edge.system.channel import CallFailed, Channel, ChannelClosed
 from mizan_edge.system.counters import Counted, Counters
 from mizan_edge.system.tasks import Tasks
@@ -27,7 +27,7 @@ from mizan_edge.system.tls import Certificate, Pair
 log = logging.getLogger(__name__)
 
 # What a worker takes to end beyond the time that it gives to its requests.
-_ENDING_S = 2.0
+_ENDING_S = 2.0 + 2 * GRACE_S
 # For how long a worker is waited for that does not say what it has counted: it may be stuck.
 _COUNTING_S = 1.0
 
@@ -36,7 +36,7 @@ class Workers:
     """The workers of one edge.
 
     # mutable state: of the processes that run, by slot, their channels and what they have said; `_past`, what those
-    # have counted that are gone; `_here`, what serves in this process.
+    # have counted that are gone; the `_supervisor` of these; `_here`, what serves in this process.
     """
 
     def __init__(
@@ -59,13 +59,19 @@ class Workers:
         self._channels: dict[int, Channel] = {}
         self._heard: dict[int, Worker] = {}
         self._past: Counter[str] = Counter()
+        self._supervisor: Supervisor | None = None
         self._here: Serving | None = None
 
     @asynccontextmanager
     async def in_processes(
-        self, purger: Purger, manifest_in_use: ManifestInUse, _in_use: InUse, _counters: Counters
-    ) -> AsyncIterator[str]:
-        """Has processes serve, while the block runs; gives their address. Raises MizanError where they cannot."""
+        self,
+        sockets: Sequence[tuple[socket.socket, ...]],
+        purger: Purger,
+        manifest_in_use: ManifestInUse,
+        _in_use: InUse,
+        _counters: Counters,
+    ) -> AsyncIterator[None]:
+        """Has processes serve, while the block runs. `sockets`: those of each. Raises MizanError where they cannot."""
         given = {
             "settings": handed_over(self._settings),
             "secret": self._rules.secret.hex(),
@@ -86,40 +92,47 @@ class Workers:
             self._channels.pop(slot, None)
             self._heard.pop(slot).died()
 
-        with listening("listen", self._settings.listen, self._settings.workers) as (sockets, address):
-            supervisor = Supervisor(
-                sockets,
-                launch,
-                tasks=self._tasks,
-                beats=self._board.beats,
-                on_start=self._channels.__setitem__,
-                on_death=died,
-            )
-            await supervisor.start()
-            try:
-                yield address
-            finally:
-                await supervisor.drain(SHUTDOWN_S + _ENDING_S)
+        self._supervisor = supervisor = Supervisor(
+            sockets,
+            launch,
+            tasks=self._tasks,
+            beats=self._board.beats,
+            on_start=self._channels.__setitem__,
+            on_death=died,
+        )
+        await supervisor.start()
+        try:
+            yield
+        finally:
+            await supervisor.drain(SHUTDOWN_S + _ENDING_S)
 
     @asynccontextmanager
     async def in_this_process(
-        self, purger: Purger, manifest_in_use: ManifestInUse, in_use: InUse, counters: Counters
-    ) -> AsyncIterator[str]:
-        """Serves here, while the block runs; gives the address. Raises MizanError for one that cannot be used."""
-        with listening("listen", self._settings.listen, 1) as ((sockets,), address):
-            async with serving(
-                self._settings,
-                self._rules,
-                in_use,
-                self._board,
-                self._redis_url,
-                self._certificate,
-                purges=purger,
-                adopt=manifest_in_use.adopt,
-                counters=counters,
-            ) as self._here:
-                await self._here.listener.listen(sockets)
-                yield address
+        self,
+        sockets: Sequence[tuple[socket.socket, ...]],
+        purger: Purger,
+        manifest_in_use: ManifestInUse,
+        in_use: InUse,
+        counters: Counters,
+    ) -> AsyncIterator[None]:
+        """Serves here, on all of the `sockets`, while the block runs."""
+        async with serving(
+            self._settings,
+            self._rules,
+            in_use,
+            self._board,
+            self._redis_url,
+            self._certificate,
+            purges=purger,
+            adopt=manifest_in_use.adopt,
+            counters=counters,
+        ) as self._here:
+            await self._here.listener.listen([sock for own in sockets for sock in own])
+            yield
+
+    async def recycle(self) -> int:
+        """Replaces the processes one by one; how many. Raises WorkerFailed."""
+        return await self._supervisor.recycle(SHUTDOWN_S + _ENDING_S) if self._supervisor is not None else 0
 
     def wake(self, key: str | None) -> None:
         """A fill of a key has ended somewhere; None: of any."""

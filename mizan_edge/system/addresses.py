@@ -6,8 +6,9 @@ import re
 import socket
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from mizan_core.errors import MizanError
@@ -39,21 +40,54 @@ def unix_path(address: str) -> Path | None:
     return Path(match[1]) if match else None
 
 
-@contextmanager
-def listening(setting: str, address: str, count: int) -> Iterator[tuple[list[tuple[socket.socket, ...]], str]]:
-    """For each of `count` processes the sockets that listen at an address, and the address with the port that the
-    system chose for port 0.
+@dataclass(slots=True)
+class Listening:
+    """The sockets that listen at an address.
 
-    A Unix socket is gone when the block ends; other sockets are their users' to close. Raises AddressUnusable, which
-    names the setting.
+    # mutable state: whether they were `handed_on`.
     """
+
+    address: str
+    """With the port that the system chose for port 0."""
+    slots: list[tuple[socket.socket, ...]]
+    """The sockets of each process. They are their users' to close."""
+    handed_on: bool = False
+
+    def hand_on(self) -> list[socket.socket]:
+        """The same sockets, for whoever comes next: they stay open when their users close them, and a path stays."""
+        self.handed_on = True
+        return [sock.dup() for sock in dict.fromkeys(sock for slot in self.slots for sock in slot)]
+
+
+@contextmanager
+def listening(setting: str, address: str, count: int, inherited: Sequence[socket.socket] = ()) -> Iterator[Listening]:
+    """What listens at an address, for `count` processes; or, whatever the address, the sockets that were `inherited`.
+
+    A Unix socket is gone when the block ends, unless it was inherited or handed on. Raises AddressUnusable, which names
+    the setting.
+    """
+    if inherited:
+        yield Listening(_address_of(inherited[0]), shared_out(inherited, count))
+        return
     if path := unix_path(address):
-        with unix_socket(setting, path) as shared:
-            yield [(shared,)] * count, address
+        with unix_socket(setting, path) as (shared, remove):
+            found = Listening(address, [(shared,)] * count)
+            try:
+                yield found
+            finally:
+                if not found.handed_on:
+                    remove()
         return
     host, _, port = address.rpartition(":")
     sockets = listening_sockets(setting, host.strip("[]"), int(port), count)
-    yield sockets, _address(host.strip("[]"), sockets[0][0].getsockname()[1])
+    yield Listening(_address(host.strip("[]"), sockets[0][0].getsockname()[1]), sockets)
+
+
+def shared_out(sockets: Sequence[socket.socket], count: int) -> list[tuple[socket.socket, ...]]:
+    """For each of `count` processes some of the sockets, so that each socket is served: its queue is nobody else's."""
+    if len(sockets) <= count:
+        return [(sockets[slot % len(sockets)],) for slot in range(count)]
+    return [tuple(sockets[slot::count]) for slot in range(count)]
 
 
 def listening_sockets(setting: str, host: str, port: int, count: int) -> list[tuple[socket.socket, ...]]:
@@ -85,8 +119,9 @@ def listening_sockets(setting: str, host: str, port: int, count: int) -> list[tu
 
 
 @contextmanager
-def unix_socket(setting: str, path: Path) -> Iterator[socket.socket]:
-    """A socket that listens at a path while the block runs, for this user and group. All workers share it.
+def unix_socket(setting: str, path: Path) -> Iterator[tuple[socket.socket, Callable[[], None]]]:
+    """A socket that listens at a path while the block runs, for this user and group; and what removes the path. All
+    workers share it.
 
     What an edge that was killed has left there is replaced. Raises AddressUnusable, which names the setting.
     """
@@ -103,13 +138,14 @@ def unix_socket(setting: str, path: Path) -> Iterator[socket.socket]:
         except OSError as error:
             why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror or error})"
             raise AddressUnusable(f"{setting}: {path} {why}: choose another path with --{setting}") from None
-        try:
-            yield sock
-        finally:
+
+        def remove() -> None:
             # Another edge may have put its own there by now.
             with suppress(OSError):
                 if os.path.samestat(path.lstat(), file):
                     path.unlink()
+
+        yield sock, remove
 
 
 def _remove_stale(path: Path) -> None:
@@ -148,6 +184,11 @@ def _bound(family: int, address: tuple[object, ...], *, shared: bool) -> socket.
         sock.close()
         raise
     return sock
+
+
+def _address_of(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    return _address(name[0], name[1]) if isinstance(name, tuple) else f"unix:{name}"
 
 
 def _address(host: str, port: int) -> str:

@@ -38,6 +38,12 @@ class Place:
         return [socket.socket(fileno=fd) for fd in self.listening_fds]
 
 
+def interpreter() -> list[str]:
+    """The command that runs Python as it runs here."""
+    # -m and -c would look for modules in the working directory first, where any `redis.py` may lie about.
+    return [sys.executable, *([] if {"", os.getcwd()} & set(sys.path) else ["-P"])]
+
+
 def die_with_parent(parent_pid: int) -> None:
     """Has the kernel kill this process when the *thread* that started it ends. Only Linux can.
 

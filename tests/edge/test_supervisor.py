@@ -200,6 +200,42 @@ async def test_a_connection_that_waits_at_a_dead_worker_is_served_by_its_success
         assert len(staff.seen) == 3
 
 
+async def test_workers_are_replaced_one_by_one_by_others_that_serve_their_sockets():
+    async with staffed(workers=2) as staff:
+        await staff.supervisor.start()
+        for slots in ({2, 3}, {0, 1}):
+            before = set(staff.supervisor.pids.values())
+            assert await staff.supervisor.recycle(20) == 2
+            assert staff.supervisor.pids.keys() == slots
+            assert not before & set(staff.supervisor.pids.values())
+            assert not any(map(alive, before))
+        os.kill(staff.supervisor.pids[0], signal.SIGKILL)
+        await until(lambda: len(staff.seen) == 7 and len(staff.supervisor.pids) == 2)
+        assert await staff.ask() in staff.supervisor.pids.values()
+
+
+async def test_a_worker_whose_successor_does_not_start_stays():
+    async with staffed(hows=lambda launch: "refuse" if launch == 1 else "serve") as staff:
+        await staff.supervisor.start()
+        with pytest.raises(WorkerFailed, match="has ended with status 3 before it was ready"):
+            await staff.supervisor.recycle(20)
+        assert await staff.ask() == staff.seen[0] == staff.pid
+        assert await staff.supervisor.recycle(20) == 1
+        assert await staff.ask() == staff.seen[2]
+
+
+async def test_a_worker_that_does_not_finish_is_killed_when_its_successor_serves():
+    async with staffed() as staff:
+        await staff.supervisor.start()
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            asking = group.create_task(nothing(staff))
+            await staff.slow.wait()
+            await staff.supervisor.recycle(0.1)
+            assert await asking == b""
+        assert await staff.ask() == staff.seen[1]
+        assert not alive(staff.seen[0])
+
+
 async def test_draining_refuses_newcomers_finishes_what_is_open_and_replaces_nobody(caplog: pytest.LogCaptureFixture):
     async with staffed(workers=2) as staff:
         await staff.supervisor.start()

@@ -1,0 +1,76 @@
+"""An upgrade: this process becomes the program as it is installed now, and keeps the sockets that it listens on.
+
+The edge is stopped as by SIGTERM, and started as by its command line, under the same process id. At no moment are there
+two that hold the state directory, the lease or the journal, so nothing has to be exact that is not exact already. Who
+connects in between waits in the queue of a socket that stays open, and is served by the new program.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from subprocess import DEVNULL, PIPE
+from typing import NoReturn
+
+from mizan_core.errors import MizanError
+from mizan_edge.system.inherited import hand_over
+from mizan_edge.system.processes import interpreter
+
+# What may come while nobody handles it, and would end the process.
+_IGNORED = (signal.SIGHUP, signal.SIGUSR2)
+# What keeper and workers are made of.
+_LOADED = "import mizan_edge.edge, mizan_edge.running.worker"
+_TRIAL_S = 30.0
+
+HandedOn = tuple[list[socket.socket], list[socket.socket]]
+"""What the public listener and the admin listener leave to the next program."""
+
+
+class UpgradeFailed(MizanError):
+    """The installed program does not run: the one that runs goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """How this process was started."""
+
+    arguments: tuple[str, ...]
+    """The interpreter's, and all that follow."""
+    environment: Mapping[str, str]
+
+    @classmethod
+    def of_this_process(cls) -> "Program":
+        """To be called before the environment is changed."""
+        return cls(tuple(sys.orig_argv), dict(os.environ))
+
+    async def try_out(self) -> None:
+        """Raises UpgradeFailed for a program that cannot even be loaded."""
+        process = await asyncio.create_subprocess_exec(
+            *interpreter(), "-c", _LOADED, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
+        )
+        try:
+            async with asyncio.timeout(_TRIAL_S):
+                _, said = await process.communicate()
+        except TimeoutError:
+            process.kill()
+            await process.communicate()
+            raise UpgradeFailed("no upgrade: the installed program is not loaded in time") from None
+        if process.returncode:
+            last = said.decode(errors="replace").strip().rpartition("\n")[2]
+            raise UpgradeFailed(f"no upgrade: the installed program cannot be loaded: {last}")
+
+    def become(self, sockets: HandedOn) -> NoReturn:
+        """Makes this process the installed program, with these sockets. To be called when the edge has ended."""
+        told = hand_over(*sockets, os.getpid())
+        os.execve(sys.executable, self.arguments, {**self.environment, **told})  # noqa: S606 - what runs already
+
+
+def ignore_signals() -> None:
+    """Has what would end a program that does not handle it yet ignored from now on, by the next program as well."""
+    loop = asyncio.get_running_loop()
+    for number in _IGNORED:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
