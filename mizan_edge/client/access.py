@@ -1,4 +1,5 @@
-"""What is done with every answer beside writing it: its client is told the request's id, and a line is logged.
+"""What is done with every answer beside writing it: its client is told the request's id, a line is logged, and a span
+of a trace ends that began with the request.
 
 A connection without any of this has no `Access` at all, so that nothing is added to a hit.
 """
@@ -8,10 +9,12 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from mizan_edge.client.access_line import LineFormat, Served, line_of, request_target
 from mizan_edge.http.forwarding import Peer, Trusted, told_id
 from mizan_edge.http.message import values
+from mizan_edge.http.trace import Trace
 from mizan_edge.rules.routes import Resource
 from mizan_edge.rules.site import InUse
 from mizan_edge.serving.answer import Answer
@@ -41,13 +44,23 @@ class Logging:
     """The share of requests that is logged; those that are answered with 500 or more are in any case."""
 
 
+class Tracer(Protocol):
+    """Begins and ends the spans of requests."""
+
+    def begin(self, head: bytes, peer: Peer) -> Trace:
+        """The span of a request."""
+
+    def end(self, trace: Trace, served: Served) -> None:
+        """Ends what `begin` gave."""
+
+
 class Account:
     """A request that is being answered.
 
     # mutable state: all of it.
     """
 
-    __slots__ = ("began_s", "cache", "context", "head", "id", "peer", "sent", "start", "whole")
+    __slots__ = ("began_s", "cache", "context", "head", "id", "peer", "sent", "start", "trace", "whole")
 
     def __init__(self, began_s: float, head: bytes, id: str, peer: Peer, sent: int) -> None:
         self.began_s = began_s
@@ -60,21 +73,28 @@ class Account:
         self.context: str | None = None
         self.cache: str | None = None
         self.whole = False
+        self.trace: Trace | None = None
 
 
 class Access:
     """What is done with the answers of one process."""
 
-    def __init__(self, in_use: InUse, trusted: Trusted, log: Logging | None, *, tells_ids: bool) -> None:
+    def __init__(
+        self, in_use: InUse, trusted: Trusted, log: Logging | None, tracer: Tracer | None, *, tells_ids: bool
+    ) -> None:
         """`tells_ids`: clients get their request's id, in X-Request-ID."""
         self._in_use = in_use
         self._trusted = trusted
         self._log = log
+        self._tracer = tracer
         self._tells_ids = tells_ids
 
     def begin(self, head: bytes, id: str, peer: Peer, sent: int) -> Account:
         """A request is here, with its whole head; an empty one where it cannot be read. `sent`: see `Account`."""
-        return Account(time.monotonic(), head, id, peer, sent)
+        account = Account(time.monotonic(), head, id, peer, sent)
+        if self._tracer is not None:
+            account.trace = self._tracer.begin(head, peer)
+        return account
 
     def shown(self, answer: Answer) -> Answer:
         """The answer without an id of the origin's, where the client is told ours."""
@@ -93,29 +113,34 @@ class Access:
 
     def end(self, account: Account, sent: int) -> None:
         """No more of the answer goes out. `sent`: how many bytes the connection has sent by now."""
-        if self._log is not None:
-            size = max(sent - account.sent - len(account.start), 0)
-            self._add(self._log, account, account.start, size, account.cache, whole=account.whole)
+        size = max(sent - account.sent - len(account.start), 0)
+        served = self._served(account, account.start, size, account.cache, whole=account.whole)
+        self._add(served)
+        if self._tracer is not None and account.trace is not None:
+            self._tracer.end(account.trace, served)
 
     def repeated(self, account: Account, start: bytes, body: bytes) -> bytes:
         """A hit is repeated that was answered before; its `start` as it shall go out."""
         if self._log is not None:
             found = _REPEATED.search(start)
             cache = found[1].decode() if found else None
-            self._add(self._log, account, start, _size(start, body), cache, whole=True)
+            self._add(self._served(account, start, _size(start, body), cache, whole=True))
         return self._told(start, account.id)
 
     def _told(self, start: bytes, id: str) -> bytes:
         """With the id, behind the first line."""
         return start.replace(b"\r\n", b"\r\nX-Request-ID: %b\r\n" % id.encode(), 1) if self._tells_ids else start
 
-    def _add(self, log: Logging, account: Account, start: bytes, size: int, cache: str | None, *, whole: bool) -> None:
-        if start[9:10] != b"5" and log.sample < 1 and random.random() >= log.sample:  # noqa: S311
+    def _add(self, served: Served) -> None:
+        log = self._log
+        if log is None or (log.sample < 1 and random.random() >= log.sample and (served.status or 0) < 500):  # noqa: S311
             return
-        now_s = time.monotonic()
-        served = Served(
+        log.add(line_of(served, log.form, query=log.query))
+
+    def _served(self, account: Account, start: bytes, size: int, cache: str | None, *, whole: bool) -> Served:
+        return Served(
             at_s=time.time(),
-            seconds=now_s - account.began_s,
+            seconds=time.monotonic() - account.began_s,
             client=self._client(account),
             id=account.id,
             head=account.head,
@@ -125,7 +150,6 @@ class Access:
             cache=cache,
             context=account.context or self._context(account.head),
         )
-        log.add(line_of(served, log.form, query=log.query))
 
     def _client(self, account: Account) -> str:
         """The last address that no trusted proxy has: of those before it, anybody may have written them."""

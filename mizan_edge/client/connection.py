@@ -372,12 +372,16 @@ class ClientConnection:
             request = head.request.named(request_id(head.raw, trusted=self.peer.trusted))
             if self._access is not None:
                 self._account = self._access.begin(head.raw, request.id, self.peer, self._writing.sent)
+                if self._account.trace is not None:
+                    request = request.traced(self._account.trace)
             body = self._begin_body(head)
         except RefusedError as error:
             self._refuse(error)
             return False
         interim = partial(self._interim, head) if head.version == "1.1" else None
-        left = partial(self._left, head, request.id) if body is None and self._sender.form is not None else None
+        # What differs in each request beside its id is not known to leave like another.
+        may_leave_alike = body is None and self._sender.form is not None and request.trace is None
+        left = partial(self._left, head, request.id) if may_leave_alike else None
         answer = self._responds.answer(request, body, self.peer, interim, partial(self._arrived, head), left)
         if answer is not None:
             # Even where it is here: of a thousand requests in one read, each answer would begin within the one before.

@@ -118,6 +118,8 @@ def request_head(request: Request, length: int | None, *, host: str) -> bytes:
     start = b"%b %b HTTP/1.1\r\n%b" % (request.method.encode(), request.target.encode(), _sent(lines, host))
     if request.id:
         start = b"%bX-Request-ID: %b\r\n" % (start, request.id.encode())
+    if request.trace is not None:
+        start += field_bytes(FieldLines.of(request.trace.told()))
     if length is None:
         return b"%bTransfer-Encoding: chunked\r\n\r\n" % start
     if length or request.method not in SAFE_METHODS or "content-length" in lines.names.at:

@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 from mypy_extensions import mypyc_attr
 
 from mizan_edge.http.names import Names, names_of, of_names
+from mizan_edge.http.trace import Trace
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -135,6 +136,8 @@ class Request:
     id: str = ""
     """Under which proxies, the origin and logs know it: the `X-Request-ID` that it leaves with, none if empty. It
     selects nothing, so it is not among the fields."""
+    trace: Trace | None = None
+    """The span within which it is answered, where there are traces: it leaves with what that tells."""
 
     def __post_init__(self) -> None:
         if type(self.fields) is not FieldLines:
@@ -147,9 +150,14 @@ class Request:
         """The request under this id."""
         return Request(self.method, self.target, self.host, self.fields, self.scheme, self.version, id)
 
+    def traced(self, trace: Trace) -> "Request":
+        """The request within a span, which stands for whatever it said itself of one."""
+        lines = dropped(self.fields, ("traceparent", "tracestate"))
+        return Request(self.method, self.target, self.host, lines, self.scheme, self.version, self.id, trace)
+
     def with_lines(self, fields: Fields) -> "Request":
         """The request with these fields instead of its own."""
-        return Request(self.method, self.target, self.host, fields, self.scheme, self.version, self.id)
+        return Request(self.method, self.target, self.host, fields, self.scheme, self.version, self.id, self.trace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from mizan_edge.rules.site import InUse, Rules, Site
 from mizan_edge.running.config import Settings, limits_of, rules_of
 from mizan_edge.running.logs import set_up_logging
 from mizan_edge.running.remote import Keeper
+from mizan_edge.running.tracing import Tracing, tracing_of
 from mizan_edge.serving.cache import Cache
 from mizan_edge.serving.compressing import Compressor
 from mizan_edge.serving.explaining import Explainer, Question
@@ -109,6 +110,7 @@ async def serving(
     store = AsyncStore(redis_url, namespace, timeout_s=settings.redis_timeout)
     tasks = Tasks()
     log_file = LogFile(settings.access_log, tasks) if settings.access_log else None
+    tracing = tracing_of(os.environ)
     try:
         reads = Reads(store, tasks, counters, timeout_s=settings.redis_timeout)
         memory = Memory(board, max_bytes=settings.near)
@@ -142,7 +144,7 @@ async def serving(
                     max_bytes=settings.near,
                 ),
                 requests=Requests(counters),
-                access=_access(settings, in_use, rules, log_file),
+                access=_access(settings, in_use, rules, log_file, tracing),
                 tls=certificate.context if certificate else None,
             )
             try:
@@ -152,6 +154,8 @@ async def serving(
                 await listener.drain(SHUTDOWN_S, grace_s=GRACE_S)
                 if log_file is not None:
                     await log_file.close()
+                if tracing is not None:
+                    await tracing.close()
                 # What still refreshes or compresses would ask a store that is closed.
                 await tasks.stop()
     finally:
@@ -168,15 +172,17 @@ def origin_of(settings: Settings) -> Origin:
     )
 
 
-def _access(settings: Settings, in_use: InUse, rules: Rules, log_file: LogFile | None) -> Access | None:
+def _access(
+    settings: Settings, in_use: InUse, rules: Rules, log_file: LogFile | None, tracing: Tracing | None
+) -> Access | None:
     """What is done with every answer beside writing it; None for nothing."""
     logging_ = None
     if log_file is not None:
         how = settings.access_log_format, settings.access_log_query, settings.access_log_sample
         logging_ = Logging(log_file.add, *how)
-    if logging_ is None and not settings.tell_request_ids:
+    if logging_ is None and tracing is None and not settings.tell_request_ids:
         return None
-    return Access(in_use, rules.trusted_proxies, logging_, tells_ids=settings.tell_request_ids)
+    return Access(in_use, rules.trusted_proxies, logging_, tracing, tells_ids=settings.tell_request_ids)
 
 
 def _affordable(limits: Limits) -> Limits:

@@ -12,6 +12,7 @@ from mizan_core.store.layout import index_names
 from mizan_core.store.operations import Operation, StoreReply
 from mizan_edge.http.body import Body
 from mizan_edge.http.message import Request
+from mizan_edge.http.trace import within
 from mizan_edge.memory.memory import Mark, Memory
 from mizan_edge.memory.packed import PackedRecord, PackedResponse, Templates
 from mizan_edge.origin.origin import Informational
@@ -118,7 +119,8 @@ class Cache:
         vary: tuple[str, ...] = ()
         while True:
             key = _key(reading, variants.variant_of(reading.request, vary))
-            look = await self._reads.look(key)
+            with within(reading.request.trace, "redis look-up"):
+                look = await self._reads.look(key)
             if look.corrupt:
                 self._counters.count("corrupt_entries")
                 log.error("the entry %s was altered in Redis: not used", self._namespace.entry(key))
@@ -200,7 +202,8 @@ class Cache:
                     # Who is woken finds all of it.
                     lead=lead if at == lying[-1][0] else None,
                 )
-                reply, gone = await self._store(storing, at, resource)
+                with within(reading.request.trace, "redis store"):
+                    reply, gone = await self._store(storing, at, resource)
                 if reply == "unadopted":
                     # Redis was emptied or restarted, and the next renewal of the lease would find out.
                     await self._adopt()

@@ -14,6 +14,7 @@ from mizan_edge.http.body import Body
 from mizan_edge.http.cache_status import Forwarded, forwarded
 from mizan_edge.http.errors import OriginError
 from mizan_edge.http.message import Request, Response, dated, dropped, values
+from mizan_edge.http.trace import Attributes, within
 from mizan_edge.origin.origin import Asked, Exchange, Informational, Origin
 from mizan_edge.purging.invalidation import FIELD, Invalidation
 from mizan_edge.rules import outcome
@@ -54,10 +55,16 @@ class Upstream:
         if (body is None or isinstance(body, bytes)) and request.get("expect") is not None:
             # What is here already need not wait to be wanted. RFC 9110 section 10.1.1
             request = request.with_lines(dropped(request.fields, ["expect"]))
+        span = None
+        if request.trace is not None:
+            span = request.trace.child(request.method, "client", {"http.request.method": request.method})
+            request = request.traced(span)
         try:
             return self._origin.begin(request, body, head)
         except OriginError as error:
             self._counters.count("origin_errors", str(error.status))
+            if span is not None:
+                span.end({}, failed=True)
             raise
 
     def arrived(self, asked: Asked) -> Exchange | None:
@@ -66,6 +73,7 @@ class Upstream:
         if exchange is None or self._changed(asked.request, exchange.response) is not None:
             return None
         self._took.took(time.monotonic() - asked.began_s)
+        _end_span(asked.request, exchange)
         return _dated(exchange)
 
     async def finish(self, asked: Asked, informational: Informational | None, by: By | None = None) -> Exchange:
@@ -77,6 +85,7 @@ class Upstream:
             exchange = await self._origin.finish(asked, informational)
         except OriginError as error:
             self._counters.count("origin_errors", str(error.status))
+            _end_span(asked.request, None)
             if error.unread:
                 fault = "the head of a response could not be read"
                 hold_s = longest_hold(None, self._in_use.site.manifest.contexts)
@@ -84,10 +93,12 @@ class Upstream:
                 await self._invalidation.purge(Purge((), True, (fault,), hold_s, by))
             raise
         self._took.took(time.monotonic() - asked.began_s)
+        _end_span(asked.request, exchange)
         also = self._changed(asked.request, exchange.response)
         if also is not None:
             contexts = self._in_use.site.manifest.contexts
-            await self._invalidation.obey(exchange.response.fields, contexts, also, by or _by(asked.request))
+            with within(asked.request.trace, "purge"):
+                await self._invalidation.obey(exchange.response.fields, contexts, also, by or _by(asked.request))
         return _dated(exchange)
 
     async def send(
@@ -167,6 +178,14 @@ def _by(request: Request, function: str = "") -> By:
     # Without its query, which may hold what nobody else is to read.
     path = request.target.partition("?")[0]
     return By(request=f"{request.method} {path}"[:_MAX_REQUEST_CHARS], function=function[:_MAX_REQUEST_CHARS])
+
+
+def _end_span(request: Request, exchange: Exchange | None) -> None:
+    """The origin has begun to answer; None: it has failed."""
+    if request.trace is not None:
+        status = exchange.response.status if exchange is not None else None
+        attributes: Attributes = {} if status is None else {"http.response.status_code": status}
+        request.trace.end(attributes, failed=status is None or status >= 400)
 
 
 def _dated(exchange: Exchange) -> Exchange:

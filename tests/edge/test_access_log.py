@@ -107,6 +107,18 @@ async def test_every_other_answer_has_its_line_too(logged: RunningEdge, origin: 
         assert line[:3] == (None, None, 400) and line[4:] == (None, None, True)
 
 
+async def test_what_passes_like_one_before_it_is_logged_as_itself(logged: RunningEdge, origin: Origin, log: Log):
+    connections = wire.Connections(logged.address)
+    for number in range(30):
+        agent = {"User-Agent": "Mozilla/5.0", "Referer": f"http://a.test/{number}"}
+        assert (await connections.request("GET", f"/other/{number}/", agent)).status == 200
+    connections.close()
+    lines = await log.lines(30)
+    assert [line["target"] for line in lines] == [f"/other/{number}/" for number in range(30)]
+    assert [line["referer"] for line in lines] == [f"http://a.test/{number}" for number in range(30)]
+    assert [line["request_id"] for line in lines] == [asked.get("x-request-id") for asked in origin.asked]
+
+
 async def test_who_leaves_before_the_answer_is_out_has_a_line_that_says_so(
     logged: RunningEdge, origin: Origin, log: Log
 ):

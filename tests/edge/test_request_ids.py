@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tests.support import wire
 from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.origin import Asked, Origin, Says
 
@@ -23,6 +24,26 @@ async def test_every_request_leaves_under_one_id_of_its_own(edge: RunningEdge, o
     ids = [asked.get("x-request-id") or "" for asked in origin.asked]
     assert all(MADE.fullmatch(id) for id in ids)
     assert len(set(ids)) == 3
+
+
+@pytest.mark.parametrize("trusted", ["127.0.0.1", ""])
+async def test_requests_of_one_form_over_one_connection_have_ids_of_their_own(
+    make_edge: EdgeFactory, origin: Origin, trusted: str
+):
+    edge = await make_edge(trusted_proxies=trusted)
+    connections = wire.Connections(edge.address)
+    browser = {"User-Agent": "Mozilla/5.0", "Accept": "*/*"}
+    for number in range(40):
+        told = {"X-Request-ID": f"id-{number}"} if number >= 20 else {}
+        assert (await connections.request("GET", f"/other/{number % 3}/", browser | told)).status == 200
+    connections.close()
+    ids = [asked.get("x-request-id") or "" for asked in origin.asked]
+    assert len(set(ids)) == 40
+    assert all(map(MADE.fullmatch, ids[:20]))
+    if trusted:
+        assert ids[20:] == [f"id-{number}" for number in range(20, 40)]
+    else:
+        assert all(map(MADE.fullmatch, ids[20:]))
 
 
 @pytest.mark.parametrize(
