@@ -1,7 +1,7 @@
 """Traces of OpenTelemetry, as a collector gets them: its own protocol, over HTTP."""
 
-import asyncio
 import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,9 +13,9 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from mizan_edge.running.tracing import is_wanted
-from tests.support.edge import EdgeFactory, RunningEdge
-from tests.support.edges import Start
+from mizan_edge.running.tracing import is_wanted, tracing_of
+from tests.support import wire
+from tests.support.edge import EdgeFactory, RunningEdge, edges
 from tests.support.origin import Names, Origin, Says, until
 
 VIEW = "/profile/5/"
@@ -72,13 +72,21 @@ async def collector() -> AsyncIterator[Collector]:
         yield found
 
 
+@pytest.fixture
+def traced(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> Collector:
+    """Edges that are started from now on send their spans there."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+    return collector
+
+
 async def test_a_request_is_a_span_and_so_are_the_origin_redis_and_the_purge_within_it(
-    start_edge: Start, origin: Origin, collector: Collector
+    traced: Collector, make_edge: EdgeFactory, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ):
+    collector = traced
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
     origin.script = Names()
-    edge = await start_edge(
-        workers=1, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_SERVICE_NAME="shop", OTEL_BSP_SCHEDULE_DELAY="50"
-    )
+    edge = await make_edge()
     assert (await edge.get(f"{VIEW}?locale=hunter2", {"traceparent": PARENT, "tracestate": "a=1"})).status == 200
     await until(lambda: len(collector.spans) == 4)
     server, asked = (span for span in collector.spans if span.name == "GET" if span.kind in (2, 3))
@@ -107,25 +115,21 @@ async def test_a_request_is_a_span_and_so_are_the_origin_redis_and_the_purge_wit
     assert purge.parent_span_id == by_kind[Span.SPAN_KIND_CLIENT].span_id
 
 
-async def test_each_request_of_a_connection_has_a_trace_of_its_own_and_failures_are_marked(
-    start_edge: Start, origin: Origin, collector: Collector
+async def test_each_request_has_a_trace_of_its_own_failures_are_marked_and_none_is_lost_at_the_end(
+    traced: Collector, origin: Origin, redis_url: str, namespace: str, tmp_path: Path
 ):
     origin.script = lambda asked: Says("x", status=503 if asked.target == "/2/" else 200)
-    edge = await start_edge(workers=1, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY="50")
-    client = await edge.client()
-    for number in range(3):
-        await client.get(f"/{number}/")
-    await until(lambda: len(collector.spans) == 6)
+    async with edges(origin.url, redis_url, namespace, tmp_path) as start:
+        connections = wire.Connections((await start()).address)
+        for number in range(4):
+            await connections.request("GET", f"/{number}/", {"User-Agent": "Mozilla/5.0"})
+        connections.close()
+    assert len(traced.spans) == 8
     told = [TRACEPARENT.fullmatch(asked.get("traceparent") or "") for asked in origin.asked]
-    assert len({match[1] for match in told if match}) == 3
-    failed = [span for span in collector.spans if span.status.code == Status.STATUS_CODE_ERROR]
-    assert {attributes(span)["http.response.status_code"] for span in failed} == {503} and len(failed) == 2
-    assert collector.services == {"mizan-edge"}
-    # What waits is sent before the end.
-    await client.get("/3/")
-    edge.served.process.terminate()
-    assert await asyncio.wait_for(edge.served.process.wait(), 20) == 0
-    assert len(collector.spans) == 8
+    assert len({match[1] for match in told if match}) == 4
+    failed = [span for span in traced.spans if span.status.code == Status.STATUS_CODE_ERROR]
+    assert [attributes(span)["http.response.status_code"] for span in failed] == [503, 503]
+    assert traced.services == {"mizan-edge"}
 
 
 async def test_without_its_variables_the_context_passes_as_it_came(edge: RunningEdge, origin: Origin):
@@ -134,10 +138,7 @@ async def test_without_its_variables_the_context_passes_as_it_came(edge: Running
     assert (asked.get("traceparent"), asked.get("tracestate")) == (PARENT, "a=1")
 
 
-async def test_a_hit_with_another_trace_is_a_hit(
-    collector: Collector, make_edge: EdgeFactory, origin: Origin, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+async def test_a_hit_with_another_trace_is_a_hit(traced: Collector, make_edge: EdgeFactory, origin: Origin):
     edge = await make_edge()
     await edge.get(VIEW, {"traceparent": PARENT})
     assert (await edge.get(VIEW, {"traceparent": PARENT.replace("b7", "b8")})).hit
@@ -160,12 +161,7 @@ def test_the_standard_variables_switch_it_on_and_off(environment: dict[str, str]
     assert is_wanted(environment) is wanted
 
 
-async def test_where_the_sdk_is_missing_that_is_said_and_the_edge_serves(start_edge: Start, tmp_path: Path):
-    missing = tmp_path / "site" / "opentelemetry"
-    missing.mkdir(parents=True)
-    (missing / "__init__.py").write_text("raise ImportError('not here')\n")
-    edge = await start_edge(
-        workers=1, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", PYTHONPATH=f"{missing.parent}:{Path.cwd()}"
-    )
-    assert (await edge.get("/x/")).status == 200
-    await until(lambda: "no traces, although OTEL_EXPORTER_OTLP_ENDPOINT is set: pip install" in edge.served.log)
+def test_where_the_sdk_is_missing_that_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    monkeypatch.setitem(sys.modules, "mizan_edge.running.otel", None)
+    assert tracing_of({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a.test"}) is None
+    assert "no traces, although OTEL_EXPORTER_OTLP_ENDPOINT is set: pip install 'mizan-edge[otel]'" in caplog.text
