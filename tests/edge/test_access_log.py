@@ -15,7 +15,6 @@ from tests.support import wire
 from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.edges import Start
 from tests.support.origin import Asked, Origin, Says, until
-from tests.support.served import Serve
 
 VIEW = "/profile/5/"
 COMBINED = re.compile(
@@ -214,11 +213,19 @@ async def test_all_workers_write_to_one_file_and_leave_no_line_behind_at_the_end
     assert targets == {f"/{who}/{number}/" for who in ("one", "two") for number in range(50)}
 
 
-async def test_it_may_go_to_standard_output(serve: Serve):
-    served = await serve("--access-log", "-")
-    assert served.process.stdout is not None
-    await wire.request(served.listen, "GET", "/x/")
-    assert COMBINED.fullmatch((await asyncio.wait_for(served.process.stdout.readline(), 20)).decode())
+async def test_it_may_go_to_standard_output(make_edge: EdgeFactory, capfd: pytest.CaptureFixture[str]):
+    edge = await make_edge(access_log="-")
+    said = ""
+
+    def came() -> bool:
+        nonlocal said
+        said += capfd.readouterr().out
+        return said.count("\n") == 2
+
+    await edge.get("/x/")
+    await edge.get("/y/")
+    await until(came)
+    assert all(COMBINED.fullmatch(line) for line in said.splitlines(keepends=True))
 
 
 async def test_a_file_that_cannot_be_written_keeps_the_edge_from_starting(tmp_path: Path, manifest: Path):

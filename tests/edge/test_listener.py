@@ -110,6 +110,23 @@ async def test_a_request_that_has_begun_to_arrive_is_answered_before_the_stop():
         await asyncio.wait_for(drained, 5)
 
 
+async def test_a_client_that_is_idle_may_send_one_more_request_and_is_told_that_it_is_the_last():
+    async with (
+        talking(one_answer) as address,
+        listening(address) as running,
+        connection(running.address) as (reader, writer),
+        connection(running.address) as (silent, _),
+    ):
+        writer.write(GET)
+        assert b"Connection: close" not in await asyncio.wait_for(read_head(reader), 5)
+        drained = begun(running.listener.drain(10, grace_s=1))
+        await asyncio.sleep(0)
+        writer.write(GET)
+        assert b"Connection: close" in await asyncio.wait_for(reader.read(), 5)
+        assert await asyncio.wait_for(silent.read(), 5) == b""
+        await asyncio.wait_for(drained, 5)
+
+
 async def test_clients_may_speak_tls():
     authority = trustme.CA()
     server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
