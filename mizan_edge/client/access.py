@@ -113,29 +113,36 @@ class Access:
 
     def end(self, account: Account, sent: int) -> None:
         """No more of the answer goes out. `sent`: how many bytes the connection has sent by now."""
+        log = self._logs(account.start)
+        if log is None and self._tracer is None:
+            return
         size = max(sent - account.sent - len(account.start), 0)
         served = self._served(account, account.start, size, account.cache, whole=account.whole)
-        self._add(served)
+        if log is not None:
+            log.add(line_of(served, log.form, query=log.query))
         if self._tracer is not None and account.trace is not None:
             self._tracer.end(account.trace, served)
 
     def repeated(self, account: Account, start: bytes, body: bytes) -> bytes:
         """A hit is repeated that was answered before; its `start` as it shall go out."""
-        if self._log is not None:
+        if (log := self._logs(start)) is not None:
             found = _REPEATED.search(start)
             cache = found[1].decode() if found else None
-            self._add(self._served(account, start, _size(start, body), cache, whole=True))
+            served = self._served(account, start, _size(start, body), cache, whole=True)
+            log.add(line_of(served, log.form, query=log.query))
         return self._told(start, account.id)
 
     def _told(self, start: bytes, id: str) -> bytes:
         """With the id, behind the first line."""
         return start.replace(b"\r\n", b"\r\nX-Request-ID: %b\r\n" % id.encode(), 1) if self._tells_ids else start
 
-    def _add(self, served: Served) -> None:
+    def _logs(self, start: bytes) -> Logging | None:
+        """Where an answer is logged that begins like this, if it is."""
         log = self._log
-        if log is None or (log.sample < 1 and random.random() >= log.sample and (served.status or 0) < 500):  # noqa: S311
-            return
-        log.add(line_of(served, log.form, query=log.query))
+        # Of a sample, failures are always.
+        if log is None or log.sample >= 1 or start[9:10] == b"5":
+            return log
+        return log if random.random() < log.sample else None  # noqa: S311
 
     def _served(self, account: Account, start: bytes, size: int, cache: str | None, *, whole: bool) -> Served:
         return Served(
