@@ -19,6 +19,7 @@ from mizan_core.seal import sealing_key
 from mizan_core.store import LEASE_MS, AsyncStore, Namespace, StoreError, StoreUnusable
 from mizan_edge.admin.access import Access
 from mizan_edge.admin.auditing import Auditing
+from mizan_edge.admin.contexts import Contexts
 from mizan_edge.admin.explaining import Explaining
 from mizan_edge.admin.listener import Admin
 from mizan_edge.admin.metrics import Metrics
@@ -40,6 +41,7 @@ from mizan_edge.running.files import Files, Renewal
 from mizan_edge.running.manifest_in_use import ManifestInUse, read_manifest
 from mizan_edge.running.state_dir import admin_token, cache_secret, durable_id, locked, prepare_state_dir
 from mizan_edge.running.supervisor import slots
+from mizan_edge.running.switchboard import Switchboard, read_switches
 from mizan_edge.running.upgrade import HandedOn
 from mizan_edge.running.watching import watch
 from mizan_edge.running.worker import SHUTDOWN_S, origin_of
@@ -97,6 +99,8 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
         stack.enter_context(locked(settings.state_dir))
         if settings.access_log:
             check_log_file("access_log", settings.access_log)
+        kept_switches = settings.state_dir / "contexts.json"
+        switches = read_switches(kept_switches)
         secret = cache_secret(settings)
         rules = rules_of(settings, secret)
         access = Access(
@@ -116,7 +120,7 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
         stack.callback(board.close)
         tasks, counters = Tasks(), Counters()
         workers = Workers(settings, rules, redis_url, certificate, board, store, tasks)
-        hold, in_use = Hold(board), InUse(Site.of(manifest, rules))
+        hold, in_use = Hold(board), InUse(Site.of(manifest, rules, switches))
         fleet = Fleet(
             store,
             board,
@@ -125,6 +129,7 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
             may_renew=lambda: not purger.pending,
             may_leave=lambda: not journal.open,
             new_incarnation=lambda: manifest_in_use.adopt(),
+            switched=lambda: switchboard.come_up(),
             woken=workers.wake,
         )
         acknowledgements = Acknowledgements(store, tasks)
@@ -151,6 +156,9 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
             tasks=tasks,
             text=text,
             spread=workers.swap,
+        )
+        switchboard = Switchboard(
+            kept_switches, in_use=in_use, store=store, purger=purger, tasks=tasks, spread=workers.switch
         )
         files = Files(manifest_in_use, Renewal(certificate, *pem, workers.renew) if certificate and pem else None)
         stack.push_async_callback(fleet.leave)
@@ -185,6 +193,7 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
                 scheme="https" if certificate else "http",
             ),
             auditing,
+            Contexts(in_use, switchboard, store),
             Probes(in_use, store, origin, hold, counted, serving),
             Metrics(counted, journal, hold),
         )

@@ -11,6 +11,10 @@ from typing import Self
 
 from mizan_core.store.operations import Namespace, Purged
 
+SWITCHED = "*switch"
+"""A context that no manifest has: whoever hears that it was purged asks the store how contexts are switched now, and
+acknowledges when it acts by that. So a switch is told, waited for and made up for as a purge is."""
+
 
 def purges_channel(namespace: Namespace) -> str:
     """The channel of announcements."""

@@ -143,6 +143,15 @@ class Renewed:
 
 
 @dataclass(frozen=True, slots=True)
+class Switched:
+    """What the store knows of switched contexts: the text of each."""
+
+    news: int
+    """How many it has only heard of now."""
+    switches: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Ban:
     """A purged scope (as scripts spell it) whose entries are dead but not yet deleted."""
 
@@ -368,6 +377,22 @@ class Namespace:
             [self.control],
             [nonce(), *pairs],
             lambda reply: [name.decode() for name in reply],
+        )
+
+    def switch(self, known: Mapping[str, str]) -> Operation[Switched]:
+        """Merges what is known of switched contexts with what the store knows: JSON with `version` and `enabled`."""
+
+        def parse(reply: Sequence[Any]) -> Switched:
+            news, *pairs = reply
+            return Switched(news, {n.decode(): text.decode() for n, text in zip(pairs[::2], pairs[1::2], strict=True)})
+
+        pairs = [text for context in sorted(known) for text in (context, known[context])]
+        return Operation(script("switch"), [self.control], pairs, parse)
+
+    def sizes(self, contexts: Sequence[str]) -> Operation[dict[str, int]]:
+        """How many entries each context has, or a few more."""
+        return Operation(
+            script("sizes"), [self.control], contexts, lambda reply: dict(zip(contexts, reply, strict=True))
         )
 
     def _lookup(self, keys: Sequence[str], values: Sequence[bytes | None], verdict: Sequence[Any]) -> Lookup:

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from mizan_edge.admin.access import Access
 from mizan_edge.admin.auditing import Auditing
+from mizan_edge.admin.contexts import Contexts
 from mizan_edge.admin.explaining import Explaining
 from mizan_edge.admin.metrics import Metrics
 from mizan_edge.admin.probes import Probes
@@ -35,6 +36,7 @@ class Admin:
     recycling: Recycling
     explaining: Explaining
     auditing: Auditing
+    contexts: Contexts
     probes: Probes
     metrics: Metrics
 
@@ -47,6 +49,7 @@ class Admin:
             self.recycling,
             self.explaining,
             self.auditing,
+            self.contexts,
             self.probes,
             self.metrics,
         )

@@ -16,6 +16,9 @@ back. 4. B reads the old value, before A has repeated its purge, or after A has 
 confirmed neither takes nor renews a lease. Whoever comes back without one, and finds that another edge has lost its
 own, makes everything dead: nobody can know what that one has purged.
 
+1. A context is switched off at A, which tells the others and answers. 2. B serves from it. -- A switch is announced as
+a purge is (`SWITCHED`), and B neither acknowledges it nor renews its lease before all of its workers act by it.
+
 1. A member's subscription breaks, and is made again. 2. A purge was published in between. -- Each subscription is a
 session of its own: memory is dropped, then subscribed, then registered under a new id, in this order.
 """
@@ -23,12 +26,12 @@ session of its own: memory is dropped, then subscribed, then registered under a 
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 
 from mizan_core.store import LEASE_MS, AsyncStore, Purged, StoreError
 from mizan_core.store.fills import wake_channel
-from mizan_core.store.members import Ack, Announcement, Awaited, acks_channel, purges_channel
+from mizan_core.store.members import SWITCHED, Ack, Announcement, Awaited, acks_channel, purges_channel
 from mizan_core.store.operations import Operation
 from mizan_core.store.subscription import Subscription
 from mizan_edge.purging.board import Board, Clocks, clocks
@@ -60,10 +63,12 @@ class Fleet:
         may_renew: Callable[[], bool],
         may_leave: Callable[[], bool],
         new_incarnation: Callable[[], Awaitable[None]],
+        switched: Callable[[], Awaitable[None]],
         woken: Callable[[str | None], None],
     ) -> None:
         """`may_renew`: whether no purge waits to be confirmed. `may_leave`: whether the journal is empty.
         `new_incarnation` is called when the store has lost or forgotten what it held, before the lease is granted.
+        `switched` asks Redis how contexts are switched, and returns when this edge acts by it; raises StoreError.
         `woken` gets the key of each fill that has ended elsewhere; None: any may have."""
         self.id = secrets.token_hex(8)
         """The name under which this edge's purges ask for acknowledgements."""
@@ -74,6 +79,7 @@ class Fleet:
         self._may_renew = may_renew
         self._may_leave = may_leave
         self._new_incarnation = new_incarnation
+        self._switched = switched
         self._woken = woken
         self._session = self._former = ""
         self._incarnation: str | None = None
@@ -82,6 +88,7 @@ class Fleet:
         self._owed: set[str] = set()
         self._owing = asyncio.Event()
         self._poke = asyncio.Event()
+        self._told = self._asked = 0
         self._own: dict[int, tuple[str, ...]] = {}
         self._awaited: dict[Awaited, asyncio.Event] = {}
 
@@ -121,7 +128,7 @@ class Fleet:
         if purged.incarnation == self._incarnation and purged.seq <= self._seen:
             return  # its message was faster
         # What the store has made of it: it may know a context under another shape.
-        self._board.announce(purged.scopes)
+        self._announce(purged.scopes)
         self._own[purged.seq] = purged.scopes
         if purged.incarnation == self._incarnation and purged.seq == self._seen + 1:
             self._seen = purged.seq
@@ -192,6 +199,9 @@ class Fleet:
         if self._incarnation not in (None, reply.incarnation):
             await self._new_incarnation()
         self._incarnation = reply.incarnation
+        # As a member, which is waited for by whoever switches one from now on.
+        self._told += 1
+        await self._act_by_switches()
         self._granted(asked, heard, reply.seq, reply.now_ms)
 
     async def _renew(self) -> None:
@@ -202,7 +212,8 @@ class Fleet:
         if reply.what != "ok":
             raise _Forgotten
         # On the board before the lease counts: what was published may never have arrived.
-        self._board.announce(reply.scopes)
+        self._announce(reply.scopes)
+        await self._act_by_switches()
         self._granted(asked, heard, reply.seq, reply.now_ms)
 
     def _granted(self, asked: Clocks, heard: tuple[str, int] | None, seq: int, now_ms: int) -> None:
@@ -232,7 +243,7 @@ class Fleet:
             self._heard = ("", 0)  # of no incarnation: the next renewal says what was purged
         else:
             if self._own.pop(said.seq, None) != said.scopes:
-                self._board.announce(said.scopes)
+                self._announce(said.scopes)
             if said.incarnation == self._incarnation and said.seq == self._seen + 1:
                 self._seen = said.seq
             self._heard = (said.incarnation, said.seq)
@@ -247,6 +258,18 @@ class Fleet:
             awaited.heard(ack)
             if awaited.done:
                 acknowledged.set()
+
+    def _announce(self, scopes: Collection[str]) -> None:
+        self._board.announce(scopes)
+        # "" may stand for more than could be told.
+        if not {SWITCHED, ""}.isdisjoint(scopes):
+            self._told += 1
+
+    async def _act_by_switches(self) -> None:
+        """Returns when this edge acts by all switches that it was told of. Raises StoreError."""
+        while (told := self._told) != self._asked:
+            await self._switched()
+            self._asked = max(self._asked, told)
 
     def _behind(self) -> bool:
         """Whether a purge was published that is not known to be on the board with all before it."""
@@ -268,6 +291,7 @@ class Fleet:
             owed, self._owed = self._owed, set()
             said = Ack(self._incarnation, self._session, self._seen).to_bytes()
             try:
+                await self._act_by_switches()
                 for purger in owed:
                     await self._store.publish(acks_channel(self._store.namespace, purger), said)
             except StoreError as error:

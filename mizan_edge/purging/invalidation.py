@@ -23,7 +23,7 @@ MAX_FIELD_BYTES = 64 * 1024
 UNKNOWN = By()
 _MAX_NOTE = 300
 
-Source = Literal["response", "admin", "reload", "unknown outcome", "journal"]
+Source = Literal["response", "admin", "reload", "switch", "unknown outcome", "journal"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ def planned(
         return Pass(Forwarded("method"), outcome.of_view(site.router, request))
     if isinstance(resource, Uncacheable):
         return never_cached(site.router, request, resource)
+    if resource.context in site.off:
+        return Pass(Forwarded("bypass", "disabled"))
     who: Partition | str = Partition(PUBLIC)
     if site.manifest.contexts[resource.context].scope == "user":
         who = partition(request.fields, rules.identity, rules.verifier(now_s))

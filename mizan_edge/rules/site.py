@@ -1,7 +1,7 @@
 """What one manifest makes of a site: swapped as a whole on reload, so that no request sees half of each."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mizan_core.manifest import Manifest
 from mizan_core.mwt import Identity, Keyring, verify
@@ -10,6 +10,7 @@ from mizan_edge.rules.compression import CompressWhat
 from mizan_edge.rules.identity import IdentityRules
 from mizan_edge.rules.policy import KeyInputs
 from mizan_edge.rules.routes import Router
+from mizan_edge.rules.switches import Switches
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,25 @@ class InUse:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A manifest, compiled."""
+    """A manifest, compiled, and how its contexts are switched."""
 
     manifest: Manifest
     router: Router
     keys: KeyInputs
+    switches: Switches
+    off: frozenset[str]
+    """The contexts for which the cache is not used."""
 
     @classmethod
-    def of(cls, manifest: Manifest, rules: Rules) -> "Site":
+    def of(cls, manifest: Manifest, rules: Rules, switches: Switches) -> "Site":
         only_host = rules.allowed_hosts[0] if len(rules.allowed_hosts) == 1 else None
         keys = KeyInputs(rules.secret, manifest, many_hosts=only_host is None, only_host=only_host)
-        return cls(manifest, Router(manifest), keys)
+        return cls(manifest, Router(manifest), keys, switches, _off(switches))
+
+    def switched(self, switches: Switches) -> "Site":
+        """The same manifest under other switches: another site, so that nothing of this one is repeated or joined."""
+        return replace(self, switches=switches, off=_off(switches))
+
+
+def _off(switches: Switches) -> frozenset[str]:
+    return frozenset(name for name, switch in switches.items() if not switch.enabled)

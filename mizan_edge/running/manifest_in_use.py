@@ -89,7 +89,7 @@ class ManifestInUse:
     async def _use(self, manifest: Manifest, text: str) -> Difference:
         found = difference(self._in_use.site.manifest, manifest)
         self._hold.set("manifest not adopted")
-        self._in_use.site = Site.of(manifest, self._rules)
+        self._in_use.site = Site.of(manifest, self._rules, self._in_use.site.switches)
         self.text = text  # before the others hear of it: one that is starting asks for it
         await self._spread(text)
         await self._purger.purge(Purge(tuple(map(Scope, found.purged))), "reload")
@@ -107,14 +107,14 @@ class ManifestInUse:
 
     async def _adopt(self) -> None:
         self._hold.set("manifest not adopted")
-        if not await self._try_adopt(self._in_use.site):
+        if not await self._try_adopt(self._in_use.site.manifest):
             self._tasks.start(self._keep_trying(), "adopt-manifest")
 
-    async def _try_adopt(self, site: Site) -> bool:
+    async def _try_adopt(self, manifest: Manifest) -> bool:
         try:
             # Asked again each time: what was away at the start may come back as what cannot be used.
             await self._store.check()
-            changed = await self._store.run(self._store.namespace.adopt(site.manifest.shapes()))
+            changed = await self._store.run(self._store.namespace.adopt(manifest.shapes()))
         except StoreError as error:
             if str(error) != self._failure:
                 log.warning("nothing is served from the cache until Redis answers: %s", error)
@@ -123,14 +123,14 @@ class ManifestInUse:
         self._failure = ""
         if changed:
             log.warning("the parameters of %s have changed: their entries are purged", ", ".join(changed))
-        if site is self._in_use.site:
+        if manifest is self._in_use.site.manifest:
             self._hold.lift("manifest not adopted")
         return True
 
     async def _keep_trying(self) -> None:
-        site = self._in_use.site
-        while site is self._in_use.site:
+        manifest = self._in_use.site.manifest
+        while manifest is self._in_use.site.manifest:
             await asyncio.sleep(_RETRY_S)
             async with self._lock:
-                if site is not self._in_use.site or await self._try_adopt(site):
+                if manifest is not self._in_use.site.manifest or await self._try_adopt(manifest):
                     return

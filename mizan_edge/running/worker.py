@@ -31,8 +31,10 @@ from mizan_edge.memory.prepared import Prepared
 from mizan_edge.origin.origin import Origin
 from mizan_edge.purging.board import Board
 from mizan_edge.purging.invalidation import Invalidation, Purges
+from mizan_edge.rules import switches
 from mizan_edge.rules.selecting import Selecting
 from mizan_edge.rules.site import InUse, Rules, Site
+from mizan_edge.rules.switches import Switches
 from mizan_edge.running.config import Settings, limits_of, rules_of
 from mizan_edge.running.logs import set_up_logging
 from mizan_edge.running.remote import Keeper
@@ -215,6 +217,7 @@ class _Program:
             place.channel_socket(),
             {
                 "site": self._swap,
+                "switches": self._switch,
                 "certificate": self._renew,
                 "counters": self._count,
                 "remembers": self._remembers,
@@ -238,7 +241,7 @@ class _Program:
         settings = Settings(**given["settings"])
         set_up_logging(settings, f"worker {self._slot}")
         self._rules = rules_of(settings, bytes.fromhex(given["secret"]))
-        self._in_use = InUse(self._site(given["manifest"]))
+        self._in_use = InUse(self._site(given["manifest"], switches.of_json(given["switches"])))
         if given["certificate"] is not None:
             self._certificate = Certificate(Pair(*given["certificate"]))
         async with serving(
@@ -281,19 +284,23 @@ class _Program:
             await asyncio.sleep(_REPORT_S)
             keeper.counted(self._serving.counted())
 
-    def _site(self, manifest: str) -> Site:
+    def _site(self, manifest: str, switched: Switches) -> Site:
         parsed, _warnings = parse_manifest(manifest.encode(), source="the keeper's manifest")
-        return Site.of(parsed, self._rules)
+        return Site.of(parsed, self._rules, switched)
 
     async def _swap(self, manifest: Any) -> None:
         await self._composed.wait()
         try:
-            self._in_use.site = self._site(manifest)
+            self._in_use.site = self._site(manifest, self._in_use.site.switches)
         except Exception:
             log.exception(
                 "the manifest that the keeper has sent cannot be used; this worker's successor begins with it"
             )
             os._exit(1)
+
+    async def _switch(self, table: Any) -> None:
+        await self._composed.wait()
+        self._in_use.site = self._in_use.site.switched(switches.of_json(table))
 
     async def _renew(self, pair: Any) -> None:
         await self._composed.wait()

@@ -12,6 +12,7 @@ from typing import Any
 from mizan_core.store import AsyncStore
 from mizan_edge.purging.board import Board
 from mizan_edge.purging.purge import Purger
+from mizan_edge.rules import switches
 from mizan_edge.rules.site import InUse, Rules
 from mizan_edge.running.config import Settings, handed_over
 from mizan_edge.running.manifest_in_use import ManifestInUse
@@ -68,7 +69,7 @@ class Workers:
         sockets: Sequence[tuple[socket.socket, ...]],
         purger: Purger,
         manifest_in_use: ManifestInUse,
-        _in_use: InUse,
+        in_use: InUse,
         _counters: Counters,
     ) -> AsyncIterator[None]:
         """Has processes serve, while the block runs. `sockets`: those of each. Raises MizanError where they cannot."""
@@ -80,7 +81,8 @@ class Workers:
 
         def settings() -> dict[str, object]:
             certificate = astuple(self._certificate.pair) if self._certificate else None
-            return {**given, "manifest": manifest_in_use.text, "certificate": certificate}
+            switched = switches.to_json(in_use.site.switches)
+            return {**given, "manifest": manifest_in_use.text, "switches": switched, "certificate": certificate}
 
         def launch(slot: int) -> Launch:
             worker = self._heard[slot] = Worker(
@@ -144,6 +146,10 @@ class Workers:
     async def swap(self, manifest: str) -> None:
         """Returns when all processes use another manifest."""
         await asyncio.gather(*(self._ask(channel, "site", manifest) for channel in self._channels.values()))
+
+    async def switch(self, table: str) -> None:
+        """Returns when all processes act by how contexts are switched."""
+        await asyncio.gather(*(self._ask(channel, "switches", table) for channel in self._channels.values()))
 
     async def renew(self, pair: Pair) -> None:
         """Returns when all processes show another certificate to whoever connects."""

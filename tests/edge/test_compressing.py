@@ -142,7 +142,7 @@ async def start(redis_url: str, namespace: str, rules: Rules) -> AsyncIterator[S
     """Starts processes on one Redis; `await start(url)` reaches it another way."""
     established(redis_url, namespace)
     parsed, _ = parse_manifest(json.dumps(MANIFEST).encode(), source="the test's manifest")
-    site = Site.of(parsed, rules)
+    site = Site.of(parsed, rules, {})
     async with AsyncExitStack() as stack:
 
         async def one(url: str = redis_url) -> Process:

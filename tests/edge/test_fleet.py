@@ -5,13 +5,12 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.support.edge import EdgeFactory, RunningEdge
-from tests.support.edges import LEASE_S, NAMESPACE, Start, Watch, outside
+from tests.support.edges import LEASE_S, NAMESPACE, Deaf, Start, Watch, outside
 from tests.support.killable import Redis
 from tests.support.origin import Origin, Says
 from tests.support.proxy import talking
@@ -151,36 +150,6 @@ async def test_what_redis_has_forgotten_is_in_no_memory_after_a_lease(
                 assert (await edge.get(VIEW)).body == b"new"
         finally:
             redis.kill()
-
-
-class Deaf:
-    """A way to the Redis on a Unix socket on which, once `deaf`, no message to a subscriber arrives."""
-
-    def __init__(self, socket: str) -> None:
-        self.deaf = False
-        self._socket = socket
-
-    async def talk(self, reader, writer) -> None:
-        there_reader, there_writer = await asyncio.open_unix_connection(self._socket)
-        subscribed = False
-
-        async def ask() -> None:
-            nonlocal subscribed
-            while data := await reader.read(65536):
-                subscribed = subscribed or b"SUBSCRIBE" in data
-                there_writer.write(data)
-
-        async def answer() -> None:
-            while data := await there_reader.read(65536):
-                if not (self.deaf and subscribed):
-                    writer.write(data)
-
-        loop = asyncio.get_running_loop()
-        with suppress(ConnectionError):
-            await asyncio.wait(
-                [loop.create_task(work()) for work in (ask, answer)], return_when=asyncio.FIRST_COMPLETED
-            )
-        there_writer.close()
 
 
 async def test_an_edge_whose_subscription_is_dead_without_its_knowing_is_told_by_its_renewals(

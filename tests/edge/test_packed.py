@@ -200,7 +200,7 @@ def test_what_had_to_make_room_takes_none_wherever_it_is_held(traced: Callable[[
 def test_an_answer_that_is_ready_takes_600_bytes_beyond_its_body(traced: Callable[[], int]):
     """With all that it takes of memory, for one browser that asks for each page."""
     rules = rules_of(SETTINGS, b"x" * 32)
-    in_use = InUse(Site.of(Manifest.model_validate({"contexts": {}, "mutations": {}}), rules))
+    in_use = InUse(Site.of(Manifest.model_validate({"contexts": {}, "mutations": {}}), rules, {}))
     board, templates = Board.create(0), Templates()
     try:
         board.begin_session()

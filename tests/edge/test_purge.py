@@ -57,10 +57,11 @@ async def purging(url: str, namespace: str, journal: Journal, manifest: Path) ->
         may_renew=lambda: True,
         may_leave=lambda: True,
         new_incarnation=nothing,
+        switched=nothing,
         woken=lambda key: None,
     )
     purger = Purger(
-        *(store, InUse(Site.of(parsed, rules)), fleet, Acknowledgements(store, tasks)),
+        *(store, InUse(Site.of(parsed, rules, {})), fleet, Acknowledgements(store, tasks)),
         journal=journal,
         hold=Hold(board),
         counters=Counters(),

@@ -259,6 +259,37 @@ class Valve:
         there_writer.close()
 
 
+class Deaf:
+    """A way to the Redis on a Unix socket on which, once `deaf`, no message to a subscriber arrives."""
+
+    def __init__(self, socket: str) -> None:
+        self.deaf = False
+        self._socket = socket
+
+    async def talk(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Passes bytes both ways until either end closes."""
+        there_reader, there_writer = await asyncio.open_unix_connection(self._socket)
+        subscribed = False
+
+        async def ask() -> None:
+            nonlocal subscribed
+            while data := await reader.read(65536):
+                subscribed = subscribed or b"SUBSCRIBE" in data
+                there_writer.write(data)
+
+        async def answer() -> None:
+            while data := await there_reader.read(65536):
+                if not (self.deaf and subscribed):
+                    writer.write(data)
+
+        loop = asyncio.get_running_loop()
+        with suppress(ConnectionError):
+            await asyncio.wait(
+                [loop.create_task(work()) for work in (ask, answer)], return_when=asyncio.FIRST_COMPLETED
+            )
+        there_writer.close()
+
+
 async def _drain(served: Served) -> None:
     assert served.process.stderr is not None
     async for line in served.process.stderr:

@@ -116,7 +116,7 @@ async def listening(
     """
     loaded = load_settings({"origin": f"http://{origin}", "manifest": Path("none"), **settings}, None)
     rules, limits = rules_of(loaded, b"x" * 32), limits_of(loaded)
-    site = InUse(Site.of(Manifest.model_validate({"contexts": {}, "mutations": {}}), rules))
+    site = InUse(Site.of(Manifest.model_validate({"contexts": {}, "mutations": {}}), rules, {}))
     async with Origin(f"http://{origin}", connect_timeout_s=5, read_timeout_s=10) as asked:
         proxy = Plain(asked)
         board = Board.create(0)

@@ -16,6 +16,7 @@
 --   {ns}:holds     zset    scope -> until when matching fills that have begun are not stored, ms
 --   {ns}:contexts  set     names of contexts that have entries
 --   {ns}:shapes    hash    context -> digest of how its entries are indexed
+--   {ns}:switches  hash    context -> how an operator has switched it, as JSON
 --   {ns}:edges     zset    durable id of an edge -> end of its lease, ms
 --   {ns}:members   zset    session of an edge -> end of its lease, ms: who must hear of purges
 --   {ns}:audit     stream  the latest purges: inc, seq, by (JSON: who asked), entries, banned, scopes (the first of them, an
@@ -27,7 +28,7 @@
 --
 -- Nothing but entries, lists of variants and fill leases has a TTL. Every script compares the server's run_id with
 -- `run`, by control(), except those that touch nothing but a lease which the caller holds (sign_off, end_fill,
--- renew_fill), or the audit (acked).
+-- renew_fill), the audit (acked), and those for operators that no entry depends on (switch, sizes).
 --
 -- A scope in an argument is its context and its parameters' texts, sorted, each on a line of its own; '' is everything.
 -- An entry's header is `inc seq` and then the names of its indexes, each on a line of its own, sorted. (inc, seq) is
