@@ -27,6 +27,7 @@ from mizan_edge.admin.probes import Probes
 from mizan_edge.admin.purging import Purging
 from mizan_edge.admin.recycling import Recycling
 from mizan_edge.admin.reloading import Reloading
+from mizan_edge.admin.shadowing import Shadowing
 from mizan_edge.memory.memory import Memory
 from mizan_edge.purging.acknowledged import Acknowledgements
 from mizan_edge.purging.board import Board
@@ -37,6 +38,7 @@ from mizan_edge.purging.purge import Purger
 from mizan_edge.purging.sweeper import collect_forever, sweep_forever
 from mizan_edge.rules.site import InUse, Rules, Site
 from mizan_edge.running.config import Settings, limits_of, rules_of
+from mizan_edge.running.differences import Differences
 from mizan_edge.running.files import Files, Renewal
 from mizan_edge.running.manifest_in_use import ManifestInUse, read_manifest
 from mizan_edge.running.state_dir import admin_token, cache_secret, durable_id, locked, prepare_state_dir
@@ -118,8 +120,8 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
         journal = stack.enter_context(Journal(settings.state_dir / "journal"))
         board = Board.create(slots(settings.workers))
         stack.callback(board.close)
-        tasks, counters = Tasks(), Counters()
-        workers = Workers(settings, rules, redis_url, certificate, board, store, tasks)
+        tasks, counters, differences = Tasks(), Counters(), Differences()
+        workers = Workers(settings, rules, redis_url, certificate, board, store, differences, tasks)
         hold, in_use = Hold(board), InUse(Site.of(manifest, rules, switches))
         fleet = Fleet(
             store,
@@ -194,6 +196,7 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
             ),
             auditing,
             Contexts(in_use, switchboard, store),
+            Shadowing(in_use, differences, counted),
             Probes(in_use, store, origin, hold, counted, serving),
             Metrics(counted, journal, hold),
         )

@@ -380,7 +380,7 @@ class Namespace:
         )
 
     def switch(self, known: Mapping[str, str]) -> Operation[Switched]:
-        """Merges what is known of switched contexts with what the store knows: JSON with `version` and `enabled`."""
+        """Merges what is known of switched contexts with what the store knows, as `switch.lua` has them."""
 
         def parse(reply: Sequence[Any]) -> Switched:
             news, *pairs = reply

@@ -4,10 +4,10 @@ import difflib
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from mizan_core.store import AsyncStore, StoreError
 from mizan_edge.admin.problems import Refused, answer, body_of
@@ -20,7 +20,9 @@ class SwitchBody(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    enabled: bool
+    enabled: bool = True
+    shadow: Annotated[float, Field(ge=0, le=1)] | None = None
+    """None: as the settings say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,11 @@ class Contexts:
         if name not in contexts:
             close = difflib.get_close_matches(name, contexts, n=1)
             raise Refused(404, f"There is no context {name!r}" + (f"; the nearest is {close[0]!r}." if close else "."))
-        body = await body_of(request, SwitchBody)
+        said = (await body_of(request, SwitchBody)).model_dump(exclude_unset=True)
+        if not said:
+            raise Refused(422, 'Nothing is said: give "enabled", "shadow", or both.')
         try:
-            await self.switchboard.switch(name, enabled=body.enabled)
+            await self.switchboard.switch(name, **said)
         except NotConfirmed as error:
             raise Refused(503, str(error), journaled=error.kept) from None
         return answer((await self._told([name]))[name])
@@ -61,6 +65,7 @@ class Contexts:
                 "scope": site.manifest.contexts[name].scope,
                 "params": list(site.manifest.contexts[name].params),
                 "enabled": name not in site.off,
+                "shadow": site.share(name),
                 "entries": sizes.get(name),
             }
             for name in names

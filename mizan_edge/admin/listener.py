@@ -16,6 +16,7 @@ from mizan_edge.admin.problems import problems
 from mizan_edge.admin.purging import Purging
 from mizan_edge.admin.recycling import Recycling
 from mizan_edge.admin.reloading import Reloading
+from mizan_edge.admin.shadowing import Shadowing
 
 _MAX_BODY_BYTES = 1 << 20
 
@@ -37,6 +38,7 @@ class Admin:
     explaining: Explaining
     auditing: Auditing
     contexts: Contexts
+    shadowing: Shadowing
     probes: Probes
     metrics: Metrics
 
@@ -50,6 +52,7 @@ class Admin:
             self.explaining,
             self.auditing,
             self.contexts,
+            self.shadowing,
             self.probes,
             self.metrics,
         )

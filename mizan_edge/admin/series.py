@@ -87,6 +87,13 @@ COUNTERS = (
     Series(
         "mizan_edge_compressed", "compressed", "Responses of which copies with content codings were made.", ("context",)
     ),
+    Series(
+        "mizan_edge_shadow",
+        "shadow",
+        "Hits that were compared with what the origin says. inconclusive: a purge came between, or the origin failed; "
+        "skipped: too many at once.",
+        ("context", "verdict"),
+    ),
     Series("mizan_edge_swept_entries", "swept_entries", "Entries deleted that wide purges had made dead."),
     Series("mizan_edge_collected_entries", "collected_entries", "Expired entries that were taken out of indexes."),
 )

@@ -131,6 +131,11 @@ class Memory:
         now = self.mark()
         return now is None or now.session != mark.session or self._log.overtaken(packed(names), mark.number)
 
+    def has_overtaken(self, kept: Kept, mark: Mark) -> bool:
+        """The same for something that is, or was, in memory."""
+        now = self.mark()
+        return now is None or now.session != mark.session or self._is_overtaken(kept, mark.number)
+
     def redis_ms(self) -> int:
         """Redis' clock, or a little later."""
         return self._board.redis_ms(self._now())

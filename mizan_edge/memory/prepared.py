@@ -32,6 +32,7 @@ from mypy_extensions import mypyc_attr
 from mizan_edge.http.cache_status import Hit, hit
 from mizan_edge.memory.memory import Mark, Memory
 from mizan_edge.memory.packed import IDENTITY, Head, PackedRecord, PackedResponse
+from mizan_edge.memory.sampling import Sampling
 from mizan_edge.rules.compression import CODINGS
 from mizan_edge.rules.entry import StoredResponse
 from mizan_edge.rules.policy import EARLY
@@ -155,6 +156,7 @@ class Prepared:
         selecting: Selecting,
         memory: Memory,
         in_use: InUse,
+        sampling: Sampling,
         *,
         fetch: Fetch,
         max_bytes: int,
@@ -164,6 +166,7 @@ class Prepared:
         self._memory = memory
         self._fetch = fetch
         self._in_use = in_use
+        self._sampling = sampling
         self._turn_bytes = max(max_bytes // _SHARE, _LEAST_BYTES) // 2
         self._site = in_use.site
         # By whether a trusted proxy asks: some lines mean something else then.
@@ -280,7 +283,14 @@ class Prepared:
             start = template.heads[number]
         else:
             start, body = special.head, b"" if special.number is None else kept.body(special.number)
-        return start.starts.get(age_s) or self._start(start, age_s), body, start.tally
+        begin = start.starts.get(age_s)
+        if begin is None:
+            # Of a context of which hits are compared no start is kept, so that each of them comes by here.
+            share = self._site.share(template.context)
+            if share and self._sampling.draws(template.context, share):
+                return None
+            begin = self._start(start, age_s, keep=not share)
+        return begin, body, start.tally
 
     def learn(self, head: bytes, answer: Repeatable, start: bytes, body: bytes, tally: Tally, *, trusted: bool) -> None:
         """Notes that the request with this `head`, which had no body, was answered by `start` and `body`.
@@ -307,6 +317,7 @@ class Prepared:
             self._profiles = {}, {}
             self._heads = {}, {}
             self._bytes = self._head_bytes = 0
+            self._forget_starts()
         self._heads[trusted].pop(head, None)
         profile = self._profiles[trusted].get(lines)
         if profile is None:
@@ -370,18 +381,23 @@ class Prepared:
             self._note(profile, line, ready)
         return ready
 
-    def _start(self, head: Head, age_s: int) -> bytes:
+    def _start(self, head: Head, age_s: int, *, keep: bool) -> bytes:
         start = b"%b%b%b" % (head.first, _aged(head.ttl_s, age_s), head.rest)
+        if not keep:
+            return start
         self._start_bytes += len(start) + _START_BYTES
         if self._start_bytes > _STARTS_BYTES:
-            for other in self._started:
-                other.starts.clear()
-            self._started.clear()
-            self._start_bytes = 0
+            self._forget_starts()
         if not head.starts:
             self._started.append(head)
         head.starts[age_s] = start
         return start
+
+    def _forget_starts(self) -> None:
+        for head in self._started:
+            head.starts.clear()
+        self._started.clear()
+        self._start_bytes = 0
 
 
 def _is_alike(profile: _Profile, gone: PackedResponse, other: PackedResponse) -> bool:

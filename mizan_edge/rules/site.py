@@ -31,6 +31,8 @@ class Rules:
     max_entry_bytes: int
     compress: CompressWhat
     max_call_bytes: int
+    shadow: float
+    """The share of hits that is compared with the origin, where nothing else is said of their context."""
 
     def serves(self, host: str) -> bool:
         """Whether a host is one of `allowed_hosts`, which name a port or stand for every port."""
@@ -60,16 +62,23 @@ class Site:
     switches: Switches
     off: frozenset[str]
     """The contexts for which the cache is not used."""
+    shadow: float
+    """As `Rules` says."""
 
     @classmethod
     def of(cls, manifest: Manifest, rules: Rules, switches: Switches) -> "Site":
         only_host = rules.allowed_hosts[0] if len(rules.allowed_hosts) == 1 else None
         keys = KeyInputs(rules.secret, manifest, many_hosts=only_host is None, only_host=only_host)
-        return cls(manifest, Router(manifest), keys, switches, _off(switches))
+        return cls(manifest, Router(manifest), keys, switches, _off(switches), rules.shadow)
 
     def switched(self, switches: Switches) -> "Site":
         """The same manifest under other switches: another site, so that nothing of this one is repeated or joined."""
         return replace(self, switches=switches, off=_off(switches))
+
+    def share(self, context: str) -> float:
+        """The share of a context's hits that is compared with the origin."""
+        switch = self.switches.get(context)
+        return self.shadow if switch is None or switch.shadow is None else switch.shadow
 
 
 def _off(switches: Switches) -> frozenset[str]:

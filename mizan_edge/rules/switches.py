@@ -1,4 +1,4 @@
-"""What operators have switched, context by context. Pure.
+"""How operators have switched contexts. Pure.
 
 Each edge has a table, which it merges with those of the others: of each context the later switch counts, and of two of
 one version the one that is off. So it does not matter who hears of whom, in which order, or how often.
@@ -16,13 +16,15 @@ class Switch:
 
     enabled: bool = True
     """Whether the cache is used for it."""
+    shadow: float | None = None
+    """The share of its hits that is compared with the origin, from 0 to 1; None: that of the settings."""
     version: int = 0
     """The greater one is the later one; 0: nobody has switched it."""
 
     @property
-    def order(self) -> tuple[int, bool]:
+    def order(self) -> tuple[int, bool, float]:
         """Of two, that counts whose order is greater. `lua/switch.lua` says the same."""
-        return self.version, not self.enabled
+        return self.version, not self.enabled, -1 if self.shadow is None else self.shadow
 
     def to_json(self) -> str:
         return _SWITCH.dump_json(self).decode()

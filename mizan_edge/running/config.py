@@ -115,6 +115,9 @@ class Settings(BaseSettings):
         "shared",
         description="what is compressed: nothing, shared (all but the responses of signed-in users) or all",
     )
+    shadow: float = Field(
+        0, ge=0, le=1, description="share of hits that are compared with the origin's own answer, beside the requests"
+    )
     redis_memory: int = Field(
         256 << 20, ge=1 << 20, description="memory limit of a redis-server that is started, bytes"
     )
@@ -380,6 +383,7 @@ def rules_of(settings: Settings, secret: bytes) -> Rules:
         max_entry_bytes=settings.max_entry_bytes,
         compress=settings.compress,
         max_call_bytes=64 * 1024,
+        shadow=settings.shadow,
     )
 
 

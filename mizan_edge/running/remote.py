@@ -2,7 +2,7 @@
 
 Both ends of each message stand here: `Keeper` is what a worker sees of its keeper, `Worker` what the keeper sees of it.
 
-    worker -> keeper    settings, purge, intend, purge_twice, adopt; told: settle, led, counted, ready
+    worker -> keeper    settings, purge, intend, purge_twice, adopt; told: settle, led, differs, counted, ready
     keeper -> worker    site, switches, certificate, counters, remembers; told: wake, stop
 """
 
@@ -17,6 +17,7 @@ from mizan_core.store import AsyncStore, Purged, StoreError
 from mizan_core.store.fills import end
 from mizan_edge.purging.invalidation import Pending, Source
 from mizan_edge.purging.purge import Purger
+from mizan_edge.running.differences import Differences
 from mizan_edge.serving.leads import Lead
 from mizan_edge.system.channel import Channel, Handler
 from mizan_edge.system.counters import Counted
@@ -64,6 +65,10 @@ class Keeper:
         """This worker leads some fills, and others no more."""
         self._channel.tell("led", [begun, over], can_wait=True)
 
+    def differs(self, difference: Mapping[str, object]) -> None:
+        """A hit of this worker was another answer than the origin's."""
+        self._channel.tell("differs", difference, can_wait=True)
+
     def counted(self, counted: Counted) -> None:
         """What this worker has counted so far."""
         self._channel.tell("counted", [*counted], can_wait=True)
@@ -87,6 +92,7 @@ class Worker:
         purges: Purger,
         adopt: Callable[[], Awaitable[None]],
         store: AsyncStore,
+        differences: Differences,
         tasks: Tasks,
         past: Counter[str],
     ) -> None:
@@ -94,6 +100,7 @@ class Worker:
         self._purges = purges
         self._adopt = adopt
         self._store = store
+        self._differences = differences
         self._tasks = tasks
         self._handles = count()
         self._intents: dict[int, tuple[int | None, Purge]] = {}
@@ -113,6 +120,7 @@ class Worker:
             "purge_twice": self._purge_twice,
             "adopt": lambda _: self._adopt(),
             "led": self._led,
+            "differs": self._differences.add,
             "counted": self._counted,
         }
 

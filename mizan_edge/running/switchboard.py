@@ -26,6 +26,7 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mizan_core.errors import MizanError
 from mizan_core.resolve import Purge, longest_hold
@@ -89,9 +90,12 @@ class Switchboard:
         self._acted_by = in_use.site.switches
         self._is_kept = True
 
-    async def switch(self, context: str, *, enabled: bool) -> None:
-        """Returns when all edges act by it. Raises NotConfirmed: then this one does, but that what could not be purged
-        stays off."""
+    async def switch(self, context: str, **said: Any) -> None:
+        """Changes what is `said` of a context's `Switch`; returns when all edges act by it.
+
+        Raises NotConfirmed: then this one does, but that what could not be purged stays off.
+        """
+        enabled = replace(self._switch(context), **said).enabled
         changed = enabled != self._switch(context).enabled
         scope = Scope(context)
         hold_s = longest_hold((scope,), self._in_use.site.manifest.contexts)
@@ -103,8 +107,8 @@ class Switchboard:
                 )
         now = self._in_use.site.switches
         version = max((switch.version for switch in now.values()), default=0) + 1
-        await self._use({**now, context: replace(self._switch(context), enabled=enabled, version=version)})
-        log.warning("context %s is switched %s", context, "on" if enabled else "off")
+        await self._use({**now, context: replace(self._switch(context), **said, version=version)})
+        log.warning("context %s is switched: %s", context, self._switch(context).to_json())
         told = True
         try:
             await self._merge()
@@ -112,8 +116,8 @@ class Switchboard:
             log.warning("the other edges are told of %s as soon as Redis answers: %s", context, error)
             self._tasks.start(self._tell_later(), "tell-switches")
             told = False
-        said = (Scope(SWITCHED), scope) if changed else (Scope(SWITCHED),)
-        purged = await self._purger.purge(Purge(said, hold_s=hold_s), "switch")
+        gone = (Scope(SWITCHED), scope) if changed else (Scope(SWITCHED),)
+        purged = await self._purger.purge(Purge(gone, hold_s=hold_s if changed else 0), "switch")
         if isinstance(purged, Pending) or not told:
             raise NotConfirmed(
                 "It holds on this edge; the others are told as soon as Redis answers.", kept=self._is_kept

@@ -28,6 +28,7 @@ from mizan_edge.client.listener import Listener
 from mizan_edge.http.limits import Limits
 from mizan_edge.memory.memory import Memory
 from mizan_edge.memory.prepared import Prepared
+from mizan_edge.memory.sampling import Sampling
 from mizan_edge.origin.origin import Origin
 from mizan_edge.purging.board import Board
 from mizan_edge.purging.invalidation import Invalidation, Purges
@@ -49,6 +50,7 @@ from mizan_edge.serving.reader import Reader
 from mizan_edge.serving.reads import Reads
 from mizan_edge.serving.refusals import Refusals
 from mizan_edge.serving.requests import Requests
+from mizan_edge.serving.shadow import Shadow, Told
 from mizan_edge.serving.upstream import Upstream
 from mizan_edge.system.channel import Channel
 from mizan_edge.system.counters import Counted, Counters
@@ -105,6 +107,7 @@ async def serving(
     purges: Purges,
     adopt: Callable[[], Awaitable[None]],
     led: Callable[[Sequence[Lead], Sequence[Lead]], None] = lambda begun, over: None,
+    differs: Told,
     counters: Counters,
 ) -> AsyncIterator[Serving]:
     """Everything from the public listener to the origin, ready for the listener's sockets."""
@@ -121,6 +124,7 @@ async def serving(
             upstream = Upstream(in_use, rules, origin, Invalidation(purges, counters), counters)
             cache = Cache(reads, memory, namespace, rules, counters, adopt=adopt)
             refusals = Refusals()
+            sampling = Sampling()
             reader = Reader(
                 in_use,
                 rules,
@@ -128,6 +132,15 @@ async def serving(
                 cache=cache,
                 compressor=Compressor(in_use, memory=memory, cache=cache, counters=counters, tasks=tasks),
                 upstream=upstream,
+                shadow=Shadow(
+                    *(in_use, rules, sampling),
+                    memory=memory,
+                    reads=reads,
+                    upstream=upstream,
+                    counters=counters,
+                    tasks=tasks,
+                    told=differs,
+                ),
                 flights=flights,
                 refusals=refusals,
                 counters=counters,
@@ -142,6 +155,7 @@ async def serving(
                     Selecting(rules.identity, limits),
                     memory,
                     in_use,
+                    sampling,
                     fetch=cache.fetch_again,
                     max_bytes=settings.near,
                 ),
@@ -254,6 +268,7 @@ class _Program:
             purges=keeper,
             adopt=keeper.adopt,
             led=keeper.led,
+            differs=keeper.differs,
             counters=Counters(),
         ) as self._serving:
             await self._serving.listener.listen(self._sockets)

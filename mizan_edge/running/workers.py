@@ -15,6 +15,7 @@ from mizan_edge.purging.purge import Purger
 from mizan_edge.rules import switches
 from mizan_edge.rules.site import InUse, Rules
 from mizan_edge.running.config import Settings, handed_over
+from mizan_edge.running.differences import Differences
 from mizan_edge.running.manifest_in_use import ManifestInUse
 from mizan_edge.running.remote import Worker
 from mizan_edge.running.supervisor import Launch, Supervisor
@@ -48,6 +49,7 @@ class Workers:
         certificate: Certificate | None,
         board: Board,
         store: AsyncStore,
+        differences: Differences,
         tasks: Tasks,
     ) -> None:
         self._settings = settings
@@ -56,6 +58,7 @@ class Workers:
         self._certificate = certificate
         self._board = board
         self._store = store
+        self._differences = differences
         self._tasks = tasks
         self._channels: dict[int, Channel] = {}
         self._heard: dict[int, Worker] = {}
@@ -86,7 +89,7 @@ class Workers:
 
         def launch(slot: int) -> Launch:
             worker = self._heard[slot] = Worker(
-                settings, purger, manifest_in_use.adopt, self._store, self._tasks, self._past
+                settings, purger, manifest_in_use.adopt, self._store, self._differences, self._tasks, self._past
             )
             return Launch("mizan_edge.running.worker", [str(self._board.fd)], [self._board.fd], worker.handlers)
 
@@ -127,6 +130,7 @@ class Workers:
             self._certificate,
             purges=purger,
             adopt=manifest_in_use.adopt,
+            differs=self._differences.add,
             counters=counters,
         ) as self._here:
             await self._here.listener.listen([sock for own in sockets for sock in own])

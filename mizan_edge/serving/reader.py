@@ -33,6 +33,7 @@ from mizan_edge.serving.compressing import Compressor
 from mizan_edge.serving.flight import Flight, Flights, Landed
 from mizan_edge.serving.refusals import NotStored, Refusals
 from mizan_edge.serving.requests import Outcome
+from mizan_edge.serving.shadow import Shadow
 from mizan_edge.serving.upstream import Upstream
 from mizan_edge.system.counters import Counters
 from mizan_edge.system.tasks import Tasks
@@ -70,6 +71,7 @@ class Reader:
         cache: Cache,
         compressor: Compressor,
         upstream: Upstream,
+        shadow: Shadow,
         flights: Flights,
         refusals: Refusals,
         counters: Counters,
@@ -81,6 +83,7 @@ class Reader:
         self._cache = cache
         self._compressor = compressor
         self._upstream = upstream
+        self._shadow = shadow
         self._flights = flights
         self._refusals = refusals
         self._counters = counters
@@ -97,6 +100,7 @@ class Reader:
             now_ms = self._memory.redis_ms()
             answer = self._at_once(reading, stored, now_ms)
             if answer is not None:
+                self._shadow.sample(reading, recalled.kept, stored, mark, now_ms)
                 return self._repeatable(reading, recalled, stored, now_ms, answer)
         try:
             found = await self._cache.look_up(reading, mark)
@@ -105,7 +109,10 @@ class Reader:
         if found.stored is not None and self._memory.still(mark):
             answer = self._at_once(reading, found.stored, found.now_ms)
             if answer is not None:
-                if found.kept is None or found.vary:
+                if found.kept is None:
+                    return answer
+                self._shadow.sample(reading, found.kept, found.stored, mark, found.now_ms)
+                if found.vary:
                     return answer
                 recalled = Recalled(found.kept, None)
                 return self._repeatable(reading, recalled, found.stored, found.now_ms, answer)

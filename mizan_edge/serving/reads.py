@@ -146,6 +146,11 @@ class Reads:
         self._took.took(self._clock() - began_s)
         return result
 
+    @property
+    def are_refused(self) -> bool:
+        """Whether Redis has not answered lately, and is left alone."""
+        return self._clock() < self._breaker.open_until
+
     def _wait(self, key: str) -> _Wait | None:
         """The wait for the next answer under a key; None while Redis does not answer."""
         now = self._clock()

@@ -66,8 +66,8 @@ async def turns_off(edge: RunningEdge | Client) -> None:
 
 async def test_it_is_told_which_contexts_there_are_and_how_they_are_switched(edge: RunningEdge):
     await caches(edge, VIEW, "/profile/6/", OTHER)
-    user = {"scope": "user", "params": ["user_id", "locale"], "enabled": True, "entries": 2}
-    catalog = {"scope": "public", "params": ["category"], "enabled": True, "entries": 1}
+    user = {"scope": "user", "params": ["user_id", "locale"], "enabled": True, "shadow": 0, "entries": 2}
+    catalog = {"scope": "public", "params": ["category"], "enabled": True, "shadow": 0, "entries": 1}
     assert await contexts(edge) == {"catalog": catalog, "user": user}
     assert await switched(edge, False) == user | {"enabled": False, "entries": 0}
     assert await contexts(edge) == {"catalog": catalog, "user": user | {"enabled": False, "entries": 0}}
@@ -300,6 +300,7 @@ async def test_only_the_purge_token_may_switch(edge: RunningEdge):
     [
         ({}, "enabled"),
         ({"enabled": "false"}, "enabled"),
+        ({"enabled": True, "shadow": "1"}, "shadow"),
         ({"enabled": None}, "enabled"),
         ({"enabled": 0}, "enabled"),
         ({"enable": False}, "'enabled'"),
@@ -323,10 +324,10 @@ async def test_a_context_that_is_not_there_is_404_with_the_nearest_name(edge: Ru
 # What two edges know together.
 
 TABLES: list[dict[str, Switch]] = [
-    {"a": Switch(enabled, version), "b": Switch(not enabled, 3 - version)}
+    {"a": Switch(enabled, version=version), "b": Switch(not enabled, 0.5, 3 - version)}
     for enabled in (True, False)
     for version in (1, 2)
-] + [{"a": Switch(version=2)}, {}]
+] + [{"a": Switch(shadow=0.1, version=2)}, {"a": Switch(version=2)}, {}]
 
 
 @pytest.mark.parametrize("one", TABLES)

@@ -21,6 +21,7 @@ from mizan_edge.memory.memory import Memory
 from mizan_edge.memory.near import Near
 from mizan_edge.memory.packed import PackedResponse, Templates
 from mizan_edge.memory.prepared import Prepared, Repeatable
+from mizan_edge.memory.sampling import Sampling
 from mizan_edge.purging.board import Board, clocks
 from mizan_edge.rules.entry import StoredResponse, Written, decode_payload
 from mizan_edge.rules.selecting import Selecting, Sender
@@ -207,7 +208,9 @@ def test_an_answer_that_is_ready_takes_600_bytes_beyond_its_body(traced: Callabl
         board.grant(clocks(), 3600, int(time.time() * 1000))
         memory = Memory(board, max_bytes=1 << 30)
         prepared = Prepared(
-            Selecting(rules.identity, limits_of(SETTINGS)), memory, in_use, fetch=nowhere, max_bytes=1 << 30
+            *(Selecting(rules.identity, limits_of(SETTINGS)), memory, in_use, Sampling()),
+            fetch=nowhere,
+            max_bytes=1 << 30,
         )
 
         sender, outcome = Sender(), Outcome("hit", "page")

@@ -21,6 +21,7 @@ from mizan_edge.http.message import Request, Response
 from mizan_edge.memory.memory import Mark, Memory
 from mizan_edge.memory.packed import PackedResponse
 from mizan_edge.memory.prepared import Prepared
+from mizan_edge.memory.sampling import Sampling
 from mizan_edge.origin.origin import Origin
 from mizan_edge.purging.board import Board
 from mizan_edge.rules.selecting import Selecting
@@ -128,6 +129,7 @@ async def listening(
                 Selecting(rules.identity, limits),
                 Memory(board, max_bytes=0),
                 site,
+                Sampling(),
                 fetch=nowhere,
                 max_bytes=0,
             ),
