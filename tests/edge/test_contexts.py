@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -330,22 +331,19 @@ TABLES: list[dict[str, Switch]] = [
 ] + [{"a": Switch(shadow=0.1, version=2)}, {"a": Switch(version=2)}, {}]
 
 
-@pytest.mark.parametrize("one", TABLES)
-@pytest.mark.parametrize("other", TABLES)
-def test_in_whichever_order_edges_hear_of_each_other_they_know_the_same(
-    redis_url: str, namespace: str, one: dict[str, Switch], other: dict[str, Switch]
-):
-    together = switches.merged(one, other)
-    assert switches.merged(other, one) == together == switches.merged(together, one)
+def test_in_whichever_order_edges_hear_of_each_other_they_know_the_same(redis_url: str, namespace: str):
     store = Store(redis_url, Namespace(namespace, sealing_key(SECRET.encode())), timeout_s=5)
-    try:
-        for table in (one, other):
-            store.run(store.namespace.switch({name: switch.to_json() for name, switch in table.items()}))
-        said = store.run(store.namespace.switch({name: switch.to_json() for name, switch in one.items()}))
-        assert {name: Switch.of_json(text) for name, text in said.switches.items()} == together
-        assert said.news == 0
-    finally:
-        store.close()
+    with redis.Redis.from_url(redis_url) as client:
+        for one, other in product(TABLES, repeat=2):
+            together = switches.merged(one, other)
+            assert switches.merged(other, one) == together == switches.merged(together, one)
+            client.delete(f"{{{namespace}}}:switches")
+            for table in (one, other):
+                store.run(store.namespace.switch({name: switch.to_json() for name, switch in table.items()}))
+            said = store.run(store.namespace.switch({name: switch.to_json() for name, switch in one.items()}))
+            assert {name: Switch.of_json(text) for name, text in said.switches.items()} == together
+            assert said.news == 0
+    store.close()
 
 
 def test_what_is_no_switch_in_redis_is_off_until_somebody_switches(redis_url: str, namespace: str):
