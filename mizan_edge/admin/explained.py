@@ -17,6 +17,7 @@ from mizan_edge.rules import policy, reasons, variants
 from mizan_edge.rules.entry import StoredResponse, Written, decode_payload
 from mizan_edge.rules.policy import Pass
 from mizan_edge.rules.reasons import Reason
+from mizan_edge.rules.routes import Resource
 from mizan_edge.serving.cache import Found, Reading
 from mizan_edge.serving.explaining import Case
 
@@ -50,9 +51,9 @@ def question(case: Case) -> dict[str, Any]:
 
 def rule(case: Case) -> dict[str, Any] | None:
     """What of the manifest matched; None where nothing did."""
-    if isinstance(case.planned, Pass):
+    resource = _resource(case)
+    if resource is None:
         return None
-    resource = case.planned.lookup.resource
     context = case.site.manifest.contexts[resource.context]
     path = "view" if resource.kind == "view" else "rpc"
     names = [function.name for function in context.functions if function.path == path]
@@ -67,6 +68,14 @@ def rule(case: Case) -> dict[str, Any] | None:
         "sie": context.sie,
         "hold": context.hold,
     }
+
+
+def _resource(case: Case) -> Resource | None:
+    """What is asked for, also where it is passed on for whoever asks, or how."""
+    if not isinstance(case.planned, Pass):
+        return case.planned.lookup.resource
+    matched = case.site.router.match(case.request.target) if case.request.method in ("GET", "HEAD") else None
+    return matched if isinstance(matched, Resource) else None
 
 
 def key(reading: Reading, vary: tuple[str, ...]) -> dict[str, Any]:

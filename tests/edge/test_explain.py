@@ -291,6 +291,9 @@ async def test_the_reason_of_what_is_passed_on_names_what_makes_it_so(edge: Runn
         told = (await explain(edge, url)).json
         assert words in told["decision"]["reason"]
         assert told["rule"] is None
+    told = (await explain(edge, PAGE, {"Cookie": "sessionid=secret"})).json
+    assert "cookies" in told["decision"]["reason"]
+    assert told["rule"]["pattern"] == "/profile/:user_id/"
     told = await explained(edge, Step("", CALL, JSON, "POST", call("rename_user", user_id=5)))
     assert told["affects"] == ["user;user_id=5"]
 
