@@ -6,6 +6,7 @@ fills       those that decide who fetches what is missing
 lua/        a script for each operation
 members     what members and purgers tell each other, and who has not acknowledged a purge yet
 connection  what both clients share: how they connect, what failures mean, which servers can be used
+primary     which server it is, where a cluster or sentinels say so
 client      runs them from blocking code; aioclient: from asyncio, each over a link
 subscription  what is published, for asyncio
 """

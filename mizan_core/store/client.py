@@ -17,6 +17,7 @@ from mizan_core.store.audit import Acknowledged
 from mizan_core.store.connection import check_server, from_url, options, translate
 from mizan_core.store.members import Ack, Awaited, acks_channel
 from mizan_core.store.operations import Namespace, Operation, Purged, StoreError, nonce, parts
+from mizan_core.store.primary import ASKED, FOLLOWED, Search
 
 T = TypeVar("T")
 
@@ -24,24 +25,28 @@ _FAILURES = (redis.RedisError, OSError)
 
 
 class Store:
-    """Runs operations on one Redis. Every failure is a StoreError; a retry in silence would hide it, and wait."""
+    """Runs operations on one Redis. Every failure is a StoreError; a retry in silence would hide it, and wait.
+
+    # mutable state: `_search`, where the primary is; `_clients`, of each server that was asked, by its URL.
+    """
 
     def __init__(self, url: str, namespace: Namespace, *, timeout_s: float) -> None:
         """Connects at the first operation. Raises StoreUnusable for a URL that is none of Redis."""
         self.namespace = namespace
-        self._redis = from_url(redis.Redis.from_url, url, retry=Retry(NoBackoff(), 0), **options(timeout_s))
+        self._timeout_s = timeout_s
+        self._search = from_url(Search, url, namespace=namespace.name)
+        self._clients: dict[str, redis.Redis] = {}
+        if self._search.certain:
+            self._client(url)
 
     def run(self, operation: Operation[T]) -> T:
         """The operation's result. Raises StoreError."""
-        try:
-            replies = self._ask(operation.commands())
-            if isinstance(replies[-1], redis.exceptions.NoScriptError):
-                replies = self._ask(operation.commands(cached=False))
-            for reply in replies:
-                if isinstance(reply, redis.RedisError):
-                    raise reply
-        except _FAILURES as error:
-            raise translate(error) from error
+        replies = self._ask(operation.commands())
+        if isinstance(replies[-1], redis.exceptions.NoScriptError):
+            replies = self._ask(operation.commands(cached=False))
+        for reply in replies:
+            if isinstance(reply, redis.RedisError):
+                raise translate(reply) from reply
         return operation.parse(*replies)
 
     def purge(
@@ -63,7 +68,7 @@ class Store:
             for part in parts(() if everything else list(scopes)) or [()]
         ]
         # Subscribed first: a member may be faster than the reply.
-        with closing(_Acks(self._redis.connection_pool, acks_channel(self.namespace, purger))) as acks:
+        with closing(self._acks(acks_channel(self.namespace, purger))) as acks:
             awaited = Awaited()
             began_s = time.monotonic()
             done = [self.run(operation) for operation in operations]
@@ -89,23 +94,75 @@ class Store:
 
     def check(self) -> None:
         """Raises StoreUnusable for a server that can never serve, StoreError for one that does not answer."""
+        primary = self._primary()
         try:
-            info = self._redis.info()
+            info = self._client(primary).info()
         except (redis.RedisError, OSError, AttributeError) as error:
+            self._search.failed(primary)
             raise translate(error) from error
-        check_server(info)
+        check_server(info, clustered=self._search.guides.kind == "cluster")
 
     def close(self) -> None:
         """Closes the connections."""
-        self._redis.close()
+        for client in self._clients.values():
+            client.close()
 
-    def _ask(self, commands: Iterable[tuple[str | bytes | int, ...]]) -> list[Any]:
-        """The reply to each command, errors among them."""
-        sent: Any
-        with self._redis.pipeline(transaction=False) as sent:
-            for command in commands:
-                sent.execute_command(*command)
-            return list(sent.execute(raise_on_error=False))
+    def _ask(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
+        """The reply to each command, errors among them. Raises StoreError where not all came."""
+        replies: list[Any] = []
+        for _ in range(FOLLOWED):
+            primary = self._primary()
+            sent: Any
+            try:
+                with self._client(primary).pipeline(transaction=False) as sent:
+                    for command in commands:
+                        sent.execute_command(*command)
+                    replies = list(sent.execute(raise_on_error=False))
+            except _FAILURES as error:
+                self._search.failed(primary)
+                raise translate(error) from error
+            if not self._search.leads_on(replies[-1], primary):
+                break
+        return replies
+
+    def _acks(self, channel: str) -> "_Acks":
+        """Raises StoreError."""
+        primary = self._primary()
+        try:
+            return _Acks(self._client(primary).connection_pool, channel)
+        except StoreError:
+            self._search.failed(primary)
+            raise
+
+    def _primary(self) -> str:
+        """The URL of the primary. Raises StoreError."""
+        search = self._search
+        for left in reversed(range(ASKED)):
+            if search.certain:
+                break
+            node = search.next()
+            try:
+                try:
+                    asked: Any = self._client(node)
+                    reply = asked.execute_command(*search.guides.question)
+                except redis.ResponseError as error:
+                    reply = error
+                search.told(reply, node)
+            except StoreError:
+                if not left:
+                    raise
+            except _FAILURES as error:
+                if not left:
+                    raise translate(error) from error
+        return search.primary
+
+    def _client(self, url: str) -> redis.Redis:
+        """A client of one server. Raises StoreUnusable for what is no URL of Redis."""
+        client = self._clients.get(url)
+        if client is None:
+            client = from_url(redis.Redis.from_url, url, retry=Retry(NoBackoff(), 0), **options(self._timeout_s))
+            self._clients[url] = client
+        return client
 
 
 class _Acks:

@@ -31,8 +31,9 @@ def from_url(connect: Callable[..., T], url: str, **settings: Any) -> T:
         return connect(url, **settings)
     except ValueError:  # whose text may quote a part of the password
         raise StoreUnusable(
-            "the Redis URL cannot be read: it starts with redis://, rediss:// or unix://, and special characters of "
-            "a password stand there percent-encoded"
+            "the Redis URL cannot be read: it is one of redis://HOST, rediss://HOST, unix:///PATH, "
+            "redis+cluster://NODE,NODE or redis+sentinel://SENTINEL,SENTINEL/NAME, and special characters of a "
+            "password stand there percent-encoded"
         ) from None
 
 
@@ -46,6 +47,8 @@ def translate(error: Exception) -> StoreError:
         return StoreUnusable(NOT_REDIS)
     if isinstance(error, _UNUSABLE) or str(error).startswith("NOAUTH"):
         return StoreUnusable(f"Redis refuses this client ({error}): correct the password or user in its URL")
+    if isinstance(error, (redis.exceptions.AskError, redis.exceptions.TryAgainError)):  # MOVED is an AskError here
+        return StoreError("Redis: the site's slot of the cluster is on its way to another node", answered=True)
     answered = isinstance(error, redis.ResponseError)
     return StoreError(f"Redis: {str(error) or type(error).__name__}", answered=answered)
 
@@ -58,9 +61,9 @@ def info(reply: Any) -> dict[str, str]:
     return {name: value for name, colon, value in lines if colon}
 
 
-def check_server(info: Mapping[str, object]) -> None:
-    """Raises StoreUnusable for a server that is too old, or that evicts indexes; StoreError for a replica, which may
-    yet be promoted. `info` is the reply of INFO."""
+def check_server(info: Mapping[str, object], *, clustered: bool = False) -> None:
+    """Raises StoreUnusable for a server that is too old, or that evicts indexes, or that is a node of a cluster where
+    none was named (`clustered`); StoreError for a replica, which may yet be promoted. `info` is the reply of INFO."""
     version = str(info.get("redis_version", ""))
     parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if len(parts) < 2:
@@ -74,5 +77,7 @@ def check_server(info: Mapping[str, object]) -> None:
             f"Redis evicts any key when memory is full (maxmemory-policy {policy}), indexes among them, and purges "
             "would miss entries: set `maxmemory-policy volatile-lru`"
         )
+    if str(info.get("cluster_enabled", 0)) == "1" and not clustered:
+        raise StoreUnusable("the server at the Redis URL is a node of a cluster: write redis+cluster:// instead")
     if info.get("role", "master") != "master":
         raise StoreError("Redis: the server at its URL is a replica, which cannot be written to: name the primary")

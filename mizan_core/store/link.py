@@ -16,6 +16,16 @@ from redis._parsers import BaseParser
 Command = tuple[str | bytes | int, ...]
 
 
+async def opened(connection: Any) -> Any:
+    """A connection of redis-py's asyncio client, open; or closed again, if it raises what that raises."""
+    try:
+        await connection.connect()
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+    return connection
+
+
 class Link(asyncio.Protocol):
     """Asked by one caller at a time. What breaks it breaks it for good.
 
@@ -23,8 +33,9 @@ class Link(asyncio.Protocol):
     # wait; `_broken`; `_lost`, once its socket is closed.
     """
 
-    def __init__(self, writer: asyncio.StreamWriter, timeout_s: float) -> None:
-        """`writer` is of an open connection, of which nobody else knows."""
+    def __init__(self, writer: asyncio.StreamWriter, url: str, timeout_s: float) -> None:
+        """`writer` is of an open connection to the server at `url`, of which nobody else knows."""
+        self.url = url
         # The writer is kept: it closes its transport when it is collected.
         self._writer = writer
         self._timeout_s = timeout_s
@@ -42,16 +53,12 @@ class Link(asyncio.Protocol):
         writer.transport.set_protocol(self)
 
     @classmethod
-    async def open(cls, connection: Any, timeout_s: float) -> Self:
+    async def open(cls, connection: Any, url: str, timeout_s: float) -> Self:
         """Over a new connection of redis-py's asyncio client. Raises what that raises."""
-        try:
-            await connection.connect()
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
+        await opened(connection)
         # A connection that is collected complains of a socket that it still has.
         writer, connection._writer, connection._reader = connection._writer, None, None
-        return cls(writer, timeout_s)
+        return cls(writer, url, timeout_s)
 
     @property
     def free(self) -> bool:
@@ -78,9 +85,13 @@ class Link(asyncio.Protocol):
             if not self.free:
                 await self.close()
 
+    def abort(self) -> None:
+        """Breaks it."""
+        self._break(redis.ConnectionError("the connection was closed"))
+
     async def close(self) -> None:
         """Returns when the connection is closed."""
-        self._break(redis.ConnectionError("the connection was closed"))
+        self.abort()
         await self._lost.wait()
 
     def data_received(self, data: bytes) -> None:

@@ -7,7 +7,7 @@ redis-py's PubSub does step 2 in each of its methods. So this reads from a conne
 something is sent over one that is closed; and here nothing is.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -81,13 +81,13 @@ class Subscription:
 
 
 @asynccontextmanager
-async def subscribed(connection: Any, channels: tuple[str, ...], timeout_s: float) -> AsyncIterator[Subscription]:
-    """A confirmed subscription on a connection of redis-py's asyncio client, closed behind it. Raises StoreError."""
+async def subscribed(
+    connected: Callable[[], Awaitable[Any]], channels: tuple[str, ...], timeout_s: float
+) -> AsyncIterator[Subscription]:
+    """A confirmed subscription on what `connected` gives, an open connection of redis-py's asyncio client, which is
+    closed behind it. Raises StoreError."""
+    connection = await connected()
     try:
-        try:
-            await connection.connect()
-        except FAILURES as error:
-            raise translate(error) from error
         subscription = Subscription(connection, timeout_s)
         await subscription.subscribe(channels)
         yield subscription

@@ -214,7 +214,7 @@ class Settings(BaseSettings):
     @field_validator("redis")
     @classmethod
     def _redis(cls, value: str | None) -> str | None:
-        if value is not None and not re.match(r"(rediss?|unix)://", value):
+        if value is not None and not re.match(r"(rediss?(\+(cluster|sentinel))?|unix)://", value):
             raise ValueError("not a Redis URL: write it like redis://127.0.0.1:6379/0")
         # The client's other options would undo what the edge needs of it: its timeouts, replies as bytes.
         for name, _ in parse_qsl((value or "").partition("?")[2], keep_blank_values=True):

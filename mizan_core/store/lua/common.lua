@@ -24,11 +24,18 @@
 --   {ns}:acked     zset    `inc seq ms` -> seq: after how many ms every member had acknowledged a purge
 --   {ns}:wake      channel KEY of a fill that has ended, where somebody waits for it
 --   {ns}:purges    channel `inc seq purger`, and each purged scope behind an empty line; purger is '' if nobody waits
---   {ns}:scratch   never there: a script that begins with its DEL goes on in a full memory, and fails on a replica
+--   {ns}:scratch   never there: a script that begins with its DEL goes on in a full memory, and fails on a replica, and on
+--                  both nodes between which the slot is moving
 --
 -- Nothing but entries, lists of variants and fill leases has a TTL. Every script compares the server's run_id with
 -- `run`, by control(), except those that touch nothing but a lease which the caller holds (sign_off, end_fill,
 -- renew_fill), the audit (acked), and those for operators that no entry depends on (switch, sizes).
+--
+-- 1. A slot moves to another node of a cluster, key by key: the members are there already, the control record is not.
+-- 2. A purge runs here, finds nobody to wait for, and is answered. 3. A member serves from memory what it purged. Or: the
+-- log is there already, and what a purge has overtaken is stored here. -- While a slot moves, a node refuses commands on
+-- keys that it has not got, in scripts too. So a script that begins with that DEL has done nothing when it fails, and one
+-- that goes on without the log fails as well. When all have moved, run_id is another one.
 --
 -- A scope in an argument is its context and its parameters' texts, sorted, each on a line of its own; '' is everything.
 -- An entry's header is `inc seq` and then the names of its indexes, each on a line of its own, sorted. (inc, seq) is
