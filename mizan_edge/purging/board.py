@@ -2,6 +2,7 @@
 
     words    magic, workers, slots | session | number | flags | lease | turn
     doubles  two lease records: the deadlines on three clocks, and Redis' clock (ms) at the deadline
+    words    the incarnation of the store that has granted the lease
     words    a heartbeat counter for each worker
     slots    the ring: number, length and CRC-32, payload; record n stands in slot n % slots
 
@@ -47,7 +48,8 @@ _WORD = 8
 _MAGIC_AT, _WORKERS, _SLOTS, _SESSION, _NUMBER, _FLAGS, _LEASE, _TURN = range(8)
 # Lease records: that of turn t begins at _LEASES + (t & 1) * 4.
 _LEASES = 8
-_BEATS = 16
+_INCARNATION = 16
+_BEATS = 17
 _SLOT_WORDS = SLOT_BYTES // _WORD
 _SLOT_HEAD_WORDS = 2
 _PAYLOAD_BYTES = SLOT_BYTES - _SLOT_HEAD_WORDS * _WORD
@@ -139,6 +141,10 @@ class Board:
         words[_TURN] = turn
         words[_LEASE] = turn
 
+    def join(self, incarnation: str) -> None:
+        """The leases of this session, none of which is granted yet, will be of this incarnation of the store."""
+        self._words[_INCARNATION] = int(incarnation, 16)
+
     def revoke(self) -> None:
         """There is no lease any more."""
         self._words[_LEASE] = 0
@@ -198,6 +204,10 @@ class Board:
     def number(self) -> int:
         """The number of the last purge that was announced; 0 before the first."""
         return self._words[_NUMBER]
+
+    def incarnation(self) -> int:
+        """That of the store which has granted the lease, as a number; 0 before the first lease."""
+        return self._words[_INCARNATION]
 
     @property
     def flags(self) -> int:

@@ -202,6 +202,7 @@ class Fleet:
         # As a member, which is waited for by whoever switches one from now on.
         self._told += 1
         await self._act_by_switches()
+        self._board.join(reply.incarnation)
         self._granted(asked, heard, reply.seq, reply.now_ms)
 
     async def _renew(self) -> None:

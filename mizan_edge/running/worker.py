@@ -117,7 +117,8 @@ async def serving(
     log_file = LogFile(settings.access_log, tasks) if settings.access_log else None
     tracing = tracing_of(os.environ)
     try:
-        reads = Reads(store, tasks, counters, timeout_s=settings.redis_timeout)
+        incarnation = board.incarnation if store.searches else None
+        reads = Reads(store, tasks, counters, timeout_s=settings.redis_timeout, incarnation=incarnation)
         memory = Memory(board, max_bytes=settings.near)
         flights = Flights(reads, namespace, memory, Leads(reads, namespace, tasks, told=led))
         async with origin_of(settings) as origin:

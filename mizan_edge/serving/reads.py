@@ -96,11 +96,14 @@ class Reads:
         counters: Counters,
         *,
         timeout_s: float,
+        incarnation: Callable[[], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`timeout_s` is the store's own; nobody waits longer for a batch to take his key. `clock` is monotonic."""
+        """`timeout_s` is the store's own; nobody waits longer for a batch to take his key. `incarnation` is that of the
+        store which has granted the lease; None where no other server can answer. `clock` is monotonic."""
         self._store = store
         self._tasks = tasks
+        self._incarnation = incarnation
         self._timeout_s = timeout_s
         self._clock = clock
         self._took = Histogram(counters, "redis_seconds")
@@ -200,8 +203,12 @@ class Reads:
             _end(batch.values(), StoreError("the look-up was not finished"))
             raise
         else:
-            fence, now_ms = found.fence, found.now_ms
-            looks = zip(batch.values(), found.entries, found.seals, found.corrupt, strict=True)
+            fence, now_ms, entries = found.fence, found.now_ms, found.entries
+            # 1. A primary is cut off, and replaced. 2. The keeper has a lease from its successor, where a purge runs.
+            # 3. A worker still reaches the former one. -- What lies there is of the past.
+            if self._incarnation is not None and int(fence.incarnation, 16) != self._incarnation():
+                entries = (None,) * len(batch)
+            looks = zip(batch.values(), entries, found.seals, found.corrupt, strict=True)
             for wait, entry, seal, corrupt in looks:
                 wait.end(Look(entry, fence, now_ms, seal, corrupt))
 

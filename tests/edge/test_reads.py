@@ -130,11 +130,12 @@ async def reading(
     timeout_s: float = LONG_S,
     wait_s: float | None = None,
     clock: Callable[[], float] = time.monotonic,
+    incarnation: Callable[[], int] | None = None,
 ) -> AsyncIterator[Reads]:
     """Reads over a connection to `url`; a wait in the queue ends after `wait_s`, where that is another."""
     tasks, store = Tasks(), AsyncStore(url, site.namespace, timeout_s=timeout_s)
     try:
-        yield Reads(store, tasks, Counters(), timeout_s=wait_s or timeout_s, clock=clock)
+        yield Reads(store, tasks, Counters(), timeout_s=wait_s or timeout_s, incarnation=incarnation, clock=clock)
     finally:
         await tasks.stop()
         await store.close()
@@ -514,3 +515,13 @@ async def test_an_entry_under_another_secret_is_a_corrupt_miss(site: Site):
         look = await reads.look("a")
         assert look.entry is None
         assert look.corrupt
+
+
+async def test_what_another_store_holds_than_the_one_that_has_granted_the_lease_is_not_read(site: Site):
+    await site.fill("a")
+    granted = int(site.raw.hget(site.namespace.control, "inc") or b"", 16)
+    async with reading(site.url, site, incarnation=lambda: granted) as reads:
+        assert payload(await reads.look("a")) == b"a"
+        granted += 1
+        look = await reads.look("a")
+        assert payload(look) is None and look.seal, "it lies there, and is of no use"
