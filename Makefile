@@ -33,9 +33,9 @@ test-versions: $(STAMP) ## run the tests of Django and the core under each Pytho
 	$(SAY)
 	@$(BIN)/python -m tests.versions $(ARGS)
 
-exact: $(STAMP) ## run the exactness checker against faults (SECONDS=60 SEED=n), or without a mechanism (WITHOUT=lease)
+exact: $(STAMP) ## run the exactness checker against faults (SECONDS=60 SEED=n), over a Redis Cluster (CLUSTER=1), on hosts apart (APART=5: ms), or without a mechanism (WITHOUT=lease)
 	$(SAY)
-	@$(BIN)/python -m tests.exact --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(if $(WITHOUT),--without $(WITHOUT))
+	@$(BIN)/python -m tests.exact --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(if $(CLUSTER),--cluster) $(if $(APART),--apart $(APART)) $(if $(WITHOUT),--without $(WITHOUT))
 
 prove: $(STAMP) ## run the proofs that take minutes: crowds, traffic, how long purges take, that nobody can tell what is ready, that an upgrade fails no request, and that the checker finds what it should
 	$(SAY)

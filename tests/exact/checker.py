@@ -359,14 +359,21 @@ async def check(
     *,
     lanes: list[list[Planned]] | None = None,
     workload: Workload | None = None,
+    clustered: bool = False,
+    apart_s: float | None = None,
     forgetful: bool = False,
     environment: Mapping[str, str] | None = None,
 ) -> Tally:
-    """A run of its own fleet. The faults are those of the seed, unless `lanes` says which; `environment` is for the
-    processes of the edges."""
-    async with running(Random(f"{seed} origin"), forgetful=forgetful, environment=environment) as fleet:
+    """A run of its own fleet, which is as `running` says. The faults follow from the seed, unless `lanes` has them."""
+    async with running(
+        Random(f"{seed} origin"),
+        clustered=clustered,
+        apart_s=apart_s,
+        forgetful=forgetful,
+        environment=environment,
+    ) as fleet:
         checker = Checker(fleet, seed, seconds, workload or Workload())
-        tally = await checker.run(faults.schedule(seed, seconds) if lanes is None else lanes)
+        tally = await checker.run(faults.schedule(seed, seconds, clustered=clustered) if lanes is None else lanes)
         if tally.found:
             tally.found.extend(tally.happened)
             tally.found.extend(line.rstrip() for edge in fleet.edges for line in edge.complaints())

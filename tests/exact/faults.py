@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 
-from tests.exact.fleet import EDGES, Edge, Fleet
+from tests.exact.fleet import EDGES, NAMESPACE, Edge, Fleet
 from tests.support.proxy import Slowness
 
 Fault = Callable[[Fleet, Edge, float], Awaitable[None]]
@@ -194,6 +194,61 @@ async def fill_redis(fleet: Fleet, _edge: Edge, lasts_s: float) -> None:
         await asyncio.to_thread(client.config_set, "maxmemory", 0)
 
 
+# What the edges share where it is a cluster.
+
+
+async def move_slot(fleet: Fleet, _edge: Edge, lasts_s: float) -> None:
+    """The site moves to another node, key by key; for so long, some keys are here and some are there."""
+    nodes = fleet.cluster
+    source, target = await asyncio.to_thread(nodes.begin_move, NAMESPACE)
+    keys = await asyncio.to_thread(source.ask, "CLUSTER", "GETKEYSINSLOT", source.slot(NAMESPACE), 100_000)
+    gone = [key.decode() for key in Random(lasts_s).sample(keys, len(keys) // 2)]
+    if gone:
+        await asyncio.to_thread(nodes.move_keys, source, target, *gone)
+    await asyncio.sleep(lasts_s)
+    await asyncio.to_thread(nodes.end_move, NAMESPACE, source, target)
+
+
+async def kill_primary(fleet: Fleet, _edge: Edge, lasts_s: float) -> None:
+    """Its replica takes over, and it comes back as the replica of that."""
+    nodes = fleet.cluster
+    owner = await asyncio.to_thread(nodes.owner, NAMESPACE)
+    owner.kill()
+    await asyncio.to_thread(nodes.replaced, owner, NAMESPACE)
+    await asyncio.sleep(lasts_s)
+    await asyncio.to_thread(owner.start)
+    await asyncio.to_thread(nodes.settled)
+
+
+async def freeze_primary(fleet: Fleet, _edge: Edge, lasts_s: float) -> None:
+    """Its replica takes over, and it wakes up in the belief to be the primary."""
+    nodes = fleet.cluster
+    owner = await asyncio.to_thread(nodes.owner, NAMESPACE)
+    owner.freeze()
+    await asyncio.to_thread(nodes.replaced, owner, NAMESPACE)
+    await asyncio.sleep(lasts_s)
+    owner.thaw()
+    await asyncio.to_thread(nodes.settled)
+
+
+async def lose_tail(fleet: Fleet, _edge: Edge, lasts_s: float) -> None:
+    """For so long the primary's replica hears nothing; then it takes over."""
+    nodes = fleet.cluster
+    owner = await asyncio.to_thread(nodes.owner, NAMESPACE)
+    replica = await asyncio.to_thread(nodes.replica_of, owner)
+    replica.freeze()
+    await asyncio.to_thread(owner.ask, "CLIENT", "KILL", "TYPE", "replica")
+    await asyncio.sleep(lasts_s)
+    owner.kill()
+    replica.thaw()
+    await asyncio.to_thread(nodes.replaced, owner, NAMESPACE)
+    await asyncio.to_thread(owner.start)
+    await asyncio.to_thread(nodes.settled)
+
+
+# What they share in any case.
+
+
 async def break_mutations(fleet: Fleet, _edge: Edge, lasts_s: float) -> None:
     fleet.site.breaking = True
     await asyncio.sleep(lasts_s)
@@ -235,14 +290,22 @@ OF_ALL: dict[Fault, float] = {
     break_mutations: 3,
     slow_origin: 3,
 }
-BY_NAME = {fault.__name__: fault for fault in OF_AN_EDGE | OF_ALL}
+OF_A_CLUSTER: dict[Fault, float] = {
+    move_slot: 1,
+    kill_primary: 1,
+    freeze_primary: 1,
+    lose_tail: 0.5,
+    break_mutations: 3,
+    slow_origin: 3,
+}
+BY_NAME = {fault.__name__: fault for fault in OF_AN_EDGE | OF_ALL | OF_A_CLUSTER}
 
 
-def schedule(seed: int, seconds: float) -> list[list[Planned]]:
+def schedule(seed: int, seconds: float, *, clustered: bool = False) -> list[list[Planned]]:
     """The lanes of faults for a run of this length; always the same for a seed."""
     return [
         *(_lane(Random(f"{seed} edge {edge}"), OF_AN_EDGE, edge, seconds) for edge in range(EDGES)),
-        _lane(Random(f"{seed} all"), OF_ALL, 0, seconds),
+        _lane(Random(f"{seed} all"), OF_A_CLUSTER if clustered else OF_ALL, 0, seconds),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The processes under test: one Redis, two edges of two workers, and a link between each of them and Redis."""
+"""The processes under test: a Redis or a cluster, two edges of two workers, and a link between each edge and Redis."""
 
 import asyncio
 import json
@@ -14,12 +14,16 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from mizan_edge.purging.fleet import LEASE_S
 from mizan_edge.system.tasks import Tasks
+from tests.exact.hosts import Host, host
 from tests.exact.model import Histories
 from tests.exact.origin import MWT_SECRET, SUBJECTS, Site, manifest, serving
+from tests.exact.ways import Ways, ways
 from tests.support import wire
+from tests.support.cluster import Cluster
 from tests.support.killable import Redis
 from tests.support.processes import alive, wait_for
 from tests.support.proxy import Link, linked
@@ -29,6 +33,7 @@ from tests.support.wire import Reply
 
 EDGES = 2
 WORKERS = 2
+NAMESPACE = "mizan"
 TOKEN = "admin-token"
 _SETTINGS = {
     "MIZAN_CACHE_SECRET": "cache-secret-" * 3,
@@ -50,7 +55,9 @@ class Edge:
     # `worker_disturbed`, which count what was done to all of its processes, and to one worker.
     """
 
-    def __init__(self, number: int, home: Path, origin: str, link: Link, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, number: int, home: Path, origin: str, link: Link | Ways, host: Host, environment: Mapping[str, str]
+    ) -> None:
         """`environment`: of its processes, beside what every edge has."""
         self.number = number
         self.link = link
@@ -65,6 +72,7 @@ class Edge:
         self.state = home / "state"
         self._home = home
         self._origin = origin
+        self._host = host
         self._tasks = Tasks()
         self._locale = False
         self._process: Process | None = None
@@ -89,9 +97,11 @@ class Edge:
         path = self._home / "manifest.json"
         path.write_text(json.dumps(manifest(locale=self._locale)))
         peers = ("--origin", self._origin, "--origin-timeout", "2", "--redis", self.link.url)
-        places = ("--state-dir", self.state, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+        at = f"{self._host.address}:0"
+        places = ("--state-dir", self.state, "--listen", at, "--admin", at)
         usual = ("--workers", str(WORKERS), "--manifest", path)
-        process = await spawn("serve", *usual, *peers, *places, **_SETTINGS, **self._environment)
+        settings = {**_SETTINGS, **self._environment}
+        process = await spawn("serve", *usual, *peers, *places, inside=self._host.inside, **settings)
         served = Served(process)
         match = await served.read_until(SERVING)
         self.listen, self.admin, self._process = match[1], match[2], process
@@ -232,13 +242,25 @@ class Edge:
 class Fleet:
     """All of it, with the histories of what was written through it."""
 
-    def __init__(self, home: Path, redis: Redis, site: Site, edges: list[Edge]) -> None:
-        self.redis = redis
+    def __init__(self, home: Path, server: Redis | Cluster, site: Site, edges: list[Edge]) -> None:
+        self._server = server
         self.site = site
         self.edges = edges
         self.histories = Histories(len(SUBJECTS), len(edges))
         self._home = home
         self._kept = home / "kept"
+
+    @property
+    def redis(self) -> Redis:
+        """The server of a fleet that has one."""
+        assert isinstance(self._server, Redis)
+        return self._server
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster of a fleet that has one."""
+        assert isinstance(self._server, Cluster)
+        return self._server
 
     def forget(self) -> None:
         """Deletes the data of a Redis that was killed."""
@@ -286,24 +308,46 @@ async def _gone(pids: Sequence[int], which: str) -> None:
 
 @asynccontextmanager
 async def running(
-    rng: Random, *, forgetful: bool = False, environment: Mapping[str, str] | None = None
+    rng: Random,
+    *,
+    clustered: bool = False,
+    apart_s: float | None = None,
+    forgetful: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Fleet]:
-    """A fleet for the length of the block; `environment` is for the processes of its edges."""
+    """A fleet for the length of the block, over a cluster where it is `clustered`. Where `apart_s` is given, each edge
+    has a host of its own, which hears what Redis says so many seconds later. `environment` is for the processes of the
+    edges."""
     if sys.platform != "linux":
         raise RuntimeError("the checker looks for workers in /proc: it needs Linux")
     async with AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mizan-test-")))
-        redis = Redis(home, keep=True)
-        stack.callback(redis.kill)
-        await asyncio.to_thread(redis.start)
-        await asyncio.to_thread(established, redis.url, "mizan")
+        server = await _start_cluster(home, stack) if clustered else await _start_redis(home, stack)
         site = Site(rng, forgetful=forgetful)
-        origin = await stack.enter_async_context(serving(site))
+        hosts = [Host() if apart_s is None else stack.enter_context(host()) for _ in range(EDGES)]
+        origins = await stack.enter_async_context(serving(site, [place.outside for place in hosts]))
         edges = []
-        for number in range(EDGES):
+        for number, (place, origin) in enumerate(zip(hosts, origins, strict=True)):
             (home / f"edge-{number}").mkdir()
-            link = await stack.enter_async_context(linked(str(redis.socket)))
-            edges.append(Edge(number, home / f"edge-{number}", origin, link, environment or {}))
+            how: Any = {"delay_s": apart_s or 0, "host": place.outside}
+            way = ways(server, **how) if isinstance(server, Cluster) else linked(str(server.socket), **how)
+            link: Link | Ways = await stack.enter_async_context(way)
+            edges.append(Edge(number, home / f"edge-{number}", origin, link, place, environment or {}))
             stack.push_async_callback(edges[-1].close)
             await edges[-1].start()
-        yield Fleet(home, redis, site, edges)
+        yield Fleet(home, server, site, edges)
+
+
+async def _start_redis(home: Path, stack: AsyncExitStack) -> Redis:
+    redis = Redis(home, keep=True)
+    stack.callback(redis.kill)
+    await asyncio.to_thread(redis.start)
+    await asyncio.to_thread(established, redis.url, NAMESPACE)
+    return redis
+
+
+async def _start_cluster(home: Path, stack: AsyncExitStack) -> Cluster:
+    nodes = Cluster(home)
+    stack.callback(nodes.close)
+    await asyncio.to_thread(nodes.start)
+    return nodes

@@ -182,13 +182,14 @@ class Site:
 
 
 @asynccontextmanager
-async def serving(site: Site) -> AsyncIterator[str]:
-    """The site's URL, on the loopback for the length of the block."""
+async def serving(site: Site, hosts: Sequence[str]) -> AsyncIterator[list[str]]:
+    """The site's URLs at addresses of this host, for the length of the block."""
     # A handler goes on when its client is gone, as an origin's does that commits late.
     runner = web.ServerRunner(web.Server(site.handle, access_log=None), shutdown_timeout=1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    for host in hosts:
+        await web.TCPSite(runner, host, 0).start()
     try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield [f"http://{host}:{port}" for host, port in runner.addresses]
     finally:
         await runner.cleanup()

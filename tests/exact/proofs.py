@@ -1,5 +1,7 @@
 """Longer proofs, which take their time: `python -m pytest tests/exact/proofs.py`."""
 
+import os
+
 import pytest
 
 from tests.exact.checker import Workload, check
@@ -30,3 +32,19 @@ async def test_edges_that_are_both_cut_have_no_excuse():
     tally = await check(seed=1, seconds=6, lanes=lanes, workload=Workload(writers=8))
     assert not tally.found, "\n".join(tally.found)
     assert tally["writes"], str(tally)
+
+
+async def test_over_a_cluster_whose_slot_moves_and_whose_primaries_are_lost_nothing_is_stale():
+    names = ("move_slot", "kill_primary", "lose_tail", "freeze_primary")
+    lanes = [[Planned(2, name, 0, 0.5) for name in names]]
+    tally = await check(seed=1, seconds=25, lanes=lanes, clustered=True)
+    assert not tally.found, "\n".join(tally.found)
+    assert all(tally[name] for name in ("reads", "hits", "writes", "faults")), str(tally)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes network namespaces")
+@pytest.mark.parametrize("clustered", [False, True])
+async def test_on_hosts_that_are_milliseconds_apart_nothing_is_stale(clustered: bool):
+    tally = await check(seed=2, seconds=15, clustered=clustered, apart_s=0.003)
+    assert not tally.found, "\n".join(tally.found)
+    assert all(tally[name] for name in ("reads", "hits", "writes", "faults")), str(tally)

@@ -171,6 +171,14 @@ class Cluster:
         port = max(set(named), key=named.count)
         return next(node for node in self.nodes if node.port == port)
 
+    def replica_of(self, primary: Node) -> Node:
+        """The replica that follows a primary. Raises StopIteration where there is none."""
+        return next(
+            node
+            for node in self.nodes
+            if node is not primary and not node.is_primary and node.ask("ROLE")[2] == primary.port
+        )
+
     def replaced(self, owner: Node, namespace: str) -> None:
         """Returns when another node serves a site's slot than `owner`."""
         assert wait_for(lambda: self.owner(namespace) is not owner, seconds=_STARTS_S), "nobody took over"

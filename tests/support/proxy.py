@@ -18,8 +18,8 @@ SIGNS: dict[Kind, bytes] = {"subscription": b"SUBSCRIBE", "lookups": script("rea
 
 
 @asynccontextmanager
-async def talking(talk: Talk) -> AsyncIterator[str]:
-    """The address of a server on the loopback that lets `talk` have each connection."""
+async def talking(talk: Talk, *, host: str = "127.0.0.1") -> AsyncIterator[str]:
+    """The address of a server that lets `talk` have each connection."""
     open_connections: set[StreamWriter] = set()
 
     async def handle(reader: StreamReader, writer: StreamWriter) -> None:
@@ -32,9 +32,9 @@ async def talking(talk: Talk) -> AsyncIterator[str]:
             open_connections.discard(writer)
             writer.close()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    server = await asyncio.start_server(handle, host, 0)
     try:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"{host}:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
         for writer in open_connections:
@@ -78,9 +78,12 @@ class Link:
     # open connections.
     """
 
-    def __init__(self, socket: str) -> None:
+    def __init__(self, socket: str, *, heard: Callable[[bytes], bytes] = bytes, delay_s: float = 0) -> None:
+        """`heard` is what clients get of what Redis says, `delay_s` later."""
         self.url = ""
         self._socket = socket
+        self._heard = heard
+        self._delay_s = delay_s
         self._frozen: Kind | None = None
         self._cut: Kind | None = None
         self._slow: tuple[Kind, Slowness] | None = None
@@ -156,8 +159,10 @@ class Link:
             while data := await reader.read(self._size(connection)):
                 if (slowness := self._slowness(connection)) is not None:
                     await asyncio.sleep(slowness.draw())
+                if self._delay_s:
+                    await asyncio.sleep(self._delay_s)
                 await self._flowing(connection)
-                writer.write(data)
+                writer.write(self._heard(data))
                 await writer.drain()
         writer.close()
 
@@ -174,10 +179,12 @@ class Link:
 
 
 @asynccontextmanager
-async def linked(socket: str) -> AsyncIterator[Link]:
-    """A link to the Redis on a Unix socket."""
-    link = Link(socket)
-    async with talking(link.talk) as address:
+async def linked(
+    socket: str, *, heard: Callable[[bytes], bytes] = bytes, delay_s: float = 0, host: str = "127.0.0.1"
+) -> AsyncIterator[Link]:
+    """A link to the Redis on a Unix socket, at an address of this host."""
+    link = Link(socket, heard=heard, delay_s=delay_s)
+    async with talking(link.talk, host=host) as address:
         link.url = f"redis://{address}"
         try:
             yield link

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from io import BytesIO, TextIOWrapper
@@ -50,9 +50,11 @@ class Served:
             return await self.process.wait()
 
 
-async def spawn(*arguments: str | Path, **environment: str) -> Process:
+async def spawn(*arguments: str | Path, inside: Sequence[str] = (), **environment: str) -> Process:
+    """`inside` is what the command begins with."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MIZAN")}
     return await asyncio.create_subprocess_exec(
+        *inside,
         sys.executable,
         "-m",
         "mizan_edge",

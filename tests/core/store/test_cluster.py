@@ -99,7 +99,7 @@ def test_what_a_lost_primary_had_not_told_its_replica_yet_is_dead_with_all_the_r
     name = site.namespace.name
     site.fill("a", scope("user", user_id=5))
     owner = nodes.owner(name)
-    (replica,) = (node for node in nodes.nodes if not node.is_primary and node.ask("ROLE")[2] == owner.port)
+    replica = nodes.replica_of(owner)
     assert wait_for(lambda: replica.ask("CLUSTER", "COUNTKEYSINSLOT", owner.slot(name)) > 0)
     replica.freeze()
     owner.ask("CLIENT", "KILL", "TYPE", "replica")
