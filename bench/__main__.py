@@ -8,7 +8,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import entries, half_load, hit_rate, mutations, purges, report, rounds
+from bench import entries, fleets, half_load, hit_rate, mutations, purges, report, rounds
 from bench.loads import LOADS
 from bench.machine import machine
 from bench.processes import BenchError, Processors
@@ -19,6 +19,7 @@ RESULTS = Path(__file__).parent / "results"
 OTHERS = {
     "half-load": "how long a hit takes at half of nginx's requests per second",
     "purge": "what purges take",
+    "fleet": "what a purge takes among more and more edges",
     "memory": "what an entry costs in memory",
     "hit-rate": "what a memory that is too small keeps",
 }
@@ -96,6 +97,11 @@ def _run(options: argparse.Namespace) -> None:
         in_store, over_edge = purges.measure(processors), mutations.measure(processors, how)
         printed += [purges.markdown(in_store), mutations.markdown(over_edge)]
         written["purge"] = {"store": asdict(in_store), "edge": [asdict(one) for one in over_edge]}
+    if "fleet" in options.only:
+        _say("fleet")
+        taken = fleets.measure(processors)
+        printed.append(fleets.markdown(taken))
+        written["fleet"] = [asdict(one) for one in taken]
     if "memory" in options.only:
         _say("memory")
         costs = entries.measure(processors)
