@@ -104,7 +104,6 @@ class ClientConnection:
         "_is_fetching",
         "_is_idle",
         "_limits",
-        "_loop",
         "_lost",
         "_made",
         "_onward",
@@ -152,7 +151,6 @@ class ClientConnection:
         self._access = access
         self._made = made
         self._lost = lost
-        self._loop = asyncio.get_running_loop()
         self._parser = RequestParser(scheme, limits)
         self._sender = Sender()
         self._onward: dict[Form, Onward | None] = {}
@@ -167,14 +165,14 @@ class ClientConnection:
         self._is_awaited = self._is_fetching = self._is_idle = False
         self._broken: RefusedError | None = None
         self._eof = self._closing = self._stopping = self._paused = False
-        self._since = self._loop.time()
+        self._since = time.monotonic()
         self._unwanted = 0
         self._began_s = 0.0
 
     # For the listener.
 
     def check(self, now_s: float) -> None:
-        """Ends what has stood still for too long. `now_s` is the event loop's time."""
+        """Ends what has stood still for too long. `now_s` is that of `time.monotonic`."""
         limits, quiet_s = self._limits, now_s - self._since
         if (unsent_s := self._writing.stands_still_s(now_s)) is not None:
             # Whatever else is due: the client has not got all that it waits for.
@@ -243,7 +241,7 @@ class ClientConnection:
         if not parser.is_whole:
             self._take()
         elif self._head is None and not self._next() and begins and parser.waiting:
-            self._since = self._loop.time()
+            self._since = time.monotonic()
         if (self._head is not None or self._is_fetching) and parser.waiting > BUFFER_BYTES:
             self._pause()
         self._settle()
@@ -316,7 +314,7 @@ class ClientConnection:
         else:
             self._transport.write(head)
             self._transport.write(body)
-        self._since = self._loop.time()
+        self._since = self._began_s  # as good as now
         count, took = tally.count, tally.took
         count[0] = number = count[0] + 1
         if not number % _TIMED and took is not None:
@@ -431,7 +429,7 @@ class ClientConnection:
         if first:
             arriving.add(first)
         self._is_awaited = head.expects_continue and not first
-        self._since = self._loop.time()
+        self._since = time.monotonic()
         return arriving
 
     def _take(self) -> None:
@@ -442,7 +440,7 @@ class ClientConnection:
             self._break(error)
             return
         if data:
-            self._since = self._loop.time()
+            self._since = time.monotonic()
             if self._body is not None:
                 self._body.add(data)
                 if self._body.is_full:
@@ -478,7 +476,7 @@ class ClientConnection:
             self._is_awaited = False
             if not self._transport.is_closing():
                 self._transport.write(_CONTINUE)
-        self._since = self._loop.time()
+        self._since = time.monotonic()
         self._resume()
 
     def _resume(self) -> None:
@@ -670,7 +668,7 @@ class ClientConnection:
         self._settle_account()
         if self._transport.is_closing():
             return
-        self._since = self._loop.time()
+        self._since = time.monotonic()
         if not may_follow or self._broken is not None:
             self._close()
             return
@@ -689,7 +687,7 @@ class ClientConnection:
         its answer before the connection is reset. RFC 9112 section 9.6."""
         self._closing = True
         self._is_idle = False
-        self._since = self._loop.time()
+        self._since = time.monotonic()
         transport = self._transport
         if transport.is_closing():
             return

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -158,9 +159,8 @@ class Listener:
             self._all_lost.set()
 
     async def _check_forever(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(min(_CHECK_S, self._limits.shortest_s / 4))
-            now_s = loop.time()
+            now_s = time.monotonic()
             for connection in list(self._open):
                 connection.check(now_s)

@@ -70,7 +70,7 @@ class Writing:
     def stands_still_s(self, now_s: float) -> float | None:
         """For how long, as far as was looked, the client has taken nothing of what waits; None where nothing does.
 
-        `now_s` is the event loop's time.
+        `now_s` is that of `time.monotonic`.
         """
         if (unsent := self._transport.get_write_buffer_size()) != self._unsent:
             self._unsent, self._unsent_since = unsent, now_s
