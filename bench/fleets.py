@@ -71,6 +71,7 @@ async def _among(url: str, edges: int, purges: int, idle_s: float) -> Taken:
                     may_renew=lambda: True,
                     may_leave=lambda: True,
                     new_incarnation=_nothing,
+                    switched=_nothing,
                     woken=lambda key: None,
                 )
             )
