@@ -7,7 +7,7 @@ import sys
 import termios
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,10 @@ class Terminal:
     async def end(self) -> int:
         """Waits for its end; the exit status."""
         async with asyncio.timeout(20):
+            # What it still says is read, since a full terminal would keep it from ending.
+            with suppress(OSError):  # nobody has the other side open any more
+                while await asyncio.to_thread(os.read, self._ours, 65536):
+                    pass
             return await self.process.wait()
 
 
