@@ -72,6 +72,8 @@ _LINGER_S = 2.0
 # Of the answers of one kind that are repeated, every so many are timed, and count for as many: to time each would cost
 # a twentieth of what it costs to repeat it.
 _TIMED = 16
+# Of those, every so many stand for their URL in what is asked for most.
+_SAMPLED = 64
 _END_OF_HEAD = b"\r\n\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Of the requests of one connection: how so many forms of them leave is remembered.
@@ -266,7 +268,8 @@ class ClientConnection:
                 break
             if self._access is not None:
                 answer = self._accounted(self._access, head, answer)
-            self._repeat(*answer)
+            if self._repeat(*answer):
+                self._requests.sampled(head, _SAMPLED, time.monotonic())
             if end == size:
                 return b""
             start, end = end, _end_of_head(data, end)
@@ -287,10 +290,12 @@ class ClientConnection:
             self._requests.tally(GONE, LEFT).count[0] += 1
             return
         if answer is not None and self._writing.is_open and not self._stopping:
+            head = self._parser.first(size)
             if self._access is not None:
-                answer = self._accounted(self._access, self._parser.first(size), answer)
+                answer = self._accounted(self._access, head, answer)
             self._parser.skip(size)
-            self._repeat(*answer)
+            if self._repeat(*answer):
+                self._requests.sampled(head, _SAMPLED, time.monotonic())
         self._resume()
         if self._parser.waiting or self._eof:
             self._next()
@@ -308,7 +313,8 @@ class ClientConnection:
             and self._writing.is_open
         )
 
-    def _repeat(self, head: bytes, body: bytes, tally: Tally) -> None:
+    def _repeat(self, head: bytes, body: bytes, tally: Tally) -> bool:
+        """Writes an answer that is repeated; whether it stands for the `_SAMPLED` latest of its kind."""
         if len(body) <= ONE_WRITE_BYTES:
             self._transport.write(head + body)
         else:
@@ -317,8 +323,10 @@ class ClientConnection:
         self._since = self._began_s  # as good as now
         count, took = tally.count, tally.took
         count[0] = number = count[0] + 1
-        if not number % _TIMED and took is not None:
-            took.took(time.monotonic() - self._began_s, _TIMED)
+        if number % _TIMED or took is None:
+            return False
+        took.took(time.monotonic() - self._began_s, _TIMED)
+        return not number % _SAMPLED
 
     def eof_received(self) -> bool:
         self._eof = True
@@ -596,8 +604,11 @@ class ClientConnection:
         status = LEFT if self._transport.is_closing() else answer.response.status
         tally = self._requests.tally(answer.outcome, status)
         tally.count[0] += 1
+        now_s = time.monotonic()
         if tally.took is not None:
-            tally.took.took(time.monotonic() - self._began_s)
+            tally.took.took(now_s - self._began_s)
+        if self._head is not None:
+            self._requests.seen(self._head.request.target, answer.outcome, now_s)
         return tally
 
     def _learn(self, head: RequestHead, answer: Answer, how: Repeatable, start: bytes, tally: Tally) -> None:

@@ -3,7 +3,7 @@
 Both ends of each message stand here: `Keeper` is what a worker sees of its keeper, `Worker` what the keeper sees of it.
 
     worker -> keeper    settings, purge, intend, purge_twice, adopt; told: settle, led, differs, counted, ready
-    keeper -> worker    site, switches, certificate, counters, remembers; told: wake, stop
+    keeper -> worker    site, switches, certificate, counters, remembers, popular; told: wake, stop
 """
 
 import logging

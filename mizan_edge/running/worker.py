@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -82,6 +83,7 @@ class Serving:
     memory: Memory
     counters: Counters
     explainer: Explainer
+    requests: Requests
 
     def counted(self) -> Counted:
         """What it has counted so far, and what there is here now."""
@@ -148,6 +150,7 @@ async def serving(
                 tasks=tasks,
             )
             limits = _affordable(limits_of(settings))
+            requests = Requests(counters)
             listener = Listener(
                 Proxy(in_use, rules, reader, upstream),
                 limits,
@@ -160,13 +163,13 @@ async def serving(
                     fetch=cache.fetch_again,
                     max_bytes=settings.near,
                 ),
-                requests=Requests(counters),
+                requests=requests,
                 access=_access(settings, in_use, rules, log_file, tracing),
                 tls=certificate.context if certificate else None,
             )
             try:
                 explainer = Explainer(in_use, rules, limits, memory=memory, cache=cache, refusals=refusals)
-                yield Serving(listener, flights, memory, counters, explainer)
+                yield Serving(listener, flights, memory, counters, explainer, requests)
             finally:
                 await listener.drain(SHUTDOWN_S, grace_s=GRACE_S)
                 if log_file is not None:
@@ -236,6 +239,7 @@ class _Program:
                 "certificate": self._renew,
                 "counters": self._count,
                 "remembers": self._remembers,
+                "popular": self._popular,
                 "wake": self._wake,
                 "stop": self._end,
             },
@@ -331,6 +335,10 @@ class _Program:
     async def _remembers(self, question: Any) -> Mapping[str, Any]:
         await self._composed.wait()
         return self._serving.explainer.remembers(Question.from_json(question))
+
+    async def _popular(self, _: Any) -> list[list[Any]]:
+        await self._composed.wait()
+        return [[*asked] for asked in self._serving.requests.popular.most(time.monotonic())]
 
     def _wake(self, key: Any) -> None:
         if self._composed.is_set():

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -21,6 +22,7 @@ from mizan_edge.running.remote import Worker
 from mizan_edge.running.supervisor import Launch, Supervisor
 from mizan_edge.running.worker import GRACE_S, SHUTDOWN_S, Serving, serving
 from mizan_edge.serving.explaining import Question
+from mizan_edge.serving.popular import Asked, together
 from mizan_edge.system.channel import CallFailed, Channel, ChannelClosed
 from mizan_edge.system.counters import Counted, Counters
 from mizan_edge.system.tasks import Tasks
@@ -168,6 +170,13 @@ class Workers:
         answers = await asyncio.gather(*(self._ask(channel, "remembers", question.to_json()) for channel in channels))
         return [answer for answer in answers if answer is not None]
 
+    async def popular(self) -> list[Asked]:
+        """What is asked for most, of all of them."""
+        if self._here is not None:
+            return self._here.requests.popular.most(time.monotonic())
+        answers = await asyncio.gather(*(self._ask(channel, "popular") for channel in self._channels.values()))
+        return together([[Asked(*asked) for asked in answer] for answer in answers if answer is not None])
+
     async def counted(self, own: Counters) -> Counted:
         """What they have counted, and the keeper itself."""
         if self._here is not None:
@@ -183,9 +192,9 @@ class Workers:
             now.update(worker.counted.now)
         return Counted(dict(sorted(so_far.items())), now)
 
-    async def _ask(self, channel: Channel, name: str, argument: object = None) -> dict[str, Any] | None:
+    async def _ask(self, channel: Channel, name: str, argument: object = None) -> Any:
         try:
-            answer: dict[str, Any] | None = await channel.call(name, argument)
+            answer = await channel.call(name, argument)
         except ChannelClosed:
             return None  # it has died; its successor asks for all it needs
         except CallFailed as error:

@@ -1,8 +1,10 @@
 """Requests that are answered, as they are counted: each once, with its outcome and status, when its answer begins."""
 
+import time
 from typing import Literal, NamedTuple
 
 from mizan_edge.http.cache_status import Forwarded
+from mizan_edge.serving.popular import Popular
 from mizan_edge.system.counters import Counters
 from mizan_edge.system.histograms import Histogram, Tally
 
@@ -13,6 +15,7 @@ NOWHERE = "-"
 LEFT = 499
 """The status of an answer whose client had left before it began, as nginx has it."""
 
+_HITS = ("hit", "stale")
 _TIMED: dict[What, str] = {
     "hit": "hit_seconds",
     "stale": "hit_seconds",
@@ -59,11 +62,12 @@ def failed(why: Forwarded) -> Outcome:
 class Requests:
     """The requests that one process has answered.
 
-    # mutable state: `_tallies`, by outcome and status.
+    # mutable state: `_tallies`, by outcome and status; what is `popular`.
     """
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
+        self.popular = Popular(time.monotonic())
         self._tallies: dict[tuple[Outcome, int], Tally] = {}
 
     def tally(self, outcome: Outcome, status: int) -> Tally:
@@ -77,3 +81,14 @@ class Requests:
                 Histogram(self._counters, name, context) if name is not None else None,
             )
         return tally
+
+    def sampled(self, head: bytes, times: int, now_s: float) -> None:
+        """A hit with this head was repeated; it stands for so many. `now_s`: by a monotonic clock."""
+        target = head[: head.find(b"\r\n")].split(b" ")[1]
+        self.popular.asked(target.decode("latin-1"), now_s, hit=True, times=times)
+
+    def seen(self, target: str, outcome: Outcome, now_s: float) -> None:
+        """Any other request was answered."""
+        # The query of what is not declared may be anything, secrets among it.
+        shown = target.partition("?")[0] if outcome.context == NOWHERE else target
+        self.popular.asked(shown, now_s, hit=outcome.what in _HITS)
