@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 import socket
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -21,8 +22,11 @@ from mizan_edge.admin.access import Access
 from mizan_edge.admin.auditing import Auditing
 from mizan_edge.admin.contexts import Contexts
 from mizan_edge.admin.explaining import Explaining
+from mizan_edge.admin.history import History
 from mizan_edge.admin.listener import Admin
+from mizan_edge.admin.live import Live
 from mizan_edge.admin.metrics import Metrics
+from mizan_edge.admin.page import Page
 from mizan_edge.admin.probes import Probes
 from mizan_edge.admin.purging import Purging
 from mizan_edge.admin.recycling import Recycling
@@ -180,6 +184,8 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
         async def counted() -> Counted:
             return await workers.counted(counters)
 
+        history = History()
+        tasks.start(history.keep(counted), "keep-history")
         admin = Admin(
             access,
             Purging(in_use, purger, store, settings.confirm_purge_above),
@@ -199,6 +205,8 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
             Shadowing(in_use, differences, counted),
             Probes(in_use, store, origin, hold, counted, serving),
             Metrics(counted, journal, hold),
+            Live(in_use, store, hold, fleet.edge, history, int(time.time() * 1000), workers.popular),
+            Page.read(),
         )
         runner = web.AppRunner(admin.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
         admin_at = await _listening(stack, runner, settings.admin, inherited.admin)

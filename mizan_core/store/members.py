@@ -6,10 +6,11 @@ So a purge is announced to all members in the script that does it, and the purge
 has acknowledged, or its lease has run out: nobody serves from memory without one, and a renewal brings what was missed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
-from mizan_core.store.operations import Namespace, Purged
+from mizan_core.store.operations import Namespace, Operation, Purged, nonce, script
 
 SWITCHED = "*switch"
 """A context that no manifest has: whoever hears that it was purged asks the store how contexts are switched now, and
@@ -67,6 +68,40 @@ class Ack:
             return cls(incarnation, session, int(seq))
         except ValueError:
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Until when somebody may read entries."""
+
+    holder: str
+    left_ms: int
+    """Not above 0 where it has run out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """Who takes part."""
+
+    edges: tuple[Lease, ...]
+    """By their durable ids. One that has lapsed stays until another one finds it so: see `lua/register.lua`."""
+    sessions: tuple[Lease, ...]
+    """Who must hear of purges."""
+
+
+def roll(namespace: Namespace) -> Operation[Roll]:
+    """Who takes part now."""
+    return Operation(script("roll"), [namespace.control], [nonce()], _roll)
+
+
+def _roll(reply: Sequence[Any]) -> Roll:
+    now_ms, edges, sessions = reply
+    return Roll(_leases(edges, now_ms), _leases(sessions, now_ms))
+
+
+def _leases(reply: Sequence[bytes], now_ms: int) -> tuple[Lease, ...]:
+    pairs = zip(reply[::2], reply[1::2], strict=True)
+    return tuple(Lease(holder.decode(), int(float(end_ms)) - now_ms) for holder, end_ms in pairs)
 
 
 class Awaited:

@@ -14,9 +14,14 @@ Role = Literal["read", "purge"]
 ROLE = web.RequestKey("role", str)
 """Under which a request has the role of the token that it has shown."""
 
+PAGE = "/"
+"""The dashboard's page, which is open: it asks for a token."""
+PAGE_FILES = "/dashboard/"
+"""Under which it has what it is made of."""
+
 _PROBES = ("/healthz", "/readyz")
-# Without a token: numbers, and names of contexts.
-_OPEN = ("/metrics",)
+# Without a token: numbers, and names of contexts; and what asks for one.
+_OPEN = ("/metrics", PAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class Access:
             return await handler(request)
         if not self.serves(request.headers.get("Host", "")):
             raise Refused(421, "This listener is not served under that name: add it to admin_hosts if it should be.")
-        if request.path in _OPEN and request.method in ("GET", "HEAD"):
+        if _is_open(request.path) and request.method in ("GET", "HEAD"):
             return await handler(request)
         role = self.role(request.headers.get("Authorization"))
         if role is None:
@@ -68,3 +73,7 @@ class Access:
         except ValueError:
             return False
         return True
+
+
+def _is_open(path: str) -> bool:
+    return path in _OPEN or path.startswith(PAGE_FILES)

@@ -10,7 +10,9 @@ from mizan_edge.admin.access import Access
 from mizan_edge.admin.auditing import Auditing
 from mizan_edge.admin.contexts import Contexts
 from mizan_edge.admin.explaining import Explaining
+from mizan_edge.admin.live import Live
 from mizan_edge.admin.metrics import Metrics
+from mizan_edge.admin.page import Page
 from mizan_edge.admin.probes import Probes
 from mizan_edge.admin.problems import problems
 from mizan_edge.admin.purging import Purging
@@ -41,6 +43,8 @@ class Admin:
     shadowing: Shadowing
     probes: Probes
     metrics: Metrics
+    live: Live
+    page: Page
 
     def application(self) -> web.Application:
         """The aiohttp application of the admin listener."""
@@ -55,6 +59,8 @@ class Admin:
             self.shadowing,
             self.probes,
             self.metrics,
+            self.live,
+            self.page,
         )
         for part in parts:
             app.add_routes(part.routes())
