@@ -16,7 +16,7 @@ AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 SAY = @sed -n 's/^$@:.*\#\# /$@: /p' $(firstword $(MAKEFILE_LIST))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-versions exact prove schemathesis bench compile test-compiled deploy-check check fix clean
+.PHONY: help demo test test-versions exact prove schemathesis bench compile test-compiled deploy-check screenshots check fix clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 17
@@ -61,6 +61,10 @@ deploy-check: $(STAMP) ## check deploy/ against Kubernetes' schemas, kustomize, 
 	$(SAY)
 	@$(PIP) install --editable '.[deploy-check]'
 	@$(BIN)/python -m pytest -n0 tests/deploy tests/deploy/checks.py $(ARGS)
+
+screenshots: $(STAMP) ## take the pictures of the dashboard in docs/ (needs Chromium)
+	$(SAY)
+	@$(BIN)/python -m tests.screenshots
 
 check: $(STAMP) ## check the format, lint, types and import rules
 	$(SAY)
