@@ -11,9 +11,11 @@ from typing import Any, get_type_hints
 
 import pytest
 from click.testing import CliRunner
+from pydantic import BaseModel
 
 from mizan.declare import conf
 from mizan_core.compiling import Rules
+from mizan_core.manifest import Affected, Context, Function, Manifest, Mutation, parse_manifest
 from mizan_core.registry import FunctionSpec, Options
 from mizan_edge.admin.listener import Admin
 from mizan_edge.admin.purging import PurgeBody
@@ -27,6 +29,7 @@ ARCHITECTURE = (TOP / "docs" / "architecture.md").read_text()
 CONFIGURATION = (TOP / "docs" / "configuration.md").read_text()
 DJANGO = (TOP / "docs" / "django.md").read_text()
 HTTP = (TOP / "docs" / "http.md").read_text()
+MANIFEST = (TOP / "docs" / "manifest.md").read_text()
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
 DJANGO_VERSION = "Framework :: Django :: "
 DOCUMENTS = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
@@ -137,6 +140,48 @@ def test_the_versions_that_are_claimed_are_those_of_make_test_versions():
     assert [name.removeprefix(DJANGO_VERSION) for name in claimed if name.startswith(DJANGO_VERSION)] == list(SINCE)
     pythons = [f"Programming Language :: Python :: {major}.{minor}" for major, minor in PYTHONS]
     assert [name for name in claimed if re.fullmatch(r"Programming Language :: Python :: 3\.\d+", name)] == pythons
+
+
+def test_the_index_of_the_documents_names_each_once():
+    pages = [path.name for path in DOCUMENTS if path.parent.name == "docs" and path.name != "README.md"]
+    assert sorted(re.findall(r"^- \[.+?\]\((.+?)\): ", (TOP / "docs" / "README.md").read_text(), re.MULTILINE)) == pages
+
+
+def example_of_a_manifest() -> Manifest:
+    (text,) = re.findall(r"```json\n(.*?)```", MANIFEST, re.DOTALL)
+    manifest, warnings = parse_manifest(text.encode(), source="docs/manifest.md")
+    assert warnings == []
+    return manifest
+
+
+def test_the_example_of_a_manifest_has_every_key():
+    manifest = example_of_a_manifest()
+    contexts, mutations = manifest.contexts.values(), manifest.mutations.values()
+    examples: dict[type[BaseModel], list[Any]] = {
+        Manifest: [manifest],
+        Context: [*contexts],
+        Function: [function for context in contexts for function in context.functions],
+        Mutation: [*mutations],
+        Affected: [affected for mutation in mutations for affected in mutation.affects],
+    }
+    for model, shown in examples.items():
+        assert set().union(*(each.model_fields_set for each in shown)) == model.model_fields.keys(), model
+
+
+def test_the_page_of_the_manifest_tells_of_every_key_and_its_default():
+    sections = re.findall(r"^\| key \|.*\n\| -.*\n((?:\| .*\n)+)", MANIFEST, re.MULTILINE)
+    told = [dict(re.findall(r"^\| `(\w+)` \| .+? \| (.+?) \| .+ \|$", rows, re.MULTILINE)) for rows in sections]
+    assert told == [
+        {
+            name: "required"
+            if field.is_required()
+            else "none"
+            if (default := field.get_default(call_default_factory=True)) is None
+            else f"`{json.dumps(default)}`"
+            for name, field in model.model_fields.items()
+        }
+        for model in (Manifest, Context, Function, Mutation)
+    ]
 
 
 def test_the_guarantees_name_tests_that_exist():
