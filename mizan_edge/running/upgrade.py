@@ -48,9 +48,12 @@ class Program:
 
     async def try_out(self) -> None:
         """Raises UpgradeFailed for a program that cannot even be loaded."""
-        process = await asyncio.create_subprocess_exec(
-            *interpreter(), "-c", _LOADED, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *interpreter(), "-c", _LOADED, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
+            )
+        except OSError as error:
+            raise UpgradeFailed(f"no upgrade: {sys.executable} cannot be started: {error.strerror}") from None
         try:
             async with asyncio.timeout(_TRIAL_S):
                 _, said = await process.communicate()

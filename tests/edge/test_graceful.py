@@ -100,3 +100,9 @@ async def test_a_program_that_cannot_be_loaded_is_not_upgraded_to(tmp_path: Path
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UpgradeFailed, match="^no upgrade: the installed program cannot be loaded: .*half installed$"):
         await Program.of_this_process().try_out()
+
+
+async def test_an_interpreter_that_is_gone_is_not_upgraded_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(UpgradeFailed, match="^no upgrade: .*python cannot be started: No such file or directory$"):
+        await Program.of_this_process().try_out()
