@@ -152,9 +152,10 @@ class Shadow:
     ) -> None:
         url, function = reading.client.target[:_MAX_URL], reading.lookup.resource.function
         what = ", ".join(found)
+        # The log has no query: it may hold what nobody else is to read.
         log.warning(
             "context %s: %s %.200s was served at the age of %d s, and the origin says another %s; nobody has purged it",
-            *(reading.context, reading.client.method, url, age_s, what),
+            *(reading.context, reading.client.method, url.partition("?")[0], age_s, what),
         )
         self._told(
             {

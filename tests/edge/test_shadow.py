@@ -59,26 +59,26 @@ async def edge(make_edge: EdgeFactory) -> RunningEdge:
 
 @pytest.mark.parametrize("lane", ["decided", "ready", "ready in Redis"])
 async def test_what_has_changed_without_an_invalidation_is_found_and_is_neither_served_nor_stored(
-    make_edge: EdgeFactory, origin: Origin, deciding: Deciding, lane: str
+    make_edge: EdgeFactory, origin: Origin, deciding: Deciding, lane: str, caplog: pytest.LogCaptureFixture
 ):
-    says = "old"
+    asked, says = f"{VIEW}?token=secret", "old"
     origin.script = lambda _: Says(says)
     edge = await make_edge(near=0 if lane == "ready in Redis" else 64 << 20)
     async with browsing(edge) as browser:
-        await browser.get(VIEW)
+        await browser.get(asked)
         if lane != "decided":
-            await ready(browser, deciding, VIEW)
+            await ready(browser, deciding, asked)
         says = "renamed"
         assert (await shadowed(edge, 1)).status == 200
-        assert [(await browser.get(VIEW)).body for _ in range(2)] == [b"old"] * 2
+        assert [(await browser.get(asked)).body for _ in range(2)] == [b"old"] * 2
         assert await compared(edge, 2) == {"different": 2}
-        reply = await browser.get(VIEW)
+        reply = await browser.get(asked)
     assert (reply.hit, reply.body) == (True, b"old")
     found = (await shown(edge))["differences"][-1]
     assert {name: found[name] for name in ("context", "method", "url", "function", "partition", "differs")} == {
         "context": "user",
         "method": "GET",
-        "url": VIEW,
+        "url": asked,
         "function": None,
         "partition": "anon",
         "differs": ["body"],
@@ -87,6 +87,8 @@ async def test_what_has_changed_without_an_invalidation_is_found_and_is_neither_
     assert found["served"] == {"status": 200, "bytes": 3, "sha256": hashlib.sha256(b"old").hexdigest()}
     assert found["origin"] == {"status": 200, "bytes": 7, "sha256": hashlib.sha256(b"renamed").hexdigest()}
     assert found["at"].startswith("20") and found["at"].endswith("Z")
+    warned = [record.getMessage() for record in caplog.records if "nobody has purged it" in record.getMessage()]
+    assert len(warned) >= 2 and all(f"GET {VIEW} was served" in text for text in warned)
 
 
 async def test_what_is_the_same_is_no_difference_and_is_asked_for_as_a_fill_asks(
