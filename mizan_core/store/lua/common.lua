@@ -44,7 +44,7 @@
 local MAX_SUBSETS = 64 -- up to here looking scopes up one by one is cheaper than scanning
 local HEADER_GUESS = 1024
 local AUDITED = 10000 -- purges that the audit keeps, and a hundred or so more
-local AUDIT_BYTES = 1024 -- of scopes, in one record
+local AUDIT_BYTES = 1024 -- of scopes, in one record that has more than one
 local TRIM_IN_PASSING = 20 -- expired entries that a script drops from an index which it passes by
 
 local ctl = KEYS[1]
@@ -241,7 +241,7 @@ local function audit(inc, seq, by, entries, banned, scopes)
   for i, scope in ipairs(scopes) do
     size = size + #scope
     if i > 1 and size > AUDIT_BYTES then break end
-    shown[i] = string.sub(scope, 1, AUDIT_BYTES)
+    shown[i] = scope -- whole: cut off, it would be another one
   end
   if not has_type(key, 'stream') then redis.call('UNLINK', key) end
   redis.pcall('XADD', key, 'MAXLEN', '~', AUDITED, '*', 'inc', inc, 'seq', seq, 'by', by, 'entries', entries,

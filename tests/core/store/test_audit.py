@@ -6,6 +6,7 @@ from mizan_core.resolve import By
 from mizan_core.scopes import Scope
 from mizan_core.store import audit
 from mizan_core.store.audit import Acknowledged, Audited
+from mizan_core.store.layout import scope_argument
 from tests.core.store.site import Site, full_memory, scope
 
 BY = By(source="admin", request="POST /purge", token="purge")
@@ -67,6 +68,14 @@ def test_it_is_bounded(plain_site: Site):
     (last,) = audited(plain_site, 1)
     assert last.count == 100
     assert 0 < sum(map(len, last.scopes)) <= 1024
+
+
+def test_a_scope_is_told_whole_or_not_at_all(site: Site):
+    long = {"alike": "x" * 500, "locale": "y" * 486, "user_id": 123456}
+    purge(site, scope("user", **long), scope("catalog"))
+    (told,) = audited(site)
+    # Cut off, it would be that of another user.
+    assert (told.scopes, told.count) == ((scope_argument(scope("user", **long)),), 2)
 
 
 @pytest.mark.parametrize("name", ["audit", "acked"])
