@@ -16,7 +16,7 @@ AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 SAY = @sed -n 's/^$@:.*\#\# /$@: /p' $(firstword $(MAKEFILE_LIST))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-versions exact prove schemathesis bench compile test-compiled deploy-check screenshots check fix clean
+.PHONY: help demo tour test test-versions exact prove schemathesis bench compile test-compiled deploy-check screenshots check fix clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 17
@@ -24,6 +24,10 @@ help: ## list the targets
 demo: $(STAMP) ## run the demo: Redis, a Django origin and the edge, on this machine (ONCE=1: play it through and exit)
 	$(SAY)
 	@$(BIN)/python -m demo $(if $(filter-out 0,$(ONCE)),--once)
+
+tour: $(STAMP) ## write docs/tour.md anew: what its commands print against the demo
+	$(SAY)
+	@$(BIN)/python -m tests.tour
 
 test: $(STAMP) ## run the tests against a real Redis (ARGS="-k name" passes options to pytest)
 	$(SAY)

@@ -44,11 +44,17 @@ class Running:
 
     process: subprocess.Popen[str]
     said: str
+    state: Path
 
     def browser(self) -> Browser:
-        match = re.search(r"through the edge +http://(.+):(\d+)/", self.said)
-        assert match is not None
-        return Browser(match[1], int(match[2]))
+        host, _, port = self.address("through the edge").rpartition(":")
+        return Browser(host, int(port))
+
+    def address(self, of: str) -> str:
+        """The host and port of what the demo calls so."""
+        match = re.search(rf"{of} +http://(\S+)/", self.said)
+        assert match is not None, self.said
+        return match[1]
 
     def descendants(self) -> list[int]:
         return _descendants(self.process.pid)
@@ -74,7 +80,7 @@ def staying_up(state: Path) -> Iterator[Running]:
                 break
         else:
             raise AssertionError(said)
-        yield Running(process, said)
+        yield Running(process, said, state)
     finally:
         process.kill()
         process.communicate(timeout=SECONDS)
