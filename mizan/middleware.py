@@ -5,7 +5,9 @@ session has ended meanwhile, of a mutation that has been made.
 """
 
 from collections.abc import Callable
+from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
@@ -14,7 +16,7 @@ from mizan.http.mount import import_urlconf
 from mizan.request.headers import CACHE_CONTROL, NO_STORE, say_scopes
 from mizan.request.identity import refresh_cookie
 from mizan.request.said import attach
-from mizan.request.settle import answer_in_full, settle
+from mizan.request.settle import abandon, answer_in_full, settle
 from mizan.request.state import state
 
 
@@ -30,6 +32,22 @@ class MizanMiddleware(MiddlewareMixin):
         super().__init__(get_response)
         import_urlconf()
         refuse_problems()
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if self.async_mode:
+            return self.__acall__(request)
+        try:
+            return super().__call__(request)
+        except BaseException:
+            abandon(request)
+            raise
+
+    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        try:
+            return await super().__acall__(request)
+        except BaseException:
+            await sync_to_async(abandon)(request)
+            raise
 
     def process_request(self, request: HttpRequest) -> None:
         attach(request)

@@ -20,7 +20,7 @@ from mizan.http.reading import Reading
 from mizan.request.csrf import SAFE_METHODS, check_csrf
 from mizan.request.identity import refresh_cookie, sign_in
 from mizan.request.said import attach
-from mizan.request.settle import changes, settle
+from mizan.request.settle import abandon, changes, settle
 from mizan_core.registry import FunctionSpec, spec_of
 from mizan_core.signature import ArgumentsError
 
@@ -77,6 +77,9 @@ def responder(fn: Callable[..., Any]) -> Responder:
             settle(request, response, raised=True)
             refresh_cookie(request, response)
             return response
+        except BaseException:
+            abandon(request)
+            raise
 
     return respond
 

@@ -21,7 +21,7 @@ from mizan.request.csrf import check_csrf
 from mizan.request.headers import CACHE_CONTROL, NO_STORE
 from mizan.request.identity import minted, refresh_cookie, sign_in
 from mizan.request.said import attach
-from mizan.request.settle import changes, settle
+from mizan.request.settle import abandon, changes, settle
 from mizan.request.state import state
 from mizan_core import registry
 from mizan_core.merging import Place, places
@@ -48,6 +48,9 @@ def endpoint(*methods: str) -> Callable[[View], View]:
             except Exception as error:
                 raised = True
                 response = response_for(request, error)
+            except BaseException:
+                abandon(request)
+                raise
             settle(request, response, raised=raised)
             refresh_cookie(request, response)
             return response

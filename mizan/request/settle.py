@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.db.transaction import TransactionManagementError
 from django.http import FileResponse, HttpRequest, HttpResponseBase
 
 from mizan.cache.doors import NoCacheError, PurgeError
@@ -52,6 +53,14 @@ def settle(request: HttpRequest, response: HttpResponseBase, *, raised: bool = F
     purge_own(purge_of(new), at_once=raised or commits_by_hand())
 
 
+def abandon(request: HttpRequest) -> None:
+    """Purges what a request names that gets no response: an async function is cancelled when its client leaves, and a
+    server may end a thread that takes too long. What was committed until then is, and no header will say so."""
+    here = state(request)
+    said, here.invalidated = here.invalidated, {}
+    _purge_unsaid(purge_of(said))
+
+
 def answer_in_full(request: HttpRequest) -> None:
     """Keeps ConditionalGetMiddleware, which stands in front, from answering 304: without what is said to caches."""
     for name in ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE"):
@@ -66,7 +75,7 @@ def _watch(request: HttpRequest, response: Any) -> None:
         try:
             yield from parts
         finally:
-            _purge_streamed(purge_of(state(request).invalidated))
+            _purge_unsaid(purge_of(state(request).invalidated))
 
     response.streaming_content = _Watched(parts, request) if response.is_async else stream()
 
@@ -93,13 +102,13 @@ class _Watched:
     def close(self) -> None:
         if not self._ended:
             self._ended = True
-            _purge_streamed(purge_of(state(self._request).invalidated))
+            _purge_unsaid(purge_of(state(self._request).invalidated))
 
 
-def _purge_streamed(purge: Purge) -> None:
+def _purge_unsaid(purge: Purge) -> None:
     try:
         purge_after_commit(purge)
     except PurgeError:
         pass  # logged, and there is nobody left to tell
-    except NoCacheError as error:
-        logger.error("a stream may have changed %s after its headers had left: %s", purge, error)
+    except (NoCacheError, TransactionManagementError) as error:
+        logger.error("%s may have changed, and no header of a response can say so: %s", purge, error)

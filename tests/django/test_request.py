@@ -1,6 +1,8 @@
 """`request.mizan`: what a view changes and depends on, said at run time; and responses that stream."""
 
 import asyncio
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -190,7 +192,42 @@ class TestStreams:
     def test_without_a_way_to_purge_it_is_logged(self, visitor: Client, ann: Any, caplog: pytest.LogCaptureFixture):
         response: Any = visitor.get(f"/plain/rename-streamed/{ann.pk}/?name=Anna")
         assert b"".join(response.streaming_content) == b"begun done"
-        assert f"may have changed user;user_id={ann.pk} after its headers had left: there is no cache" in caplog.text
+        assert (
+            f"user;user_id={ann.pk} may have changed, and no header of a response can say so: there is no cache"
+            in caplog.text
+        )
+
+
+@WITH_MIDDLEWARE
+@pytest.mark.parametrize("kind", ["plain view", "call", "page"])
+async def test_what_was_changed_is_purged_when_the_client_leaves_before_there_is_a_response(
+    browser: AsyncClient, kind: str
+):
+    user = await User.objects.acreate(username="ann")
+    sent = {"fn": "rename_and_stay", "args": {"user_id": user.pk, "name": "Anna"}}
+    method, path, body = {
+        "plain view": ("GET", f"/plain/rename-and-stay/{user.pk}/", b""),
+        "call": ("POST", "/api/mizan/call/", json.dumps(sent).encode()),
+        "page": ("POST", f"/rename-and-stay/{user.pk}/", b""),
+    }[kind]
+    clients.staying[:] = [asyncio.Event()]
+    events: Iterator[dict[str, Any]] = iter([{"type": "http.request", "body": body}, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        event = next(events)
+        if event["type"] == "http.disconnect":
+            await clients.staying[0].wait()
+        return event
+
+    async def send(event: Any) -> None:
+        raise AssertionError("nobody is there")
+
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": method, "path": path, "query_string": b"name=Anna", "headers": headers}
+    with recorded_purges() as purged, override_settings(ALLOWED_HOSTS=["*"]):
+        await ASGIHandler()(scope, receive, send)
+    await user.arefresh_from_db()
+    assert (user.first_name, purged) == ("Anna", [f"user;user_id={user.pk}"])
 
 
 class TestNeverBeforeTheCommit:

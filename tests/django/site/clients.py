@@ -1,5 +1,6 @@
 """Declared functions, and `ran`: how often each one ran."""
 
+import asyncio
 import datetime as dt
 import uuid
 from collections import Counter
@@ -496,3 +497,27 @@ def rename_streamed(request: HttpRequest, user_id: int) -> StreamingHttpResponse
         yield "done"
 
     return StreamingHttpResponse(parts())
+
+
+staying: list[asyncio.Event] = []
+"""Set when a function that never ends has changed what it changes."""
+
+
+async def stay() -> HttpResponse:
+    staying[0].set()
+    await asyncio.Event().wait()
+    return HttpResponse("nobody gets here")
+
+
+@client(affects="user")
+@csrf_exempt
+async def rename_and_stay(request: HttpRequest, user_id: int, name: str) -> None:
+    await User.objects.filter(pk=user_id).aupdate(first_name=name)
+    await stay()
+
+
+@client(affects="user", route="/rename-and-stay/<int:user_id>/")
+@csrf_exempt
+async def rename_and_stay_page(request: HttpRequest, user_id: int, name: str) -> HttpResponse:
+    await User.objects.filter(pk=user_id).aupdate(first_name=name)
+    return await stay()

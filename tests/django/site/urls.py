@@ -9,6 +9,7 @@ urlpatterns = [
     path("logout/", views.sign_out),
     path("taken/", views.taken),
     path("plain/rename/<int:user_id>/", views.rename),
+    path("plain/rename-and-stay/<int:user_id>/", views.rename_and_stay),
     path("plain/rename-streamed/<int:user_id>/", views.rename_streamed),
     path("plain/rename-streamed-later/<int:user_id>/", views.rename_streamed_later),
     path("plain/many/", views.many),

@@ -7,6 +7,8 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 
+from tests.django.site import clients
+
 
 def home(request: HttpRequest) -> HttpResponse:
     return HttpResponse("home")
@@ -32,6 +34,12 @@ def rename(request: HttpRequest, user_id: int) -> HttpResponse:
     if "fail" in request.GET:
         raise RuntimeError("after the change")
     return HttpResponse("renamed", headers={"X-Mizan-Invalidate": "catalog"})
+
+
+async def rename_and_stay(request: HttpRequest, user_id: int) -> HttpResponse:
+    await User.objects.filter(pk=user_id).aupdate(first_name=request.GET["name"])
+    request.mizan.invalidate("user", user_id=user_id)  # type: ignore[attr-defined]
+    return await clients.stay()
 
 
 def rename_streamed(request: HttpRequest, user_id: int) -> StreamingHttpResponse:
