@@ -1,7 +1,8 @@
 """`@purges("user")`: for what changes data outside a request, such as Celery tasks and management commands."""
 
+import asyncio
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import wraps
 from typing import Any, TypeVar
@@ -58,6 +59,15 @@ def purges(context: str, /, **params: Source) -> Callable[[F], F]:
             with suppress(PurgeError):  # it is logged, and what the function raised says more
                 after_commit(purge)
 
+        async def ended(work: Awaitable[Any], purge: Callable[[], None]) -> Any:
+            try:
+                result = await work
+            except BaseException:
+                await _to_its_end(anyhow, purge)
+                raise
+            await _to_its_end(after_commit, purge)
+            return result
+
         @wraps(fn)
         def run(*args: Any, **kwargs: Any) -> Any:
             purge = prepare(args, kwargs)
@@ -66,6 +76,9 @@ def purges(context: str, /, **params: Source) -> Callable[[F], F]:
             except BaseException:
                 anyhow(purge)
                 raise
+            if inspect.isawaitable(result):
+                # An async function behind a decorator that hides it: it has not ended, or not even begun.
+                return ended(result, purge)
             after_commit(purge)
             return result
 
@@ -73,17 +86,26 @@ def purges(context: str, /, **params: Source) -> Callable[[F], F]:
         async def run_async(*args: Any, **kwargs: Any) -> Any:
             # In the thread whose connections the function's own queries use.
             purge = await sync_to_async(prepare)(args, kwargs)
-            try:
-                result = await fn(*args, **kwargs)
-            except BaseException:
-                await sync_to_async(anyhow)(purge)
-                raise
-            await sync_to_async(after_commit)(purge)
-            return result
+            return await ended(fn(*args, **kwargs), purge)
 
         return run_async if iscoroutinefunction(fn) else run  # type: ignore[return-value]
 
     return decorate
+
+
+async def _to_its_end(conclude: Callable[[Callable[[], None]], None], purge: Callable[[], None]) -> None:
+    """Purges in the thread of the queries. A cancellation waits for it: asgiref would drop what is only queued yet."""
+    purging = asyncio.get_running_loop().create_task(sync_to_async(conclude)(purge))
+    cancelled: asyncio.CancelledError | None = None
+    while not purging.done():
+        try:
+            await asyncio.wait([purging])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        purging.exception()  # it is logged
+        raise cancelled
+    purging.result()
 
 
 def _check(fn: Callable[..., Any], params: Mapping[str, Source]) -> None:

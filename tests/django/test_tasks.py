@@ -4,11 +4,14 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import transaction
 from django.db.transaction import TransactionManagementError
@@ -126,6 +129,45 @@ class TestPurges:
         except ZeroDivisionError:
             assert fail
         assert self.named(ann) == "Anna"
+
+    def test_an_async_function_behind_another_decorator(self, ann: Any):
+        # It is no coroutine function to look at, and what it returns has not begun.
+        @purges("user", user_id="user_id")
+        @wraps(tasks.rename_alone)
+        def traced(*args: Any) -> Any:
+            return tasks.rename_alone(*args)
+
+        async def run() -> tuple[list[str], list[str]]:
+            with recorded_purges() as before:
+                begun = traced(ann.pk, "Anna")
+            with recorded_purges() as after:
+                await begun
+            return before, after
+
+        assert asyncio.run(run()) == ([], [f"user;user_id={ann.pk}"])
+
+    def test_an_async_function_that_is_cancelled_while_its_purge_waits_for_the_thread(self, ann: Any):
+        free, busy = threading.Event(), asyncio.Event()
+
+        async def run() -> None:
+            task = asyncio.get_running_loop().create_task(tasks.rename_then(ann.pk, "Anna", occupy))
+            await busy.wait()
+            await asyncio.sleep(0)
+            task.cancel()
+            for _ in range(5):  # so many turns of the loop take it to what was cancelled
+                await asyncio.sleep(0)
+            free.set()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        async def occupy() -> None:
+            asyncio.get_running_loop().create_task(sync_to_async(free.wait)(10))
+            await asyncio.sleep(0)
+            busy.set()
+
+        with recorded_purges() as purged:
+            asyncio.run(run())
+        assert purged == [f"user;user_id={ann.pk}"]
 
     def test_a_value_that_the_parameter_cannot_have_widens(self, ann: Any):
         self.named(ann)

@@ -1,5 +1,7 @@
 """What changes data outside of requests."""
 
+from collections.abc import Awaitable, Callable
+
 from django.contrib.auth.models import User
 from django.db import transaction
 
@@ -32,6 +34,16 @@ async def rename_later(user_id: int, name: str, *, fail: bool = False) -> None:
     await User.objects.filter(pk=user_id).aupdate(first_name=name)
     if fail:
         raise ZeroDivisionError
+
+
+async def rename_alone(user_id: int, name: str) -> None:
+    await User.objects.filter(pk=user_id).aupdate(first_name=name)
+
+
+@purges("user", user_id="user_id")
+async def rename_then(user_id: int, name: str, then: Callable[[], Awaitable[None]]) -> None:
+    await rename_alone(user_id, name)
+    await then()
 
 
 @purges("prefs", user_id="user_id", locale="locale")
