@@ -1,7 +1,10 @@
 """From scopes as somebody spelled them to the scopes to purge, against the manifest.
 
-Two readers. The origin's header is obeyed whatever it says (`widen`: purge more, never less, and say so); a person who
-types at the admin API can be asked again (`strict`: an error that names the nearest valid name).
+Three readers. The origin's header is obeyed whatever it says (`widen`: purge more, never less, and say so); a person
+who types at the admin API can be asked again (`strict`: an error that names the nearest valid name); and what a
+response says that it depends on is clear, or keeps it from being stored (`depended_on`).
+
+`Purge` is what everybody hands on who purges, the edge as well as Django, and `By` who has asked for it.
 """
 
 import difflib
