@@ -7,8 +7,8 @@ from django.http import HttpRequest
 
 
 class MizanConfig(AppConfig):
-    """Registers the system checks, what has to be so before the first request, and what `request.mizan` says where
-    nobody gives it."""
+    """Registers the system checks, the models of MIZAN_MODEL_CONTEXTS, what has to be so before the first request, and
+    what `request.mizan` says where nobody gives it. A secret that is too short stops the start."""
 
     name = "mizan"
     verbose_name = "Mizan"

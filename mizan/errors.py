@@ -16,7 +16,7 @@ from mizan_core.signature import ArgumentsError
 
 
 class ApiError(Exception):
-    """An answer of 400 or above. `details` is any JSON; a function may raise one itself."""
+    """An answer of 400 or above. `details` is any JSON, `allow` a 405's field; a function may raise one itself."""
 
     def __init__(self, status: int, code: str, message: str, *, details: Any = None, allow: str = "") -> None:
         super().__init__(message)

@@ -34,7 +34,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """Nothing was kept. `fence` and `now_ms` (Redis' clock) belong to what is made now."""
+    """Nothing was kept. `fence` and `now_ms` (by the clock of the cache) belong to what is made now."""
 
     key: str
     fence: Fence

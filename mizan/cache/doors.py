@@ -1,4 +1,5 @@
-"""The ways to the cache from a process of the application: the shared store, or the edge's admin listener."""
+"""The ways to the caches from a process of the application: the shared store, the edge's admin listener, or the memory
+of the process."""
 
 import json
 import urllib.error
@@ -21,7 +22,7 @@ _BY = By(source="django", host=node())
 
 
 class NoCacheError(MizanError, RuntimeError):
-    """Neither a store nor an edge is configured, so nothing can be purged."""
+    """No cache is configured that could be purged; the text says what to set."""
 
 
 class PurgeError(MizanError, RuntimeError):

@@ -1,4 +1,4 @@
-"""System checks: declarations that contradict each other, and a middleware worth having."""
+"""System checks: declarations that contradict each other, and settings that do not fit them or each other."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -16,7 +16,8 @@ _compiled: tuple[Registry, int, object, Compiled] | None = None
 
 
 def compiled() -> Compiled:
-    """What the functions of the registry were compiled to. Raises DeclarationsError with all that is wrong."""
+    """What the functions of the registry were compiled to. Its endpoints are below BASE, wherever the site has mounted
+    them: what names URLs compiles by itself, with the site's base. Raises DeclarationsError with all that is wrong."""
     global _compiled
     urls = conf().view_urls
     functions = registry.default

@@ -1,4 +1,4 @@
-"""Running declared functions: who may, with which arguments, inside which transactions."""
+"""Running declared functions: who may, and inside which transactions."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from inspect import isawaitable

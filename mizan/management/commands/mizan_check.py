@@ -1,4 +1,4 @@
-"""`python manage.py mizan_check [--json]`"""
+"""`python manage.py mizan_check [--json] [--output FILE] [--base-url /api/mizan/]`"""
 
 import json
 from argparse import ArgumentParser
