@@ -1,7 +1,7 @@
 """Who is asking: tokens in `Authorization`, the partition of a response, and the cookie that names it to the edge.
 
-The cookie names a partition and nothing more; only a token in `Authorization` signs somebody in, and only after its
-`pkey` was computed anew from the live user.
+The cookie names a partition and nothing more; only a token in `Authorization` signs somebody in, and only after what it
+proves (a `pkey`, or the digest of an access token) was computed anew from the live user.
 """
 
 import hmac
@@ -17,7 +17,7 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponseBase
 
 from mizan.declare.conf import conf, keyring
-from mizan.request import access_tokens as jwt
+from mizan.request import access_tokens
 from mizan.request.headers import PARTITION
 from mizan.request.state import state
 from mizan_core import mwt
@@ -40,9 +40,9 @@ def sign_in(request: HttpRequest) -> None:
     if keys is not None and (identity := mwt.verify(keys, token.strip(), now_s=time.time())):
         user = live_user(identity.sub)
         here.bearer = user is not None and hmac.compare_digest(pkey(request, user), identity.pkey)
-    elif access := jwt.verify("at+jwt", token.strip()):
+    elif access := access_tokens.verify("at+jwt", token.strip()):
         user = live_user(access.sub)
-        here.bearer = user is not None and hmac.compare_digest(jwt.digest(user), access.auth)
+        here.bearer = user is not None and hmac.compare_digest(access_tokens.digest(user), access.auth)
         here.jwt_expires_s = access.expires_s
     else:
         return
@@ -154,7 +154,8 @@ def session_user(request: HttpRequest) -> Any | None:
 
 def refresh_cookie(request: HttpRequest, response: HttpResponseBase) -> None:
     """Keeps the token cookie as fresh as the session: sets it where the request lacks a valid one, and deletes it
-    where nobody is signed in."""
+    where nobody is signed in. Where a middleware has put somebody else in the session's place, the response names that
+    partition instead, so that the edge keeps it from the cookie's."""
     try:
         _refresh_cookie(request, response)
     except Exception:
