@@ -23,7 +23,7 @@ from typing import Any
 from django.http import HttpResponseBase
 
 from mizan.cache.recorder import Recorder, active
-from mizan.db.commits import concluded_for_test_case, hooks
+from mizan.db.commits import conclude_for_test_case, hooks
 from mizan.declare.spoken import spoken
 from mizan.request.headers import CACHE_CONTROL, NO_STORE, SCOPE, why_refused
 from mizan_core.resolve import Purge
@@ -40,7 +40,7 @@ def recorded_purges() -> Iterator[list[str]]:
     active.append(recorder)
     try:
         yield purged
-        concluded_for_test_case(before)
+        conclude_for_test_case(before)
     finally:
         active.remove(recorder)
         purged += sorted({text for purge in recorder.purges for text in _texts(purge)})

@@ -30,7 +30,7 @@ _warned: set[str] = set()
 def door() -> Door:
     """The configured way. Raises NoCacheError where there is none."""
     if recorder.active:
-        return recorder.Recording()
+        return recorder.RecordingCache()
     here = conf()
     if here.cache_redis_url == MEMORY_URL:
         return MemoryDoor(memory(here.cache_namespace), _admin(here) if here.edge_admin_url else None)
@@ -64,7 +64,7 @@ def bundle_cache() -> BundleCache:
     """The cache of the settings of this moment, begun at its first use; one that keeps nothing while purges are only
     recorded."""
     if recorder.active:
-        return recorder.Recording()
+        return recorder.RecordingCache()
     here = conf()
     if here.cache_redis_url == MEMORY_URL:
         return memory(here.cache_namespace)

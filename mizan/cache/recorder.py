@@ -15,7 +15,7 @@ active: list[Recorder] = []
 """While there is one, purges from anywhere are recorded and go nowhere else, so that tests need no cache."""
 
 
-class Recording(NoBundleCache):
+class RecordingCache(NoBundleCache):
     """Stands where the caches would, keeps nothing, and tells every active recorder what is purged."""
 
     def purge(self, purge: Purge) -> None:

@@ -23,7 +23,7 @@ from mizan.channels.threads import in_thread
 from mizan.channels.visitor import Visitor, identity
 from mizan.db.transactions import atomic_requests
 from mizan.errors import ApiError, response_for
-from mizan.http.execute import settled
+from mizan.http.execute import awaited
 from mizan_core.signature import ArgumentsError
 
 logger = logging.getLogger("mizan.channels")
@@ -199,14 +199,14 @@ class Rooms:
     def _receive(self, channel: type[ReactChannel], params: BaseModel, message: BaseModel) -> None:
         here = self._admit(channel, params)
         with atomic_requests():
-            settled(here.receive(params, message))
+            awaited(here.receive(params, message))
 
     def _admit(self, channel: type[ReactChannel], params: BaseModel) -> ReactChannel:
         request = self._visitor.request()
         if identity(request) != self._owner:
             raise Closed(SOMEBODY_ELSE, "signed out, or somebody else by now")
         here = channel(request.user)
-        if settled(here.authorize(params)):
+        if awaited(here.authorize(params)):
             return here
         if self._owner is None:
             raise ApiError(401, "unauthenticated", "sign in first")

@@ -99,7 +99,7 @@ def hooks() -> dict[str, int]:
     return {connection.alias: len(connection.run_on_commit) for connection in connections.all(initialized_only=True)}
 
 
-def concluded_for_test_case(before: Mapping[str, int]) -> None:
+def conclude_for_test_case(before: Mapping[str, int]) -> None:
     """Runs the actions that have come since `hooks()` and wait for a TestCase's transaction, which never commits. The
     application's own hooks are left alone."""
     for connection in connections.all(initialized_only=True):

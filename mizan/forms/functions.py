@@ -18,7 +18,7 @@ from mizan.forms.declared import FORM, actual_fields, fields_of, refuse_files
 from mizan.forms.describe import FormSchema, FormSetSchema, describe_form, describe_formset
 from mizan.forms.formsets import BoundFormSet, FormSetVerdict
 from mizan.forms.kinds import json_schema
-from mizan.http.execute import settled
+from mizan.http.execute import awaited
 from mizan_core.registry import RegistryError
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class _Functions:
         if verdict.valid and isinstance(form, BaseModelForm | BaseModelFormSet):
             form.save()
         conclude = form.on_submit_success if verdict.valid else form.on_submit_failure
-        answer: FormVerdict = self.shape.submission[Any](**dict(verdict), data=settled(conclude(request)))
+        answer: FormVerdict = self.shape.submission[Any](**dict(verdict), data=awaited(conclude(request)))
         return answer
 
     def _bound(self, request: HttpRequest, data: Any, arguments: Mapping[str, Any]) -> BoundForm | BoundFormSet:
@@ -195,5 +195,5 @@ class _Functions:
         return bound
 
     def _kwargs(self, request: HttpRequest, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        kwargs: dict[str, Any] = settled(self.cls.get_init_kwargs(request, **arguments))
+        kwargs: dict[str, Any] = awaited(self.cls.get_init_kwargs(request, **arguments))
         return kwargs

@@ -66,9 +66,9 @@ def _calls(request: HttpRequest, specs: list[FunctionSpec]) -> list[tuple[Functi
 
 
 def _keep(cache: BundleCache, miss: Miss, body: bytes, reading: Reading) -> None:
-    said = state(reading.request)
+    here = state(reading.request)
     # What was said at run time is not known of a body that comes from the cache.
-    if reading.scopes is None or said.depends or said.invalidated or reading.refused():
+    if reading.scopes is None or here.depends or here.invalidated or reading.refused():
         return
     scopes = (*reading.scopes, *_reserved(reading))
     cache.keep(miss, body, scopes=scopes, context=reading.context, retention_s=_retention_s(reading.rules))

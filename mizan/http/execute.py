@@ -22,7 +22,7 @@ def allow(request: HttpRequest, spec: FunctionSpec) -> None:
         return
     user = signed_in_user(request)
     if callable(auth):
-        allowed = bool(settled(auth(request)))
+        allowed = bool(awaited(auth(request)))
     else:
         allowed = user is not None and (auth is True or bool(getattr(user, _FLAGS[auth], False)))
     if not allowed and user is None:
@@ -31,12 +31,12 @@ def allow(request: HttpRequest, spec: FunctionSpec) -> None:
         raise ApiError(403, "forbidden", "not allowed")
 
 
-def settled(value: Any) -> Any:
+def awaited(value: Any) -> Any:
     """What an awaitable comes to, by itself always true; anything else as it is."""
-    return async_to_sync(_awaited)(value) if isawaitable(value) else value
+    return async_to_sync(_await)(value) if isawaitable(value) else value
 
 
-async def _awaited(value: Awaitable[Any]) -> Any:
+async def _await(value: Awaitable[Any]) -> Any:
     return await value
 
 
