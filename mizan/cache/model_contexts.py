@@ -133,18 +133,20 @@ def _attribute(model: type[models.Model], label: str, field: str) -> str:
 
 
 def _connect(here: ModelRules) -> None:
+    # An instance may be heard by the rules of its own model and by those of another that it inherits from.
+    noted = f"{_BEFORE}_{here.model._meta.label}"
     # A proxy's rows are saved as those of the model behind it, too.
     concrete: type[models.Model] = here.model._meta.concrete_model  # type: ignore[assignment]
 
     def before(instance: models.Model, using: str, **_: Any) -> None:
         if not instance._state.adding or instance.pk is not None:
-            setattr(instance, _BEFORE, here.stored([instance.pk], using))
+            setattr(instance, noted, here.stored([instance.pk], using))
 
     def after(instance: models.Model, **_: Any) -> None:
-        purge_after_commit(purge_of((*instance.__dict__.pop(_BEFORE, ()), *here.now(instance))))
+        purge_after_commit(purge_of((*instance.__dict__.pop(noted, ()), *here.now(instance))))
 
     def gone(instance: models.Model, **_: Any) -> None:
-        scopes: tuple[Scope, ...] = instance.__dict__.pop(_BEFORE, ())
+        scopes: tuple[Scope, ...] = instance.__dict__.pop(noted, ())
         # To look at what was not loaded would be to look for the row.
         if not instance.get_deferred_fields():
             scopes += here.now(instance)

@@ -88,6 +88,16 @@ def test_a_model_that_inherits_purges_as_well(ann: Any, bob: Any):
     assert purged == of(ann, bob)
 
 
+@pytest.mark.parametrize("delete", [False, True])
+def test_a_model_with_rules_of_its_own_and_of_its_base_purges_the_old_value_by_both(ann: Any, bob: Any, delete: bool):
+    with recorded_purges():
+        live = LiveAlbum.objects.create(owner=ann, title="live")
+    live.owner = bob
+    with recorded_purges() as purged:
+        live.delete() if delete else live.save()
+    assert purged == of(ann, bob)
+
+
 class TestManyToMany:
     """An album purges `user` and `catalog`, a label `labels` by its own key."""
 
