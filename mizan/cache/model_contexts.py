@@ -87,8 +87,8 @@ class ModelRules:
 
 
 def connect() -> None:
-    """Listens to the models of the setting and to those that inherit from them. Raises ImproperlyConfigured for what
-    names no model or field."""
+    """Listens to the models of the setting, to those that inherit from them and to their bases. Raises
+    ImproperlyConfigured for what names no model or field."""
     for here in rules():
         _connect(here)
 
@@ -164,6 +164,14 @@ def _connect(here: ModelRules) -> None:
             scopes += here.stored(keys, using) if keys is not None else here.whole()
         purge_after_commit(purge_of(scopes))
 
+    def before_base(instance: models.Model, using: str, **_: Any) -> None:
+        if instance.pk is not None:
+            setattr(instance, noted, here.stored(_rows_of(here, instance, using), using))
+
+    def after_base(instance: models.Model, using: str, **_: Any) -> None:
+        scopes = here.stored(_rows_of(here, instance, using), using)
+        purge_after_commit(purge_of((*instance.__dict__.pop(noted, ()), *scopes)))
+
     def listen(signal: signals.ModelSignal, receiver: Any, sender: type[models.Model]) -> None:
         # Not weakly, since nobody else holds the receivers.
         uid = f"{_UID}:{here.model._meta.label}:{receiver.__name__}"
@@ -178,6 +186,12 @@ def _connect(here: ModelRules) -> None:
         for field in model._meta.get_fields(include_hidden=True):
             if (through := _through(field)) is not None:
                 listen(signals.m2m_changed, related, through)
+    # What a row has inherited may be saved as a row of the other model alone.
+    bases = concrete._meta.get_parent_list()
+    for model in apps.get_models(include_auto_created=True):
+        if model._meta.concrete_model in bases:
+            listen(signals.pre_save, before_base, model)
+            listen(signals.post_save, after_base, model)
     for field in concrete._meta.get_fields(include_hidden=True):
         if _stays(field) or _through(field) is not None:
             for model in _those_of(field.related_model):  # type: ignore[arg-type]
@@ -204,6 +218,12 @@ def _parting(here: ModelRules, field: Any) -> Any:
 
     parted.__name__ = f"parted_{field.name}"
     return parted
+
+
+def _rows_of(here: ModelRules, base: models.Model, using: str) -> list[object]:
+    """The keys of the rows that inherit from a row of a base model: none or one."""
+    inherited = {base._meta.pk.attname: base.pk}
+    return list(here.model._base_manager.using(using).filter(**inherited).values_list("pk", flat=True))
 
 
 def _stays(field: Any) -> bool:

@@ -63,7 +63,7 @@ def site_settings(home: Path) -> dict[str, Any]:
         "MIZAN_JWT_SECRET": JWT_SECRET,
         "MIZAN_MODEL_CONTEXTS": {
             "site.Portfolio": ["user", {"user_id": "owner"}, "catalog"],
-            "site.LiveAlbum": "catalog",
+            "site.LiveAlbum": ["user", {"user_id": "owner"}, "labels"],
             "site.Label": ["labels", {"label": "pk"}],
         },
         "LOGGING_CONFIG": None,
