@@ -92,9 +92,6 @@ def _warn_of_partial(here: Conf) -> None:
     if here.cache_secret and "url" not in _warned:
         _warned.add("url")
         logger.warning("MIZAN_CACHE_SECRET is set and MIZAN_CACHE_REDIS_URL is not: the cache of bundles stays off")
-    if here.cache_redis_url and "secret" not in _warned:
-        _warned.add("secret")
-        logger.warning("MIZAN_CACHE_REDIS_URL is set and MIZAN_CACHE_SECRET is not: the cache of bundles stays off")
 
 
 def store(url: str, here: Conf, timeout_s: float) -> Store:

@@ -453,6 +453,14 @@ class TestConfiguration:
             user(visitor, ann.pk)
         assert caplog.text.count("the cache of bundles stays off") == 1
 
+    def test_where_purges_go_is_no_half_a_configuration(
+        self, visitor: Client, ann: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr("mizan.cache.configured._warned", set())
+        with override_settings(MIZAN_CACHE_SECRET=None):
+            user(visitor, ann.pk)
+        assert "the cache of bundles" not in caplog.text
+
     def test_however_many_threads_begin_it_there_is_one(self):
         with ThreadPoolExecutor(16) as threads:
             assert len({id(cache) for cache in threads.map(lambda _: bundle_cache(), range(200))}) == 1
