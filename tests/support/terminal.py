@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import signal
 import sys
 import termios
 from asyncio.subprocess import Process
@@ -43,6 +44,12 @@ class Terminal:
             return await self.process.wait()
 
 
+def _as_a_shell_does() -> None:
+    """So that Ctrl-C reaches it, and ends it: what runs in the background ignores that, and so would what it starts."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @asynccontextmanager
 async def in_terminal(*arguments: str | Path, **environment: str) -> AsyncIterator[Terminal]:
     """Runs a command in a terminal; it is killed when the block ends."""
@@ -53,7 +60,7 @@ async def in_terminal(*arguments: str | Path, **environment: str) -> AsyncIterat
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C reaches it
+        preexec_fn=_as_a_shell_does,
         start_new_session=True,
         cwd=ROOT,
         env={**clean, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40", **environment},
