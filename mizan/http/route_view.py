@@ -133,11 +133,11 @@ class _Request:
         # Now, since a template that is rendered later may fail, and its response be replaced.
         settle(request, response, raised=raised)
 
-        def finish(response: HttpResponseBase) -> HttpResponseBase:
+        def finish(response: HttpResponseBase, *, rendered: bool = True) -> HttpResponseBase:
             if reading is not None:
                 refused = self._refused(response, raised=raised)
                 response = reading.answer(response, refused=refused, own_ttl=spec.ttl is not None)
-            settle(request, response, raised=raised)
+            settle(request, response, raised=raised, rendered=rendered)
             refresh_cookie(request, response)
             return response
 
@@ -145,7 +145,7 @@ class _Request:
             # Django renders it later, and what the template looks at counts as well.
             response.add_post_render_callback(finish)
             return response
-        return finish(response)
+        return finish(response, rendered=False)
 
     def _arguments(self, routed: Mapping[str, Any]) -> dict[str, Any]:
         """The validated arguments. Raises Http404 where the path does not fit, ArgumentsError for the query."""

@@ -31,12 +31,15 @@ def changes(request: HttpRequest, spec: FunctionSpec, arguments: Mapping[str, ob
     state(request).invalidated |= dict.fromkeys(invalidated(spec, arguments, compiled().coverage))
 
 
-def settle(request: HttpRequest, response: HttpResponseBase, *, raised: bool = False) -> None:
+def settle(request: HttpRequest, response: HttpResponseBase, *, raised: bool = False, rendered: bool = False) -> None:
     """Makes the response say what `state(request).invalidated` names, and purges it here. More than once is the same
-    as once; for a response that took the place of another it says all again.
+    as once; for a response that took the place of another it says and purges all again.
 
     `raised`: the function did. It purges then as well, and at once, since what is outside the database, or was
     committed on the way, may have changed.
+
+    `rendered`: a template has run since the last time. It may have made the change itself, and a bundle may have been
+    kept between that purge and the change, so all is purged again.
     """
     here = state(request)
     if here.answer is not response:
@@ -45,12 +48,12 @@ def settle(request: HttpRequest, response: HttpResponseBase, *, raised: bool = F
             _watch(request, response)
     new = tuple(scope for scope in here.invalidated if scope not in here.said)
     here.said = frozenset(here.invalidated)
-    if not new:
-        return
-    say_invalidated(response, new)
-    answer_in_full(request)
-    # Where the site commits by hand, nothing tells when: then now, and again by the edge when it sees the header.
-    purge_own(purge_of(new), at_once=raised or commits_by_hand())
+    if new:
+        say_invalidated(response, new)
+        answer_in_full(request)
+    if purged := tuple(here.invalidated) if rendered else new:
+        # Where the site commits by hand, nothing tells when: then now, and again by the edge when it sees the header.
+        purge_own(purge_of(purged), at_once=raised or commits_by_hand())
 
 
 def abandon(request: HttpRequest) -> None:

@@ -25,7 +25,7 @@ from mizan_core.scopes import URL, Scope
 from mizan_core.seal import sealing_key
 from mizan_core.store import Namespace, Store
 from tests.django.browsers import by_token, token_of
-from tests.django.overrides import atomic_requests, by_hand
+from tests.django.overrides import WITH_MIDDLEWARE, atomic_requests, by_hand
 from tests.django.requests import bundle, call
 from tests.django.site import clients
 from tests.django.site.clients import ran
@@ -190,6 +190,16 @@ class TestPurges:
         bundle(visitor, "user", {"user_id": ann.pk})
         visitor.post(f"/rename/{ann.pk}/", {"name": "Anna"})
         assert bundle(visitor, "user", {"user_id": ann.pk}).json()["user_profile"]["name"] == "Anna"
+
+    @pytest.mark.parametrize(("name", "status"), [("Anna", 200), ("boom", 500)])
+    @WITH_MIDDLEWARE
+    def test_a_page_that_changes_something_while_it_renders_purges_after_that(self, ann: Any, name: str, status: int):
+        # 1. the function returns, and a purge runs; 2. a bundle of old data is kept; 3. the template changes the data.
+        browser = Client(raise_request_exception=False)
+        clients.meanwhile.append(lambda: bundle(Client(), "user", {"user_id": ann.pk}))
+        assert browser.post(f"/rename-rendered/{ann.pk}/", {"name": name}).status_code == status
+        assert ran["user_profile"] == 1
+        assert bundle(browser, "user", {"user_id": ann.pk}).json()["user_profile"]["name"] == name
 
     def test_under_atomic_requests_it_purges_after_the_commit(self, visitor: Client, ann: Any):
         with atomic_requests():

@@ -499,6 +499,19 @@ def rename_streamed(request: HttpRequest, user_id: int) -> StreamingHttpResponse
     return StreamingHttpResponse(parts())
 
 
+@client(affects="user", route="/rename-rendered/<int:user_id>/")
+def rename_while_rendering(request: HttpRequest, user_id: int) -> HttpResponse:
+    def renamed() -> str:
+        for action in meanwhile:
+            action()
+        User.objects.filter(pk=user_id).update(first_name=request.POST["name"])
+        if request.POST["name"] == "boom":
+            raise RuntimeError("after the change")
+        return "renamed"
+
+    return TemplateResponse(request, "site/call.html", {"call": renamed})
+
+
 staying: list[asyncio.Event] = []
 """Set when a function that never ends has changed what it changes."""
 
