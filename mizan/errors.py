@@ -12,6 +12,7 @@ from django.core.exceptions import (
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.utils.log import log_response
 
+from mizan_core.fields import CACHE_CONTROL
 from mizan_core.signature import ArgumentsError
 
 
@@ -66,7 +67,7 @@ def _response(error: ApiError) -> HttpResponse:
         body["details"] = error.details
     response = JsonResponse({"error": body}, status=error.status)
     response.headers["Cache-Control"] = "private, no-cache"
-    response.headers["Mizan-Cache-Control"] = "no-store"
+    response.headers[CACHE_CONTROL] = "no-store"
     if error.allow:
         response.headers["Allow"] = error.allow
     return response

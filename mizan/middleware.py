@@ -13,11 +13,12 @@ from django.utils.deprecation import MiddlewareMixin
 
 from mizan.declare.compiled import refuse_problems
 from mizan.http.mount import import_urlconf
-from mizan.request.headers import CACHE_CONTROL, NO_STORE, say_scopes
+from mizan.request.headers import NO_STORE, say_scopes
 from mizan.request.identity import refresh_cookie
 from mizan.request.said import attach
 from mizan.request.settle import abandon, answer_in_full, settle
 from mizan.request.state import state
+from mizan_core.fields import CACHE_CONTROL
 
 
 class MizanMiddleware(MiddlewareMixin):

@@ -25,7 +25,8 @@ from django.http import HttpResponseBase
 from mizan.cache.recorder import Recorder, active
 from mizan.db.commits import conclude_for_test_case, hooks
 from mizan.declare.spoken import spoken
-from mizan.request.headers import CACHE_CONTROL, NO_STORE, SCOPE, why_refused
+from mizan.request.headers import NO_STORE, why_refused
+from mizan_core.fields import CACHE_CONTROL, SCOPE
 from mizan_core.resolve import Purge
 from mizan_core.scopes import EVERYTHING
 

@@ -2,7 +2,7 @@
 
 errors      the root of every error; leaves are where they are raised
 canonical   one text for each parameter value
-scopes      what a mutation invalidates, and its grammar on the wire
+scopes      what a mutation invalidates, and its grammar on the wire; fields names the headers that carry it
 keys, seal  under which key an entry lies, and the proof that we wrote it
 mwt         the token that names a signed-in user's partition
 manifest    what depends on what, as the origin exports it; patterns tells how it spells URLs

@@ -24,16 +24,13 @@ from mizan.cache.purging import purge_after_commit
 from mizan.channels.visitor import Visitor
 from mizan.declare.compiled import compiled
 from mizan.errors import ApiError
-from mizan.request.headers import INVALIDATE
 from mizan.request.state import state
 from mizan_core import registry
+from mizan_core.fields import CACHE_NAME, INVALIDATE
 from mizan_core.resolve import widen
 from mizan_core.scopes import format_scopes
 
 logger = logging.getLogger("mizan.channels")
-
-EDGE = "mizan-edge"
-"""What an edge calls itself in `Via`."""
 
 
 def call(visitor: Visitor, name: str, arguments: dict[str, Any]) -> bytes:
@@ -107,7 +104,7 @@ def _not_purged() -> ApiError:
 
 
 def _came_through_an_edge(request: HttpRequest) -> bool:
-    return EDGE in request.headers.get("Via", "")
+    return CACHE_NAME in request.headers.get("Via", "")
 
 
 def _keep_the_session(request: HttpRequest, response: HttpResponseBase) -> None:

@@ -18,12 +18,13 @@ from mizan.http.input import parse_json
 from mizan.http.output import json_bytes, json_response
 from mizan.http.reading import Reading
 from mizan.request.csrf import check_csrf
-from mizan.request.headers import CACHE_CONTROL, NO_STORE
+from mizan.request.headers import NO_STORE
 from mizan.request.identity import minted, refresh_cookie, sign_in
 from mizan.request.said import attach
 from mizan.request.settle import abandon, changes, settle
 from mizan.request.state import state
 from mizan_core import registry
+from mizan_core.fields import CACHE_CONTROL
 from mizan_core.merging import Place, places
 from mizan_core.registry import FunctionSpec
 from mizan_core.scopes import Scope

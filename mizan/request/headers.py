@@ -7,10 +7,9 @@ from django.utils.cache import get_conditional_response, set_response_etag
 from django.utils.http import parse_http_date_safe
 
 from mizan_core.compiling import Rules
+from mizan_core.fields import CACHE_CONTROL, INVALIDATE, PARTITION, SCOPE
 from mizan_core.scopes import Scope, bounded, format_scopes
 
-SCOPE, PARTITION, INVALIDATE = "X-Mizan-Scope", "X-Mizan-Partition", "X-Mizan-Invalidate"
-CACHE_CONTROL = "Mizan-Cache-Control"
 NO_STORE = "no-store"
 MAX_FIELD_BYTES = 4096
 """What servers and proxies on the way surely let through; the fields are ASCII."""

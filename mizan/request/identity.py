@@ -18,9 +18,9 @@ from django.http import HttpRequest, HttpResponseBase
 
 from mizan.declare.conf import conf, keyring
 from mizan.request import access_tokens
-from mizan.request.headers import PARTITION
 from mizan.request.state import state
 from mizan_core import mwt
+from mizan_core.fields import PARTITION
 
 logger = logging.getLogger("mizan.identity")
 

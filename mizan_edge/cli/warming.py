@@ -13,9 +13,9 @@ import http_sf
 from yarl import URL
 
 from mizan_core.errors import MizanError
+from mizan_core.fields import CACHE_NAME
 from mizan_edge.cli.client import Place
 from mizan_edge.cli.seen import Seen
-from mizan_edge.http.cache_status import NAME
 
 Result = Literal["hit", "stored", "not stored", "failed"]
 """`hit`: it was there already, or somebody else was fetching it."""
@@ -36,7 +36,7 @@ def result_of(status: int, cache_status: str) -> tuple[Result, str | None]:
     members: Any = []
     with suppress(http_sf.StructuredFieldError):
         members = http_sf.parse(cache_status.encode("latin-1", "replace"), tltype="list")
-    ours = next((params for name, params in members if str(name) == NAME), None)
+    ours = next((params for name, params in members if str(name) == CACHE_NAME), None)
     if ours is None:
         return "failed", "no edge has answered"
     if "hit" in ours or "collapsed" in ours:

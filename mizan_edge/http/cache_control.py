@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import http_sf
 
+from mizan_core.fields import CACHE_CONTROL
 from mizan_edge.http.message import Fields, combined
 
 # The nearest to us first; the first one that is there is the only one that counts.
-TARGETED = ("mizan-cache-control", "cdn-cache-control")
+TARGETED = (CACHE_CONTROL.lower(), "cdn-cache-control")
 
 Directives = Mapping[str, str | None]
 """Directive in lower case -> its argument, None without one."""

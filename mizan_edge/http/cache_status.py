@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-NAME = "mizan-edge"
+from mizan_core.fields import CACHE_NAME
 
 Forward = Literal["bypass", "method", "uri-miss", "vary-miss", "stale", "request", "partial"]
 Detail = Literal["undeclared", "non-canonical", "credentials", "store", "disabled"]
@@ -28,12 +28,12 @@ class Hit:
 
 def hit(outcome: Hit) -> str:
     """The member for a hit."""
-    return f"{NAME}; hit; ttl={outcome.ttl_s}"
+    return f"{CACHE_NAME}; hit; ttl={outcome.ttl_s}"
 
 
 def forwarded(outcome: Forwarded, *, stored: bool = False, collapsed: bool = False, status: int | None = None) -> str:
     """The member for a forwarded request. `status` is the origin's, None where it did not answer."""
-    text = f"{NAME}; fwd={outcome.fwd}"
+    text = f"{CACHE_NAME}; fwd={outcome.fwd}"
     if outcome.detail:
         text += f"; detail={outcome.detail}"
     if stored:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Self
 
+from mizan_core.fields import CACHE_CONTROL, CACHE_NAME, PREFIX
 from mizan_edge.http.errors import RefusedError
 from mizan_edge.http.framing import wired
 from mizan_edge.http.message import (
@@ -28,10 +29,10 @@ from mizan_edge.http.message import (
 )
 from mizan_edge.http.names import Names, of_names
 
-_NAME = "mizan-edge"
-VIA = f"1.1 {_NAME}"
+VIA = f"1.1 {CACHE_NAME}"
 """The `Via` of responses."""
-_OURS = "x-mizan-"
+_OURS = PREFIX.lower()
+_CACHE_CONTROL = CACHE_CONTROL.lower()
 _REPLACED = ("host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
 _SCHEMES = ("http", "https")
 _ID = "x-request-id"
@@ -226,7 +227,7 @@ def shown(fields: Fields, *, forward_mizan_headers: bool) -> Fields:
 
 
 def _is_ours(name: str) -> bool:
-    return name.startswith(_OURS) or name == "mizan-cache-control"
+    return name.startswith(_OURS) or name == _CACHE_CONTROL
 
 
 def _upgrade(fields: FieldLines) -> Fields:
@@ -252,7 +253,7 @@ def _added(host: str, scheme: str, version: str, address: str, told: tuple[str, 
     if host:
         added.append(("X-Forwarded-Host", host))
     # RFC 9110 section 7.6.3: the version in which it was received.
-    return wired((*added, *upgrade, ("Via", f"{version} {_NAME}")))
+    return wired((*added, *upgrade, ("Via", f"{version} {CACHE_NAME}")))
 
 
 _known_added = lru_cache(maxsize=1024)(_added)

@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 
 from mypy_extensions import mypyc_attr
 
+from mizan_core.fields import PARTITION, SCOPE
 from mizan_edge.http.framing import octets, text
 from mizan_edge.http.freshness import Lifetime
 from mizan_edge.http.message import Fields, Response, lines_of
@@ -45,7 +46,7 @@ _OWN = frozenset(
     }
 )
 # By these the origin speaks to the edge about one response. What is in memory was judged by them before.
-_UNSEEN = frozenset({"x-mizan-partition", "x-mizan-scope"})
+_UNSEEN = frozenset({PARTITION.lower(), SCOPE.lower()})
 _LINES = rb"(?m)^(?i:%b):.*\r\n"
 _OWN_LINES = re.compile(_LINES % "|".join(sorted(_OWN | _UNSEEN)).encode())
 _OWN_LINES_SEEN = re.compile(_LINES % "|".join(sorted(_OWN)).encode())

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+from mizan_core.fields import INVALIDATE
 from mizan_core.manifest import Context
 from mizan_core.resolve import By, Purge, longest_hold, widen
 from mizan_core.scopes import Scope, widest
@@ -18,7 +19,7 @@ from mizan_edge.system.counters import Counters
 
 log = logging.getLogger(__name__)
 
-FIELD = "x-mizan-invalidate"
+FIELD = INVALIDATE.lower()
 MAX_FIELD_BYTES = 64 * 1024
 UNKNOWN = By()
 _MAX_NOTE = 300

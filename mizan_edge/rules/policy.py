@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from mizan_core.canonical import Canonical
+from mizan_core.fields import PARTITION, SCOPE
 from mizan_core.keys import ENTRY_DIGITS, derive_cache_key
 from mizan_core.manifest import Context, Manifest
 from mizan_core.resolve import Purge, depended_on
@@ -69,6 +70,7 @@ _NOTHING: Directives = {}
 _SHARES_AUTHORIZED = frozenset({"public", "s-maxage", "must-revalidate"})
 # What a client asks for at the expense of the origin.
 _DEMANDING = frozenset({"no-cache", "no-store", "max-age", "min-fresh"})
+_PARTITION, _SCOPE = PARTITION.lower(), SCOPE.lower()
 _MAX_SCOPE_BYTES = 64 * 1024
 _HOSTS = ("host", "x-forwarded-host")
 # How long what is stale is kept where a 304 can make it fresh again.
@@ -414,7 +416,7 @@ def storable(request: Request, lookup: Lookup, response: Response, contexts: dic
         return "set-cookie"
     if (response.get("content-type") or "").partition(";")[0].strip().lower() == "text/event-stream":
         return "stream"
-    said = values(response.fields, "x-mizan-partition")
+    said = values(response.fields, _PARTITION)
     if context.scope == "user" and said and said != [lookup.partition.name]:
         return "partition"
     if not _JUDGED_BY.isdisjoint(members(response.get("connection"))):
@@ -447,7 +449,7 @@ def storable(request: Request, lookup: Lookup, response: Response, contexts: dic
 
 def dependencies(lookup: Lookup, fields: Fields, contexts: dict[str, Context]) -> tuple[Scope, ...] | None:
     """The scopes that a response depends on: those of its URL, its user, and its own; None in doubt."""
-    field = combined(fields, "x-mizan-scope") or ""
+    field = combined(fields, _SCOPE) or ""
     said = depended_on(parse_scopes(field), contexts) if len(field) <= _MAX_SCOPE_BYTES else None
     if said is None:
         return None

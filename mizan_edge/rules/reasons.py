@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from mizan_core.fields import PARTITION, SCOPE
 from mizan_core.store.operations import StoreReply
 from mizan_edge.http.cache_status import Detail, Forward, Forwarded
 from mizan_edge.rules.policy import Refusal
@@ -67,8 +68,8 @@ OF_REFUSAL: Mapping[Refusal, Reason] = {
     "vary": Reason("It varies by who asks, or by everything.", "RFC 9111 section 4.1"),
     "set-cookie": Reason("It sets a cookie, which is for one client.", "RFC 6265 section 3"),
     "stream": Reason("It is a stream of events, which has no end."),
-    "partition": Reason("The origin answered somebody else than the edge took the request for (X-Mizan-Partition)."),
-    "scope": Reason("What it depends on cannot be told exactly (X-Mizan-Scope)."),
+    "partition": Reason(f"The origin answered somebody else than the edge took the request for ({PARTITION})."),
+    "scope": Reason(f"What it depends on cannot be told exactly ({SCOPE})."),
     "groups": Reason("It belongs to groups that nobody could invalidate (Cache-Groups).", "RFC 9875 section 2"),
     "authorization": Reason(
         "The request said who asks, and the response does not allow it to be shared.", "RFC 9111 section 3.5"

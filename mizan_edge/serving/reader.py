@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
+from mizan_core.fields import PARTITION, SCOPE
 from mizan_core.manifest import Context
 from mizan_core.scopes import Scope
 from mizan_core.store import StoreError
@@ -43,9 +44,9 @@ log = logging.getLogger(__name__)
 # Refusals that somebody should look into: the field at fault, and what it means.
 _NOTEWORTHY = {
     "vary": ("Vary", "the origin looked at who asked, or at what no two requests share"),
-    "scope": ("X-Mizan-Scope", "what it depends on cannot be told exactly"),
+    "scope": (SCOPE, "what it depends on cannot be told exactly"),
     "groups": ("Cache-Groups", "it belongs to groups that nobody could invalidate"),
-    "partition": ("X-Mizan-Partition", "the origin answered somebody else than the edge took the request for"),
+    "partition": (PARTITION, "the origin answered somebody else than the edge took the request for"),
 }
 
 # For a while, nobody will be able to share what is fetched.

@@ -5,6 +5,7 @@
 
 from typing import NamedTuple
 
+from mizan_core.fields import SCOPE
 from mizan_edge.http.cache_control import TARGETED
 from mizan_edge.http.message import Response
 from mizan_edge.rules import reasons
@@ -18,7 +19,7 @@ _TELLING = {
     "lifetime": (*TARGETED, "cache-control", "expires"),
     "vary": ("vary", "access-control-allow-origin"),
     "stream": ("content-type",),
-    "scope": ("x-mizan-scope",),
+    "scope": (SCOPE.lower(),),
     "groups": ("cache-groups",),
     "partial-page": ("vary",),
 }
