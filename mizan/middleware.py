@@ -13,12 +13,11 @@ from django.utils.deprecation import MiddlewareMixin
 
 from mizan.declare.compiled import refuse_problems
 from mizan.http.mount import import_urlconf
-from mizan.request.headers import NO_STORE, say_scopes
+from mizan.request.headers import forbid_storing, say_scopes
 from mizan.request.identity import refresh_cookie
 from mizan.request.said import attach
 from mizan.request.settle import abandon, answer_in_full, settle
 from mizan.request.state import state
-from mizan_core.fields import CACHE_CONTROL
 
 
 class MizanMiddleware(MiddlewareMixin):
@@ -59,6 +58,6 @@ class MizanMiddleware(MiddlewareMixin):
             say_scopes(response, tuple(depends))
             answer_in_full(request)
         if state(request).stopgap:
-            response.headers[CACHE_CONTROL] = NO_STORE
+            forbid_storing(response)
         settle(request, response)
         return response

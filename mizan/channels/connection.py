@@ -19,7 +19,7 @@ from mizan.channels.limits import Limits
 from mizan.channels.rooms import Closed, Rooms
 from mizan.channels.threads import in_thread
 from mizan.channels.visitor import Visitor, check_origin, identity
-from mizan.errors import response_for
+from mizan.request.failures import response_for
 
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[None]]

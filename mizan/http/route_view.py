@@ -14,10 +14,11 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpRe
 from django.template.response import SimpleTemplateResponse
 
 from mizan.db.transactions import non_atomic
-from mizan.errors import ApiError, response_for
+from mizan.errors import ApiError
 from mizan.http.execute import allow, run_in_transactions
 from mizan.http.reading import Reading
 from mizan.request.csrf import SAFE_METHODS, check_csrf
+from mizan.request.failures import response_for
 from mizan.request.identity import refresh_cookie, sign_in
 from mizan.request.said import attach
 from mizan.request.settle import abandon, changes, settle

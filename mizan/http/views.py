@@ -11,20 +11,20 @@ from django.views.decorators.csrf import csrf_exempt, ensure_csrf_cookie
 
 from mizan.db.transactions import non_atomic
 from mizan.declare.compiled import compiled
-from mizan.errors import ApiError, response_for
+from mizan.errors import ApiError
 from mizan.http.bundle import context_response
 from mizan.http.execute import allow, run_in_transactions
 from mizan.http.input import parse_json
 from mizan.http.output import json_bytes, json_response
 from mizan.http.reading import Reading
 from mizan.request.csrf import check_csrf
-from mizan.request.headers import NO_STORE
+from mizan.request.failures import response_for
+from mizan.request.headers import forbid_storing
 from mizan.request.identity import minted, refresh_cookie, sign_in
 from mizan.request.said import attach
 from mizan.request.settle import abandon, changes, settle
 from mizan.request.state import state
 from mizan_core import registry
-from mizan_core.fields import CACHE_CONTROL
 from mizan_core.merging import Place, places
 from mizan_core.registry import FunctionSpec
 from mizan_core.scopes import Scope
@@ -89,7 +89,7 @@ def session(request: HttpRequest) -> HttpResponseBase:
     body = {"csrf_token": get_token(request), "mwt": token, "expires_in": expires_in}
     response = JsonResponse(body)
     response.headers["Cache-Control"] = "private, no-store"
-    response.headers[CACHE_CONTROL] = NO_STORE
+    forbid_storing(response)
     return response
 
 

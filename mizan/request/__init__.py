@@ -6,5 +6,6 @@ csrf            whether another site has sent it
 said            `request.mizan`: what a view says of it
 recording       what else than its partition went into the response
 headers         what the response says to caches
+failures        the response to an exception
 settle          what follows where it changed something
 """

@@ -51,6 +51,11 @@ def lifetime(rules: Rules, *, age_s: int = 0) -> str:
     return ", ".join(parts) or _UNSAID
 
 
+def forbid_storing(response: HttpResponseBase) -> None:
+    """Has no cache of ours keep the response, whatever it says otherwise."""
+    response.headers[CACHE_CONTROL] = NO_STORE
+
+
 def say_dependence(response: HttpResponseBase, dependence: Dependence) -> str | None:
     """Sets the headers of a read. What the view itself has said to caches, it keeps. Returns why they say that nobody
     may keep the response, or None; `why_refused` has the same."""
@@ -63,7 +68,7 @@ def say_dependence(response: HttpResponseBase, dependence: Dependence) -> str | 
     if partition is not None and _plain(partition):
         response.headers[PARTITION] = partition
     if refused:
-        response.headers[CACHE_CONTROL] = NO_STORE
+        forbid_storing(response)
     elif not own or (own == ["Cache-Control"] and dependence.own_ttl and "no-store" not in _field(response)):
         response.headers[CACHE_CONTROL] = lifetime(rules, age_s=dependence.age_s)
         refused = _NO_LIFETIME if rules.ttl == 0 else None
@@ -107,7 +112,7 @@ def say_scopes(response: HttpResponseBase, scopes: tuple[Scope, ...]) -> bool:
     text = ", ".join(text for text in (response.headers.get(SCOPE), format_scopes(scopes)) if text)
     if len(text) > MAX_FIELD_BYTES:
         del response.headers[SCOPE]
-        response.headers[CACHE_CONTROL] = NO_STORE
+        forbid_storing(response)
         return False
     response.headers[SCOPE] = text
     return True
@@ -120,7 +125,7 @@ def say_invalidated(response: HttpResponseBase, scopes: tuple[Scope, ...]) -> No
     if len(text) > MAX_FIELD_BYTES:
         text = bounded(text, MAX_FIELD_BYTES)
     response.headers[INVALIDATE] = text
-    response.headers[CACHE_CONTROL] = NO_STORE
+    forbid_storing(response)
 
 
 def with_validator(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
@@ -145,5 +150,5 @@ def with_validator(request: HttpRequest, response: HttpResponseBase) -> HttpResp
         if name in response.headers:
             answer.headers[name] = response.headers[name]
     if answer.status_code >= 400:
-        answer.headers[CACHE_CONTROL] = NO_STORE
+        forbid_storing(answer)
     return answer
