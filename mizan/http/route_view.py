@@ -11,17 +11,16 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.handlers.exception import response_for_exception
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
-from django.template.response import SimpleTemplateResponse
 
 from mizan.db.transactions import non_atomic
 from mizan.errors import ApiError
 from mizan.http.execute import allow, run_in_transactions
+from mizan.http.frame import framed, when_rendered
 from mizan.http.reading import Reading
 from mizan.request.csrf import SAFE_METHODS, check_csrf
 from mizan.request.failures import response_for
-from mizan.request.identity import refresh_cookie, sign_in
-from mizan.request.said import attach
-from mizan.request.settle import abandon, changes, settle
+from mizan.request.settle import changes
+from mizan.request.state import state
 from mizan_core.registry import FunctionSpec, spec_of
 from mizan_core.signature import ArgumentsError
 
@@ -64,23 +63,15 @@ def responder(fn: Callable[..., Any]) -> Responder:
     exempt = bool(getattr(fn, "csrf_exempt", False))
 
     def respond(request: HttpRequest, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpResponseBase:
-        try:
+        def answer() -> HttpResponseBase:
             spec = _spec(fn)
             if spec.is_mutation and (response := _without_mutating(request)):
                 return response
-            attach(request)
-            sign_in(request)
             if not exempt:
                 check_csrf(request)
             return _Request(request, spec).enter(_named(fn, args, kwargs))
-        except Exception as error:
-            response = response_for(request, error)
-            settle(request, response, raised=True)
-            refresh_cookie(request, response)
-            return response
-        except BaseException:
-            abandon(request)
-            raise
+
+        return framed(request, answer)
 
     return respond
 
@@ -130,23 +121,14 @@ class _Request:
             if reading is not None:
                 reading.stop()
             raise
-        response, raised = self._run(arguments)
-        # Now, since a template that is rendered later may fail, and its response be replaced.
-        settle(request, response, raised=raised)
-
-        def finish(response: HttpResponseBase, *, rendered: bool = True) -> HttpResponseBase:
-            if reading is not None:
-                refused = self._refused(response, raised=raised)
-                response = reading.answer(response, refused=refused, own_ttl=spec.ttl is not None)
-            settle(request, response, raised=raised, rendered=rendered)
-            refresh_cookie(request, response)
+        response = self._run(arguments)
+        if reading is None:
             return response
 
-        if isinstance(response, SimpleTemplateResponse) and not response.is_rendered:
-            # Django renders it later, and what the template looks at counts as well.
-            response.add_post_render_callback(finish)
-            return response
-        return finish(response, rendered=False)
+        def answer(response: HttpResponseBase) -> HttpResponseBase:
+            return reading.answer(response, refused=self._refused(response), own_ttl=spec.ttl is not None)
+
+        return when_rendered(response, answer)
 
     def _arguments(self, routed: Mapping[str, Any]) -> dict[str, Any]:
         """The validated arguments. Raises Http404 where the path does not fit, ArgumentsError for the query."""
@@ -158,15 +140,16 @@ class _Request:
                 raise Http404("nothing is at this URL") from None
             raise
 
-    def _run(self, arguments: Mapping[str, Any]) -> tuple[HttpResponseBase, bool]:
-        """The function's response, or that to what it raised; and whether it raised."""
+    def _run(self, arguments: Mapping[str, Any]) -> HttpResponseBase:
+        """The function's response, or that to what it raised."""
         try:
-            return run_in_transactions(self.request, [(self.spec, arguments)], self._checked), False
-        except ApiError as error:
-            return response_for(self.request, error), True
+            return run_in_transactions(self.request, [(self.spec, arguments)], self._checked)
         except Exception as error:
+            state(self.request).raised = True
+            if isinstance(error, ApiError):
+                return response_for(self.request, error)
             # Django's own answer, since this is a page of the site: but here, where the headers can be put on it.
-            return response_for_exception(self.request, error), True
+            return response_for_exception(self.request, error)
 
     def _checked(self, response: object) -> HttpResponseBase:
         if not isinstance(response, HttpResponseBase):
@@ -174,9 +157,9 @@ class _Request:
             raise TypeError(f"{self.spec.name}() has a route= and returned no HttpResponse but {returned}")
         return response
 
-    def _refused(self, response: HttpResponseBase, *, raised: bool) -> str | None:
+    def _refused(self, response: HttpResponseBase) -> str | None:
         """Why nobody may keep the response to a read, whatever went into it."""
-        if raised:
+        if state(self.request).raised:
             return "its function raised"
         # What a generator looks at while it streams, nobody sees in time.
         if response.streaming and not isinstance(response, FileResponse):

@@ -14,15 +14,14 @@ from mizan.declare.compiled import compiled
 from mizan.errors import ApiError
 from mizan.http.bundle import context_response
 from mizan.http.execute import allow, run_in_transactions
+from mizan.http.frame import framed
 from mizan.http.input import parse_json
 from mizan.http.output import json_bytes, json_response
 from mizan.http.reading import Reading
 from mizan.request.csrf import check_csrf
-from mizan.request.failures import response_for
 from mizan.request.headers import forbid_storing
-from mizan.request.identity import minted, refresh_cookie, sign_in
-from mizan.request.said import attach
-from mizan.request.settle import abandon, changes, settle
+from mizan.request.identity import minted
+from mizan.request.settle import changes
 from mizan.request.state import state
 from mizan_core import registry
 from mizan_core.merging import Place, places
@@ -38,23 +37,13 @@ def endpoint(*methods: str) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         @wraps(view)
         def inner(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
-            raised = False
-            try:
+            def answer() -> HttpResponseBase:
                 if request.method not in methods:
                     allowed = ", ".join(methods)
                     raise ApiError(405, "method_not_allowed", f"this URL takes {allowed}", allow=allowed)
-                attach(request)
-                sign_in(request)
-                response = view(request, **kwargs)
-            except Exception as error:
-                raised = True
-                response = response_for(request, error)
-            except BaseException:
-                abandon(request)
-                raise
-            settle(request, response, raised=raised)
-            refresh_cookie(request, response)
-            return response
+                return view(request, **kwargs)
+
+            return framed(request, answer)
 
         return non_atomic(csrf_exempt(inner))
 

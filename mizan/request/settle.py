@@ -7,11 +7,12 @@ changes comes after the head, so everything that such a request names is purged 
 
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from asgiref.sync import sync_to_async
 from django.db.transaction import TransactionManagementError
 from django.http import FileResponse, HttpRequest, HttpResponseBase
+from django.template.response import SimpleTemplateResponse
 
 from mizan.cache.doors import NoCacheError, PurgeError
 from mizan.cache.purging import purge_after_commit, purge_of, purge_own
@@ -31,29 +32,34 @@ def changes(request: HttpRequest, spec: FunctionSpec, arguments: Mapping[str, ob
     state(request).invalidated |= dict.fromkeys(invalidated(spec, arguments, compiled().coverage))
 
 
-def settle(request: HttpRequest, response: HttpResponseBase, *, raised: bool = False, rendered: bool = False) -> None:
-    """Makes the response say what `state(request).invalidated` names, and purges it here. More than once is the same
-    as once; for a response that took the place of another it says and purges all again.
+def settle(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Makes the response say what `state(request).invalidated` names, and purges it here: also where the function
+    raised, and then at once. More than once is the same as once; for a response that took the place of another it says
+    and purges all again.
 
-    `raised`: the function did. It purges then as well, and at once, since what is outside the database, or was
-    committed on the way, may have changed.
-
-    `rendered`: a template has run since the last time. It may have made the change itself, and a bundle may have been
-    kept between that purge and the change, so all is purged again.
+    A template that is still to be rendered may be what makes the change:
+    1. The function returns, and all is purged.   2. A bundle of the old data is kept.   3. The template changes them.
+    -- So what was purged before the rendering is purged again after it.
     """
     here = state(request)
     if here.answer is not response:
-        here.answer, here.said = response, frozenset()
+        here.answer, here.said, here.purged = response, frozenset(), frozenset()
         if response.streaming and not isinstance(response, FileResponse):
             _watch(request, response)
-    new = tuple(scope for scope in here.invalidated if scope not in here.said)
-    here.said = frozenset(here.invalidated)
-    if new:
-        say_invalidated(response, new)
+    named = frozenset(here.invalidated)
+    if unsaid := tuple(scope for scope in here.invalidated if scope not in here.said):
+        say_invalidated(response, unsaid)
         answer_in_full(request)
-    if purged := tuple(here.invalidated) if rendered else new:
+        here.said = named
+    if unpurged := tuple(scope for scope in here.invalidated if scope not in here.purged):
         # Where the site commits by hand, nothing tells when: then now, and again by the edge when it sees the header.
-        purge_own(purge_of(purged), at_once=raised or commits_by_hand())
+        purge_own(purge_of(unpurged), at_once=here.raised or commits_by_hand())
+        here.purged = frozenset() if is_unrendered(response) else named
+
+
+def is_unrendered(response: HttpResponseBase) -> TypeGuard[SimpleTemplateResponse]:
+    """Whether Django is still to render the response's template."""
+    return isinstance(response, SimpleTemplateResponse) and not response.is_rendered
 
 
 def abandon(request: HttpRequest) -> None:

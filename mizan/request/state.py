@@ -25,9 +25,13 @@ class State:
     """What its response depends on beyond its declaration."""
     stopgap: bool = False
     """Whether something in the response stands for what could not be made just now."""
+    raised: bool = False
+    """Whether the function did. What is outside the database, or was committed on the way, may have changed."""
     answer: HttpResponseBase | None = None
     """The response that has been made to say what is in `said`."""
     said: frozenset[Scope] = frozenset()
+    purged: frozenset[Scope] = frozenset()
+    """What was purged when its template, if it has one, had been rendered."""
 
 
 def state(request: HttpRequest) -> State:
