@@ -146,7 +146,7 @@ def with_validator(request: HttpRequest, response: HttpResponseBase) -> HttpResp
     )
     if answer is None or answer is response:
         return response
-    for name in (SCOPE, PARTITION, CACHE_CONTROL):
+    for name in (SCOPE, PARTITION, CACHE_CONTROL, INVALIDATE):
         if name in response.headers:
             answer.headers[name] = response.headers[name]
     if answer.status_code >= 400:

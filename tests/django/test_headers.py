@@ -150,6 +150,11 @@ class TestAPage:
         assert response.status_code == 304
         assert response.headers["X-Mizan-Scope"] == f'user;tab="all";user_id={ann.pk}'
 
+    def test_what_it_purges_itself_stands_in_a_304_too(self, visitor: Client):
+        etag = visitor.get("/visits/").headers["ETag"]
+        response = visitor.get("/visits/", headers={"If-None-Match": etag})
+        assert (response.status_code, response.headers.get("X-Mizan-Invalidate")) == (304, "catalog")
+
     @pytest.mark.parametrize(
         ("show", "expected"),
         [("", "max-age=86400"), ("user", "max-age=86400"), ("csrf", "no-store"), ("session", "no-store")],

@@ -286,6 +286,11 @@ def mine(request: HttpRequest, look: str = "") -> str:
     return request.user.get_username()
 
 
+@client(context="visits", route="/visits/")
+def visits(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("visited", headers={"X-Mizan-Invalidate": "catalog"})
+
+
 @client(context="template", route="/template/")
 def template_page(request: HttpRequest, show: str = "") -> HttpResponse:
     return TemplateResponse(request, "site/page.html", {"show": show})
