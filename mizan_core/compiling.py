@@ -6,7 +6,7 @@ from functools import reduce
 from typing import Any, Literal
 
 from mizan_core.canonical import ListOf, ParamType
-from mizan_core.manifest import DEFAULT_TTL_S, Manifest, ManifestError, dump_manifest, parse_manifest
+from mizan_core.manifest import DEFAULT_TTL_S, Context, Manifest, ManifestError, dump_manifest, parse_manifest
 from mizan_core.problems import DeclarationsError, Problem, problems
 from mizan_core.registry import FunctionSpec, Registry
 from mizan_core.route import RouteError
@@ -20,29 +20,12 @@ _NOT_IN_A_MANIFEST = frozenset({"route", "ignored"})
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """How the responses of a context may be kept: what its functions say, merged. A function that says nothing says
-    the default."""
-
-    scope: Literal["user", "public"] = "user"
-    rev: int = 0
-    ttl: int | Literal["heuristic"] = DEFAULT_TTL_S
-    """Seconds, as are `swr`, `sie` and `hold`."""
-    swr: int = 0
-    sie: int = 0
-    hold: int = 0
-    purge: Literal["hard", "soft"] = "hard"
-    ignore_query: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Compiled:
     """The manifest as a document and as a model, what could not be expressed, and what scopes are made of."""
 
     document: dict[str, Any]
     manifest: Manifest
     warnings: tuple[str, ...]
-    rules: Mapping[str, Rules]
     coverage: Mapping[str, Coverage]
     contexts: Mapping[str, tuple[FunctionSpec, ...]]
     """The functions of each context, sorted by name."""
@@ -68,15 +51,13 @@ def compile_registry(
     """
     base = base_path(base)
     contexts = registry.contexts()
-    rules = {name: _rules(specs) for name, specs in contexts.items()}
     urls = {name: view_urls.of(name) for name in contexts}
     covered = {name: coverage(specs, _types(specs, urls[name]), urls[name]) for name, specs in contexts.items()}
     warnings = _Warnings()
     document: dict[str, Any] = {
         "version": 1,
         "contexts": {
-            name: _context(name, specs, urls[name], covered[name], rules[name], base, warnings)
-            for name, specs in contexts.items()
+            name: _context(name, specs, urls[name], covered[name], base, warnings) for name, specs in contexts.items()
         },
     }
     if mutations := {spec.name: _mutation(spec, covered, warnings) for spec in registry if spec.is_mutation}:
@@ -93,7 +74,7 @@ def compile_registry(
         raise DeclarationsError(found if known else [*found, Problem("manifest", str(error), _AT_MANIFEST)]) from None
     if found:
         raise DeclarationsError(found)
-    return Compiled(document, manifest, (*warnings.texts, *unknown), rules, covered, contexts)
+    return Compiled(document, manifest, (*warnings.texts, *unknown), covered, contexts)
 
 
 def _types(specs: tuple[FunctionSpec, ...], urls: tuple[ViewUrl, ...]) -> dict[str, ParamType | None]:
@@ -105,17 +86,20 @@ def _types(specs: tuple[FunctionSpec, ...], urls: tuple[ViewUrl, ...]) -> dict[s
     return dict(sorted(types.items()))
 
 
-def _rules(specs: tuple[FunctionSpec, ...]) -> Rules:
-    return Rules(
-        scope="public" if all(spec.scope == "public" for spec in specs) else "user",
-        rev=sum(spec.rev for spec in specs),
-        ttl=reduce(_least_ttl, map(_ttl, specs)),
-        swr=min(spec.swr or 0 for spec in specs),
-        sie=min(spec.sie or 0 for spec in specs),
-        hold=max(spec.hold or 0 for spec in specs),
-        purge="soft" if all(spec.purge == "soft" for spec in specs) else "hard",
-        ignore_query=tuple(sorted({pattern for spec in specs for pattern in spec.ignore_query})),
-    )
+def _rules(specs: tuple[FunctionSpec, ...]) -> dict[str, Any]:
+    """How the responses of a context may be kept: what its functions say, merged, as far as it is not the default. A
+    function that says nothing says the default."""
+    merged: dict[str, Any] = {
+        "scope": "public" if all(spec.scope == "public" for spec in specs) else "user",
+        "rev": sum(spec.rev for spec in specs),
+        "ttl": reduce(_least_ttl, map(_ttl, specs)),
+        "swr": min(spec.swr or 0 for spec in specs),
+        "sie": min(spec.sie or 0 for spec in specs),
+        "hold": max(spec.hold or 0 for spec in specs),
+        "purge": "soft" if all(spec.purge == "soft" for spec in specs) else "hard",
+        "ignore_query": sorted({pattern for spec in specs for pattern in spec.ignore_query}),
+    }
+    return {key: value for key, value in merged.items() if value != Context.model_fields[key].default}
 
 
 def _ttl(spec: FunctionSpec) -> int | Literal["heuristic"]:
@@ -137,7 +121,6 @@ def _context(
     specs: tuple[FunctionSpec, ...],
     urls: tuple[ViewUrl, ...],
     covered: Coverage,
-    rules: Rules,
     base: str,
     warnings: _Warnings,
 ) -> dict[str, Any]:
@@ -150,12 +133,7 @@ def _context(
     }
     if types := {name: _document_type(type_) for name, type_ in covered.types.items() if type_}:
         context["param_types"] = types
-    for key in ("scope", "rev", "ttl", "swr", "sie", "hold", "purge"):
-        if getattr(rules, key) != getattr(Rules(), key):
-            context[key] = getattr(rules, key)
-    if rules.ignore_query:
-        context["ignore_query"] = list(rules.ignore_query)
-    return context
+    return context | _rules(specs)
 
 
 def _function(spec: FunctionSpec) -> dict[str, Any]:

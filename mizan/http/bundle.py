@@ -17,9 +17,9 @@ from mizan.http.output import json_bytes, json_response
 from mizan.http.reading import Reading
 from mizan.request.identity import reread_user
 from mizan.request.state import state
-from mizan_core.compiling import Rules
 from mizan_core.credentials import IDENTITY_HEADERS, IGNORED_COOKIES
 from mizan_core.keys import variant_text
+from mizan_core.manifest import Context
 from mizan_core.mwt import COOKIES
 from mizan_core.patterns import canonical_url
 from mizan_core.registry import FunctionSpec
@@ -74,7 +74,7 @@ def _keep(cache: BundleCache, miss: Miss, body: bytes, reading: Reading) -> None
     cache.keep(miss, body, scopes=scopes, context=reading.context, retention_s=_retention_s(reading.rules))
 
 
-def _retention_s(rules: Rules) -> int:
+def _retention_s(rules: Context) -> int:
     return 0 if rules.ttl == "heuristic" else rules.ttl
 
 

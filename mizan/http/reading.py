@@ -29,7 +29,7 @@ class Reading:
         here = compiled()
         self.request = request
         self.context = context
-        self.rules = here.rules[context]
+        self.rules = here.manifest.contexts[context]
         self.scopes: tuple[Scope, ...] | None = None
         """What the declared functions depend on, as of `begin()`; None where that cannot be told."""
         self.partition: str | None = None

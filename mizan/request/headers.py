@@ -6,8 +6,8 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.cache import get_conditional_response, set_response_etag
 from django.utils.http import parse_http_date_safe
 
-from mizan_core.compiling import Rules
 from mizan_core.fields import CACHE_CONTROL, INVALIDATE, PARTITION, SCOPE
+from mizan_core.manifest import Context
 from mizan_core.scopes import Scope, bounded, format_scopes
 
 NO_STORE = "no-store"
@@ -29,7 +29,7 @@ _OWN = (CACHE_CONTROL, "CDN-Cache-Control", "Cache-Control")
 class Dependence:
     """What a response of a context was made from."""
 
-    rules: Rules
+    rules: Context
     scopes: tuple[Scope, ...] | None
     """None: they cannot be told."""
     partition: str | None
@@ -41,7 +41,7 @@ class Dependence:
     age_s: int = 0
 
 
-def lifetime(rules: Rules, *, age_s: int = 0) -> str:
+def lifetime(rules: Context, *, age_s: int = 0) -> str:
     """The `Mizan-Cache-Control` of a response that may be kept."""
     if rules.ttl == 0:
         return NO_STORE

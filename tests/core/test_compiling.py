@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from mizan_core.compiling import compile_registry
-from mizan_core.manifest import dump_manifest
-from mizan_core.registry import Registry, RegistryError
+from mizan_core.manifest import Context, dump_manifest
+from mizan_core.registry import Options, Registry, RegistryError
 from mizan_core.scopes import Scope
 from mizan_core.scoping import invalidated
 from mizan_core.view_urls import ViewUrlError, parse_view_urls
@@ -102,6 +102,24 @@ class TestDocument:
 
 
 class TestMerging:
+    def test_every_option_that_a_context_has_as_well_gets_there(self, registry: Registry):
+        said: dict[str, Any] = {
+            "scope": "public",
+            "rev": 1,
+            "ttl": 60,
+            "swr": 2,
+            "sie": 3,
+            "hold": 4,
+            "purge": "soft",
+            "ignore_query": ["utm_*"],
+        }
+        assert said.keys() == Options.__optional_keys__ & Context.model_fields.keys()
+
+        @registry.client(context="c", **said)
+        def a(request: Any) -> None: ...
+
+        assert said.items() <= context(registry).items()
+
     def test_rev_is_the_sum_ttl_swr_and_sie_the_least_and_hold_the_greatest(self, registry: Registry):
         @registry.client(context="c", rev=1, ttl=60, swr=30, sie=20, hold=1)
         def a(request: Any) -> None: ...
