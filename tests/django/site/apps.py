@@ -12,5 +12,5 @@ class SiteConfig(AppConfig):
         from mizan.setup import mizan_clients
 
         mizan_clients("tests.django.site")
-        for module in ("classes", "forms", "team"):
+        for module in ("classes", "forms", "rooms", "team"):
             import_module(f"tests.django.site.{module}")
