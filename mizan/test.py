@@ -27,7 +27,7 @@ from mizan.db.commits import conclude_for_test_case, hooks
 from mizan.declare.spoken import spoken
 from mizan.request.headers import NO_STORE, why_refused
 from mizan_core.fields import CACHE_CONTROL, SCOPE
-from mizan_core.resolve import Purge
+from mizan_core.purge import Purge
 from mizan_core.scopes import EVERYTHING
 
 __all__ = ["MizanAssertions", "recorded_purges", "why_not_cacheable"]

@@ -13,7 +13,7 @@ problems    what is wrong with the declarations as a whole
 compiling   from the registry to the manifest, and what scopes are made of; effects tells what purges what
 credentials what tells an application who is asking
 view_urls   URLs of views that are not declared
-resolve     scopes as somebody spelled them -> `Purge`, what is purged and by whom
+purge       what is purged, and by whom; resolve makes that of scopes as somebody spelled them
 store       entries, indexes, fences and purges in Redis, for sync and asyncio callers alike
 """
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from mizan_core.resolve import Purge
+from mizan_core.purge import Purge
 from mizan_core.scopes import Scope
 from mizan_core.store import Fence
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from mizan.cache.memory_bundles import MemoryBundles
 from mizan.declare.compiled import compiled
 from mizan_core.errors import MizanError
-from mizan_core.resolve import By, Purge
+from mizan_core.purge import By, Purge
 from mizan_core.store import Store, StoreError
 
 # A purge that the store does not confirm is answered one lease later, and a lease is about 2 s.

@@ -16,7 +16,7 @@ from threading import Lock
 
 from mizan.cache.bundle_cache import MAX_RETENTION_S, BundleKey, Hit, Miss
 from mizan.db.commits import in_transaction
-from mizan_core.resolve import Purge
+from mizan_core.purge import Purge
 from mizan_core.scopes import Scope
 from mizan_core.store import Fence
 

@@ -13,7 +13,7 @@ from mizan.cache.configured import bundle_cache, door
 from mizan.cache.doors import Door, PurgeError
 from mizan.db.commits import after_commit
 from mizan.declare.compiled import compiled
-from mizan_core.resolve import Purge
+from mizan_core.purge import Purge
 from mizan_core.scopes import Scope
 
 logger = logging.getLogger("mizan.cache")

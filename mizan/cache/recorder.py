@@ -1,7 +1,7 @@
 """Who listens to what is purged, for an application's own tests; see `mizan.test`."""
 
 from mizan.cache.bundle_cache import NoBundleCache
-from mizan_core.resolve import Purge
+from mizan_core.purge import Purge
 
 
 class Recorder:

@@ -25,7 +25,7 @@ from mizan.db.commits import in_transaction
 from mizan.declare.compiled import compiled
 from mizan_core.errors import MizanError
 from mizan_core.keys import derive_cache_key
-from mizan_core.resolve import Purge
+from mizan_core.purge import Purge
 from mizan_core.scopes import Scope, widest
 from mizan_core.store import Store, StoreError
 

@@ -20,8 +20,8 @@ from mizan.db.commits import commits_by_hand
 from mizan.declare.compiled import compiled
 from mizan.request.headers import say_invalidated
 from mizan.request.state import state
+from mizan_core.purge import Purge
 from mizan_core.registry import FunctionSpec
-from mizan_core.resolve import Purge
 from mizan_core.scoping import invalidated
 
 logger = logging.getLogger("mizan.cache")

@@ -10,7 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from mizan_core.resolve import By
+from mizan_core.purge import By
 from mizan_core.scopes import Scope
 from mizan_core.store import audit
 from mizan_core.store.audit import Acknowledged

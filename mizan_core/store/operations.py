@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any, Generic, Literal, TypeVar, cast
 
 from mizan_core.errors import MizanError
-from mizan_core.resolve import By
+from mizan_core.purge import By
 from mizan_core.scopes import Scope
 from mizan_core.store.layout import Entry, Fence, decode_entry, encode_entry, index_names, scope_argument
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mizan_core.manifest import Manifest
-from mizan_core.resolve import Purge
+from mizan_core.purge import Purge
 from mizan_core.scopes import URL, Scope, parse_scopes
 from mizan_core.store import AsyncStore, Entry, Purged
 from mizan_core.store.operations import parts

@@ -10,7 +10,8 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
 from mizan_core.manifest import Manifest
-from mizan_core.resolve import By, Purge, longest_hold, strict
+from mizan_core.purge import By, Purge, longest_hold
+from mizan_core.resolve import strict
 from mizan_core.scopes import URL, USER, Scope, ScopeError, widest
 from mizan_core.store import AsyncStore, StoreError
 from mizan_edge.admin.access import ROLE

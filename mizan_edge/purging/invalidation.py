@@ -11,7 +11,8 @@ from typing import Literal, Protocol
 
 from mizan_core.fields import INVALIDATE
 from mizan_core.manifest import Context
-from mizan_core.resolve import By, Purge, longest_hold, widen
+from mizan_core.purge import By, Purge, longest_hold
+from mizan_core.resolve import widen
 from mizan_core.scopes import Scope, widest
 from mizan_core.store import Purged
 from mizan_edge.http.message import Fields, combined

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mizan_core.errors import MizanError
-from mizan_core.resolve import Purge
+from mizan_core.purge import Purge
 
 log = logging.getLogger(__name__)
 

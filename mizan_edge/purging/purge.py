@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from platform import node
 
-from mizan_core.resolve import Purge
+from mizan_core.purge import Purge
 from mizan_core.scopes import Scope, format_scopes
 from mizan_core.store import AsyncStore, Purged, StoreError
 from mizan_core.store.operations import parts

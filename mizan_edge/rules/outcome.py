@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 from mizan_core.canonical import as_declared, value_text
 from mizan_core.manifest import Affected, Context, Manifest
-from mizan_core.resolve import By, Purge, longest_hold
+from mizan_core.purge import By, Purge, longest_hold
 from mizan_core.scopes import URL, Scope, widest
 from mizan_edge.http import groups
 from mizan_edge.http.message import SAFE_METHODS, Request, Response, normal_host, values

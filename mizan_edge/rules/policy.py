@@ -12,7 +12,8 @@ from mizan_core.canonical import Canonical
 from mizan_core.fields import PARTITION, SCOPE
 from mizan_core.keys import ENTRY_DIGITS, derive_cache_key
 from mizan_core.manifest import Context, Manifest
-from mizan_core.resolve import Purge, depended_on
+from mizan_core.purge import Purge
+from mizan_core.resolve import depended_on
 from mizan_core.scopes import USER, Scope, parse_scopes
 from mizan_edge.http import groups
 from mizan_edge.http.cache_control import FORBIDDING, TARGETED, Directives, delta_seconds, governing, parse

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from mizan_core.manifest import Manifest, ManifestError, parse_manifest, read_manifest_file
-from mizan_core.resolve import Purge
+from mizan_core.purge import Purge
 from mizan_core.scopes import Scope
 from mizan_core.store import AsyncStore, StoreError
 from mizan_edge.purging.hold import Hold

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from mizan_core.resolve import Purge
+from mizan_core.purge import Purge
 from mizan_core.store import AsyncStore, Purged, StoreError
 from mizan_core.store.fills import end
 from mizan_edge.purging.invalidation import Pending, Source

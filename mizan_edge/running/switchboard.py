@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from mizan_core.errors import MizanError
-from mizan_core.resolve import Purge, longest_hold
+from mizan_core.purge import Purge, longest_hold
 from mizan_core.scopes import Scope
 from mizan_core.store import AsyncStore, StoreError
 from mizan_core.store.members import SWITCHED

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from mizan_core.resolve import By, Purge, longest_hold
+from mizan_core.purge import By, Purge, longest_hold
 from mizan_core.scopes import Scope
 from mizan_edge.http.body import Body
 from mizan_edge.http.cache_status import Forwarded, forwarded

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mizan_core.manifest import Context
-from mizan_core.resolve import Purge, depended_on, strict, widen
+from mizan_core.purge import Purge
+from mizan_core.resolve import depended_on, strict, widen
 from mizan_core.scopes import Scope, ScopeError, parse_scopes
 
 CONTEXTS = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mizan_core.resolve import By
+from mizan_core.purge import By
 from mizan_core.scopes import Scope
 from mizan_core.seal import sealing_key
 from mizan_core.store import Namespace, Store

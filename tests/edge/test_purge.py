@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mizan_core.manifest import parse_manifest
-from mizan_core.resolve import By, Purge
+from mizan_core.purge import By, Purge
 from mizan_core.scopes import Scope
 from mizan_core.store import LEASE_MS, AsyncStore, Namespace, Purged, audit
 from mizan_edge.purging.acknowledged import Acknowledgements

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from mizan_core.manifest import parse_manifest
-from mizan_core.resolve import Purge
+from mizan_core.purge import Purge
 from mizan_core.scopes import Scope
 from mizan_edge.purging.journal import Journal
 from tests.support.edge import MANIFEST, EdgeFactory

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mizan_core.resolve import By
+from mizan_core.purge import By
 from mizan_core.scopes import Scope
 from mizan_core.store import audit
 from mizan_core.store.audit import Acknowledged, Audited
