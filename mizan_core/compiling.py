@@ -124,7 +124,7 @@ def _context(
     base: str,
     warnings: _Warnings,
 ) -> dict[str, Any]:
-    own = [pattern for spec in specs if spec.cache for pattern in _patterns(spec, warnings)]
+    own = [pattern for spec in specs if spec.cacheable for pattern in _patterns(spec, warnings)]
     context: dict[str, Any] = {
         "functions": [_function(spec) for spec in specs],
         "endpoints": [f"{base}ctx/{name}/"] if any(spec.path == "rpc" for spec in specs) else [],
@@ -138,7 +138,7 @@ def _context(
 
 def _function(spec: FunctionSpec) -> dict[str, Any]:
     function: dict[str, Any] = {"name": spec.name, "path": spec.path}
-    if not (spec.call_cached if spec.path == "rpc" else spec.cache):
+    if not spec.cacheable:
         function["cache"] = False
     return function
 

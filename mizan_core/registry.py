@@ -96,9 +96,9 @@ class FunctionSpec:
         return {p.name: p.type or by_route.get(p.name) for p in self.signature.parameters}
 
     @property
-    def call_cached(self) -> bool:
-        """Whether a cache may keep a call of it."""
-        return self.cache and self.signature.typed
+    def cacheable(self) -> bool:
+        """Whether a cache may keep its answers: not to calls whose arguments may be of any type, or of several."""
+        return self.cache and (self.path == "view" or self.signature.typed)
 
 
 def spec_of(fn: object) -> FunctionSpec | None:

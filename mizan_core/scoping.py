@@ -47,7 +47,7 @@ def coverage(
     """The coverage of a context from its functions, and from the URLs of other views that show its data."""
     specs = tuple(functions)
     bundle = [_carried(spec) for spec in specs if spec.path == "rpc"]
-    single = [_carried(spec) for spec in specs if (spec.call_cached if spec.path == "rpc" else spec.cache)]
+    single = [_carried(spec) for spec in specs if spec.cacheable]
     # Such a view's response carries what is in its URL, and nothing of what the view looked up by that.
     single += [frozenset(url.types) for url in urls]
     return Coverage(types, (*single, *([frozenset[str]().union(*bundle)] if bundle else [])))

@@ -30,7 +30,7 @@ def check_cacheability(app_configs: Sequence[Any] | None, **_: Any) -> list[Chec
     if not any(spec.context for spec in registry.default):
         return []
     found = [*_sessions(), *_languages()]
-    if any(spec.context and spec.route and spec.cache for spec in registry.default):
+    if any(spec.context and spec.route and spec.cacheable for spec in registry.default):
         templates = _words_of_templates()
         found += [*_nonces(templates), *_messages(templates)]
     return found

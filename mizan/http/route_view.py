@@ -164,7 +164,7 @@ class _Request:
         # What a generator looks at while it streams, nobody sees in time.
         if response.streaming and not isinstance(response, FileResponse):
             return "its body streams"
-        if not self.spec.cache:
+        if not self.spec.cacheable:
             return "its function is declared with cache=False"
         if self.request.method not in ("GET", "HEAD"):
             return f"it answers {self.request.method}"

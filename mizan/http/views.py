@@ -157,5 +157,5 @@ def _read(request: HttpRequest, spec: FunctionSpec, context: str, raw: Mapping[s
         calls = [(spec, spec.signature.bind(raw))]
         reading.begin(calls)
         response = json_response(run_in_transactions(request, calls, _result))
-        refused = None if spec.call_cached else "calls of its function are not cached"
+        refused = None if spec.cacheable else "calls of its function are not cached"
         return reading.answer(response, refused=refused)
