@@ -21,7 +21,7 @@ class MizanConfig(AppConfig):
         from mizan.declare.conf import check_secrets
         from mizan.forms.checks import check_forms
         from mizan.http.mount import begin
-        from mizan.request.said import Missing
+        from mizan.request.request_mizan import Missing
 
         check_secrets()
         HttpRequest.mizan = Missing()  # type: ignore[attr-defined]

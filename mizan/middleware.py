@@ -15,7 +15,7 @@ from mizan.declare.compiled import refuse_problems
 from mizan.http.mount import import_urlconf
 from mizan.request.headers import forbid_storing, say_scopes
 from mizan.request.identity import refresh_cookie
-from mizan.request.said import attach
+from mizan.request.request_mizan import attach
 from mizan.request.settle import abandon, answer_in_full, settle
 from mizan.request.state import state
 

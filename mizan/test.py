@@ -24,7 +24,7 @@ from django.http import HttpResponseBase
 
 from mizan.cache.recorder import Recorder, active
 from mizan.db.commits import conclude_for_test_case, hooks
-from mizan.declare.spoken import spoken
+from mizan.declare.scopes import scopes_of
 from mizan.request.headers import NO_STORE, why_refused
 from mizan_core.fields import CACHE_CONTROL, SCOPE
 from mizan_core.purge import Purge
@@ -72,7 +72,7 @@ class MizanAssertions(unittest.TestCase):
     def assertPurges(self, context: str, /, *, for_user: Any = None, **params: object) -> Iterator[None]:
         """Fails unless the block purges exactly this scope, whatever else it purges. Raises ScopeError for a scope that
         nobody declared."""
-        (wanted,) = map(str, spoken(context, params, for_user=for_user))
+        (wanted,) = map(str, scopes_of(context, params, for_user=for_user))
         with recorded_purges() as purged:
             yield
         if wanted not in purged:

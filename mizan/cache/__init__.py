@@ -15,7 +15,7 @@ from typing import Any
 from mizan.cache.doors import NoCacheError, PurgeError
 from mizan.cache.purging import purge_after_commit, purge_of, purge_of_everything
 from mizan.cache.task import purges
-from mizan.declare.spoken import spoken
+from mizan.declare.scopes import scopes_of
 
 __all__ = ["NoCacheError", "PurgeError", "purge", "purge_all", "purges"]
 
@@ -33,7 +33,7 @@ def purge(context: str, /, *, for_user: Any = None, **params: object) -> None:
     Django's TransactionManagementError, since nothing tells when that commits: call it after the commit. In a thread
     that runs an event loop it raises SynchronousOnlyOperation: `await sync_to_async(purge)(...)`.
     """
-    purge_after_commit(purge_of(spoken(context, params, for_user=for_user)))
+    purge_after_commit(purge_of(scopes_of(context, params, for_user=for_user)))
 
 
 def purge_all() -> None:

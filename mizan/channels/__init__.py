@@ -4,7 +4,7 @@ channel      `ReactChannel`: what an application writes
 registry     the declared channels by name, each with its models
 groups       the way to everybody who listens: the channel layer
 visitor      who opened a connection, read anew whenever it matters
-asked        what a client may say
+commands     what a client may say
 calls        a call over a WebSocket, from Django's middleware to the purge
 threads      where the application's code runs
 rooms        one connection's subscriptions

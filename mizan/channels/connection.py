@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from django.conf import settings
 from django.http import HttpRequest
 
-from mizan.channels import asked, calls
+from mizan.channels import calls, commands
 from mizan.channels.limits import Limits
 from mizan.channels.rooms import Closed, Rooms
 from mizan.channels.threads import in_thread
@@ -118,25 +118,25 @@ class _Connection:
             raise _Gone from None
 
     async def _answer(self, text: str, tasks: asyncio.TaskGroup) -> str:
-        id_: asked.Id = None
+        id_: commands.Id = None
         try:
-            said = asked.parse(text)
-            id_ = asked.id_of(said)
-            body = await self._done(asked.asked(said), tasks)
+            said = commands.parse(text)
+            id_ = commands.id_of(said)
+            body = await self._done(commands.command_of(said), tasks)
         except Closed:
             raise
         except Exception as error:
             body = response_for(self._visitor.bare(), error).content
         return f'{{"id":{json.dumps(id_)},{body.decode()[1:]}'
 
-    async def _done(self, what: asked.Asked, tasks: asyncio.TaskGroup) -> bytes:
+    async def _done(self, command: commands.Command, tasks: asyncio.TaskGroup) -> bytes:
         """Does it; the JSON object that answers."""
-        match what.verb:
+        match command.verb:
             case "call":
-                return await in_thread(calls.call, self._visitor, what.name, what.arguments)
+                return await in_thread(calls.call, self._visitor, command.name, command.arguments)
             case "subscribe":
-                return await self._rooms.subscribe(what, tasks)
+                return await self._rooms.subscribe(command, tasks)
             case "unsubscribe":
-                return await self._rooms.unsubscribe(what)
+                return await self._rooms.unsubscribe(command)
             case "send":
-                return await self._rooms.send(what)
+                return await self._rooms.send(command)

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel, ValidationError
 
 from mizan.channels import registry
-from mizan.channels.asked import Asked
 from mizan.channels.channel import ReactChannel
+from mizan.channels.commands import Command
 from mizan.channels.groups import group_name, layer
 from mizan.channels.limits import Limits
 from mizan.channels.threads import in_thread
@@ -80,9 +80,9 @@ class Rooms:
         self._delivering: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
 
-    async def subscribe(self, asked: Asked, tasks: asyncio.TaskGroup) -> bytes:
+    async def subscribe(self, command: Command, tasks: asyncio.TaskGroup) -> bytes:
         """The answer. Raises ApiError, ArgumentsError, Closed, and what the application raises."""
-        new = await in_thread(self._admitted, asked)
+        new = await in_thread(self._admitted, command)
         if new.key not in self._subscriptions and len(self._subscriptions) >= self._limits.max_subscriptions:
             raise ApiError(
                 429, "too_many", f"{self._limits.max_subscriptions} subscriptions are enough for one connection"
@@ -99,22 +99,22 @@ class Rooms:
             await self._leave(old.group)
         return b'{"result":{"params":%b}}' % new.key[1].encode()
 
-    async def unsubscribe(self, asked: Asked) -> bytes:
+    async def unsubscribe(self, command: Command) -> bytes:
         """The answer, also where there was no such subscription."""
-        channel, params = _addressed(asked)
+        channel, params = _addressed(command)
         gone = self._subscriptions.pop(_key(channel, params), None)
         if gone is not None:
             await self._leave(gone.group)
         return b'{"result":null}'
 
-    async def send(self, asked: Asked) -> bytes:
+    async def send(self, command: Command) -> bytes:
         """Lets the channel receive a message of the client. Raises as `subscribe` does."""
-        channel, params = _addressed(asked)
+        channel, params = _addressed(command)
         if channel.ReactMessage is None:
             raise ApiError(405, "not_allowed", f"the channel {channel.name!r} takes no messages")
         if _key(channel, params) not in self._subscriptions:
             raise ApiError(409, "not_subscribed", "subscribe first")
-        message = _fit(channel.ReactMessage, asked.message)
+        message = _fit(channel.ReactMessage, command.message)
         await in_thread(self._receive, channel, params, message)
         return b'{"result":null}'
 
@@ -186,9 +186,9 @@ class Rooms:
 
     # What follows runs in threads, and touches nothing that changes.
 
-    def _admitted(self, asked: Asked) -> Subscription:
+    def _admitted(self, command: Command) -> Subscription:
         checked_s = time.monotonic()
-        channel, params = _addressed(asked)
+        channel, params = _addressed(command)
         here = self._admit(channel, params)
         group = group_name(channel.name, here.group(params))
         return Subscription(channel, params, _key(channel, params), group, checked_s)
@@ -214,11 +214,11 @@ class Rooms:
         raise ApiError(403, "forbidden", "not allowed")
 
 
-def _addressed(asked: Asked) -> tuple[type[ReactChannel], BaseModel]:
-    channel = registry.default.get(asked.name)
+def _addressed(command: Command) -> tuple[type[ReactChannel], BaseModel]:
+    channel = registry.default.get(command.name)
     if channel is None:
-        raise ApiError(404, "not_found", f"there is no channel {asked.name!r}")
-    return channel, _fit(channel.Params, asked.arguments)
+        raise ApiError(404, "not_found", f"there is no channel {command.name!r}")
+    return channel, _fit(channel.Params, command.arguments)
 
 
 def _key(channel: type[ReactChannel], params: BaseModel) -> Key:

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 from mizan.request.failures import response_for
 from mizan.request.identity import refresh_cookie, sign_in
-from mizan.request.said import attach
+from mizan.request.request_mizan import attach
 from mizan.request.settle import abandon, is_unrendered, settle
 from mizan.request.state import state
 

@@ -10,7 +10,7 @@ from mizan.declare.compiled import compiled
 from mizan.request.headers import Dependence, say_dependence, with_validator
 from mizan.request.identity import partition
 from mizan.request.recording import Recording
-from mizan.request.said import dependence_of
+from mizan.request.request_mizan import dependence_of
 from mizan_core.registry import FunctionSpec
 from mizan_core.scopes import Scope
 from mizan_core.scoping import depends

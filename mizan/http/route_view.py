@@ -19,7 +19,7 @@ from mizan.http.frame import framed, when_rendered
 from mizan.http.reading import Reading
 from mizan.request.csrf import SAFE_METHODS, check_csrf
 from mizan.request.failures import response_for
-from mizan.request.settle import changes
+from mizan.request.settle import remember_changes
 from mizan.request.state import state
 from mizan_core.registry import FunctionSpec, spec_of
 from mizan_core.signature import ArgumentsError
@@ -116,7 +116,7 @@ class _Request:
             if reading is not None:
                 reading.begin([(spec, arguments)])
             if spec.is_mutation:
-                changes(request, spec, arguments)
+                remember_changes(request, spec, arguments)
         except BaseException:
             if reading is not None:
                 reading.stop()

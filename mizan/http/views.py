@@ -20,8 +20,8 @@ from mizan.http.output import json_bytes, json_response
 from mizan.http.reading import Reading
 from mizan.request.csrf import check_csrf
 from mizan.request.headers import forbid_storing
-from mizan.request.identity import minted
-from mizan.request.settle import changes
+from mizan.request.identity import session_token
+from mizan.request.settle import remember_changes
 from mizan.request.state import state
 from mizan_core import registry
 from mizan_core.merging import Place, places
@@ -74,7 +74,7 @@ def call(request: HttpRequest) -> HttpResponseBase:
 @ensure_csrf_cookie
 def session(request: HttpRequest) -> HttpResponseBase:
     """What a client needs before it can call: the CSRF token, and a token for its user."""
-    token, expires_in = minted(request)
+    token, expires_in = session_token(request)
     body = {"csrf_token": get_token(request), "mwt": token, "expires_in": expires_in}
     response = JsonResponse(body)
     response.headers["Cache-Control"] = "private, no-store"
@@ -111,7 +111,7 @@ def _result(result: object) -> bytes:
 def _mutate(request: HttpRequest, spec: FunctionSpec, raw: Mapping[str, object]) -> HttpResponseBase:
     allow(request, spec)
     arguments = spec.signature.bind(raw)
-    changes(request, spec, arguments)
+    remember_changes(request, spec, arguments)
     here = compiled()
     # Copied before the function can change a list that it was given.
     merged = [(place, _entry(place)) for place in places(spec, arguments, here.contexts, here.coverage)]

@@ -134,7 +134,7 @@ def mint(request: HttpRequest, user: Any, *, lifetime_s: int | None = None) -> s
     )
 
 
-def minted(request: HttpRequest) -> tuple[str | None, int | None]:
+def session_token(request: HttpRequest) -> tuple[str | None, int | None]:
     """A token for the user of the session, or of an access token, which it does not outlive; and its seconds."""
     here, user, lifetime_s = state(request), session_user(request), conf().mwt_lifetime_s
     if user is None and here.bearer and here.jwt_expires_s is not None:

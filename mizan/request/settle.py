@@ -27,7 +27,7 @@ from mizan_core.scoping import invalidated
 logger = logging.getLogger("mizan.cache")
 
 
-def changes(request: HttpRequest, spec: FunctionSpec, arguments: Mapping[str, object]) -> None:
+def remember_changes(request: HttpRequest, spec: FunctionSpec, arguments: Mapping[str, object]) -> None:
     """Remembers what a mutation that is about to run purges."""
     state(request).invalidated |= dict.fromkeys(invalidated(spec, arguments, compiled().coverage))
 

@@ -11,7 +11,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.db import transaction
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 
-from mizan.request.said import NoMizanError
+from mizan.request.request_mizan import NoMizanError
 from mizan.test import recorded_purges
 from mizan_core.resolve import widen
 from mizan_core.scopes import bounded

@@ -5,7 +5,7 @@ The endpoints, functions with `route=` and MizanMiddleware give it; elsewhere it
 
 from django.http import HttpRequest
 
-from mizan.declare.spoken import spoken
+from mizan.declare.scopes import scopes_of
 from mizan.request.state import state
 from mizan_core.errors import MizanError
 from mizan_core.scopes import Scope
@@ -25,12 +25,12 @@ class RequestMizan:
         """The request changes what depends on this: purged when its response is made, so after the commit of
         ATOMIC_REQUESTS, and in a stream at its end. Also if the view raises, or rolls back. All given parameters must
         match; one that is None is not given."""
-        state(self._request).invalidated |= dict.fromkeys(spoken(context, params))
+        state(self._request).invalidated |= dict.fromkeys(scopes_of(context, params))
 
     def depends(self, context: str, /, **params: object) -> None:
         """The response depends on this as well, beside what its URL and its arguments say. In a stream it has to be
         said before the first part: what is said later comes too late for the headers."""
-        state(self._request).depends |= dict.fromkeys(spoken(context, params))
+        state(self._request).depends |= dict.fromkeys(scopes_of(context, params))
 
 
 def dependence_of(request: HttpRequest, scopes: tuple[Scope, ...] | None) -> tuple[Scope, ...] | None:

@@ -1,4 +1,4 @@
-"""What a client may say: one JSON text for each thing that it asks."""
+"""What a client may say: one JSON text for each command."""
 
 import json
 from collections.abc import Mapping
@@ -23,8 +23,8 @@ _VERBS: Mapping[Verb, tuple[str, frozenset[str]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One thing that a client asks: of a function, or of a channel."""
+class Command:
+    """One thing that a client asks of a function, or of a channel."""
 
     verb: Verb
     name: str
@@ -52,8 +52,8 @@ def id_of(said: Any) -> Id:
     return found if type(found) is int and abs(found) < 2**63 else None
 
 
-def asked(said: Any) -> Asked:
-    """What is asked for. Raises ApiError 400, which says how to ask."""
+def command_of(said: Any) -> Command:
+    """The command in a JSON value. Raises ApiError 400, which says how to ask."""
     if id_of(said) is None:
         raise ApiError(400, "malformed", "what is asked has an id, an integer or a short text, to be answered under")
     verbs = [verb for verb in _VERBS if verb in said]
@@ -66,4 +66,4 @@ def asked(said: Any) -> Asked:
     name, arguments = said[verb], said.get(named, {})
     if not isinstance(name, str) or not isinstance(arguments, dict):
         raise ApiError(400, "malformed", f'this is written {{"id": ..., "{verb}": name, "{named}": {{...}}}}')
-    return Asked(verb, name, arguments, said.get("message"))
+    return Command(verb, name, arguments, said.get("message"))

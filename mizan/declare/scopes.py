@@ -8,7 +8,7 @@ from mizan_core.resolve import strict
 from mizan_core.scopes import USER, Scope, ScopeError
 
 
-def spoken(context: str, params: Mapping[str, object], *, for_user: Any = None) -> tuple[Scope, ...]:
+def scopes_of(context: str, params: Mapping[str, object], *, for_user: Any = None) -> tuple[Scope, ...]:
     """The scope of application values; a parameter that is None is not given. `for_user` is a user or a primary key.
 
     Raises ScopeError, which names the nearest valid name, for a context or parameter that nobody declared.
