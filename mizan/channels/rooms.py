@@ -22,8 +22,8 @@ from mizan.channels.limits import Limits
 from mizan.channels.threads import in_thread
 from mizan.channels.visitor import Visitor, identity
 from mizan.db.transactions import atomic_requests
+from mizan.declare.calling import awaited
 from mizan.errors import ApiError
-from mizan.http.execute import awaited
 from mizan.request.failures import response_for
 from mizan_core.signature import ArgumentsError
 

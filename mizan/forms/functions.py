@@ -13,12 +13,12 @@ from django.http import HttpRequest
 from pydantic import JsonValue
 
 from mizan.client import client
+from mizan.declare.calling import awaited
 from mizan.forms.binding import BoundForm, FormVerdict
 from mizan.forms.declared import FORM, actual_fields, fields_of, refuse_files
 from mizan.forms.describe import FormSchema, FormSetSchema, describe_form, describe_formset
 from mizan.forms.formsets import BoundFormSet, FormSetVerdict
 from mizan.forms.kinds import json_schema
-from mizan.http.execute import awaited
 from mizan_core.registry import RegistryError
 
 if TYPE_CHECKING:

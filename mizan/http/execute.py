@@ -1,13 +1,12 @@
 """Running declared functions: who may, and inside which transactions."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from inspect import isawaitable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.http import HttpRequest
 
 from mizan.db.transactions import atomic_requests, opted_out
+from mizan.declare.calling import awaited
 from mizan.errors import ApiError
 from mizan.request.identity import signed_in_user
 from mizan_core.registry import FunctionSpec
@@ -31,15 +30,6 @@ def allow(request: HttpRequest, spec: FunctionSpec) -> None:
         raise ApiError(403, "forbidden", "not allowed")
 
 
-def awaited(value: Any) -> Any:
-    """What an awaitable comes to, by itself always true; anything else as it is."""
-    return async_to_sync(_await)(value) if isawaitable(value) else value
-
-
-async def _await(value: Awaitable[Any]) -> Any:
-    return await value
-
-
 _FLAGS = {"staff": "is_staff", "superuser": "is_superuser"}
 
 
@@ -50,10 +40,4 @@ def run_in_transactions(
     queryset is read only then. What some of several functions have opted out of, the others count on."""
     opted = [opted_out(spec.fn) for spec, _ in calls] or [frozenset()]
     with atomic_requests(skip=frozenset.intersection(*opted)):
-        return make(*[_run(spec, request, arguments) for spec, arguments in calls])
-
-
-def _run(spec: FunctionSpec, request: HttpRequest, arguments: Mapping[str, Any]) -> Any:
-    """What the function returns, be it sync or async."""
-    call = async_to_sync(spec.fn) if iscoroutinefunction(spec.fn) else spec.fn
-    return call(request, **arguments)
+        return make(*[awaited(spec.fn(request, **arguments)) for spec, arguments in calls])

@@ -53,6 +53,7 @@ def test_a_call_answers_with_its_result(visitor: Client):
 
 def test_an_async_function_is_called_like_any_other(visitor: Client):
     assert call(visitor, "echo_later", text="x").json() == {"result": "later: x"}
+    assert call(visitor, "echo_hidden", text="x").json() == {"result": "hidden: x"}
 
 
 def test_a_function_registered_under_another_name_answers_to_that_name_alone(visitor: Client):

@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 from django.contrib import messages
@@ -52,6 +53,22 @@ def echo(request: HttpRequest, text: str) -> str:
 @client
 async def echo_later(request: HttpRequest, text: str) -> str:
     return f"later: {text}"
+
+
+def passed_on(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that does not know async functions."""
+
+    @wraps(fn)
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        return fn(*args, **kwargs)
+
+    return inner
+
+
+@client
+@passed_on
+async def echo_hidden(request: HttpRequest, text: str) -> str:
+    return f"hidden: {text}"
 
 
 @client
