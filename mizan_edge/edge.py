@@ -106,7 +106,8 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
         if settings.access_log:
             check_log_file("access_log", settings.access_log)
         kept_switches = settings.state_dir / "contexts.json"
-        switches = read_switches(kept_switches)
+        edge_id = durable_id(settings)
+        switches = read_switches(kept_switches, edge_id)
         secret = cache_secret(settings)
         rules = rules_of(settings, secret)
         access = Access(
@@ -130,7 +131,7 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
         fleet = Fleet(
             store,
             board,
-            durable_id(settings),
+            edge_id,
             tasks,
             may_renew=lambda: not purger.pending,
             may_leave=lambda: not journal.open,
@@ -164,7 +165,13 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
             spread=workers.swap,
         )
         switchboard = Switchboard(
-            kept_switches, in_use=in_use, store=store, purger=purger, tasks=tasks, spread=workers.switch
+            kept_switches,
+            edge_id,
+            in_use=in_use,
+            store=store,
+            purger=purger,
+            tasks=tasks,
+            spread=workers.switch,
         )
         files = Files(manifest_in_use, Renewal(certificate, *pem, workers.renew) if certificate and pem else None)
         stack.push_async_callback(fleet.leave)

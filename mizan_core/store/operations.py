@@ -144,11 +144,13 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True)
 class Switched:
-    """What the store knows of switched contexts: the text of each."""
+    """What the store knows of switched contexts."""
 
     news: int
-    """How many it has only heard of now."""
-    switches: Mapping[str, str]
+    """How many fields it has only heard of now."""
+    fields: Mapping[str, str]
+    earlier: Mapping[str, str]
+    """By context: what edges of an earlier version have said, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,13 +382,13 @@ class Namespace:
         )
 
     def switch(self, known: Mapping[str, str]) -> Operation[Switched]:
-        """Merges what is known of switched contexts with what the store knows, as `switch.lua` has them."""
+        """Merges what is known of switched contexts, by field, with what the store knows, as `switch.lua` has them."""
 
         def parse(reply: Sequence[Any]) -> Switched:
-            news, *pairs = reply
-            return Switched(news, {n.decode(): text.decode() for n, text in zip(pairs[::2], pairs[1::2], strict=True)})
+            news, fields, earlier = reply
+            return Switched(news, _texts(fields), _texts(earlier))
 
-        pairs = [text for context in sorted(known) for text in (context, known[context])]
+        pairs = [text for field in sorted(known) for text in (field, known[field])]
         return Operation(script("switch"), [self.control], pairs, parse)
 
     def sizes(self, contexts: Sequence[str]) -> Operation[dict[str, int]]:
@@ -409,6 +411,12 @@ class Namespace:
             seals.append(seal if alive else b"")
             corrupt.append(seal == 0 or (alive and entry is None))
         return Lookup(Fence(incarnation.decode(), seq), now_ms, tuple(entries), tuple(seals), tuple(corrupt))
+
+
+def _texts(pairs: Sequence[bytes]) -> dict[str, str]:
+    """A hash, whatever another hand has put into it."""
+    texts = [text.decode(errors="replace") for text in pairs]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
 def _purged(reply: Sequence[Any]) -> Purged:

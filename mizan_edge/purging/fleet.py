@@ -124,6 +124,10 @@ class Fleet:
         finally:
             del self._awaited[awaited]
 
+    async def purge_here(self, operation: Operation[Purged]) -> None:
+        """Runs a purge; returns when this edge cannot serve any more what it has purged. Raises StoreError."""
+        self._own_purge(await self._store.run(operation))
+
     def _own_purge(self, purged: Purged) -> None:
         if purged.incarnation == self._incarnation and purged.seq <= self._seen:
             return  # its message was faster

@@ -21,7 +21,7 @@ from platform import node
 from mizan_core.purge import Purge
 from mizan_core.scopes import Scope, format_scopes
 from mizan_core.store import AsyncStore, Purged, StoreError
-from mizan_core.store.operations import parts
+from mizan_core.store.operations import Operation, parts
 from mizan_edge.purging.acknowledged import Acknowledgements
 from mizan_edge.purging.fleet import LEASE_S, Fleet
 from mizan_edge.purging.hold import Hold
@@ -158,6 +158,15 @@ class Purger:
         """Purges. Returns when Redis has confirmed, or when the answer may wait no longer."""
         return await self._purge(purge, self._shapes(purge), source)
 
+    async def purge_here(self, purge: Purge, source: Source) -> None:
+        """Purges, once, for what this edge alone is about to do: it waits for no other, who may wait for this one.
+
+        Raises StoreError where Redis does not confirm.
+        """
+        purge = self._signed(purge, source)
+        for part in parts(purge.scopes):
+            await self._fleet.purge_here(self._operation(part, purge, self._shapes(purge), purger=""))
+
     async def _purge(self, purge: Purge, shapes: Mapping[str, str], source: Source) -> Purged | Pending:
         if not purge.scopes and not purge.everything:
             return Purged(0, 0, 0)
@@ -219,18 +228,22 @@ class Purger:
     async def _purge_part(
         self, scopes: Sequence[Scope], purge: Purge, shapes: Mapping[str, str], began_s: float
     ) -> Purged:
-        operation = self._store.namespace.purge(
+        purged = await self._fleet.purge(self._operation(scopes, purge, shapes, purger=self._fleet.id))
+        self._acknowledgements.add(purged, time.monotonic() - began_s)
+        return purged
+
+    def _operation(
+        self, scopes: Sequence[Scope], purge: Purge, shapes: Mapping[str, str], *, purger: str
+    ) -> Operation[Purged]:
+        return self._store.namespace.purge(
             scopes,
             everything=purge.everything,
             hold_s=purge.hold_s,
             shapes=shapes,
-            purger=self._fleet.id,
+            purger=purger,
             lease_ms=self._lease_ms,
             by=purge.by,
         )
-        purged = await self._fleet.purge(operation)
-        self._acknowledgements.add(purged, time.monotonic() - began_s)
-        return purged
 
     def _keep_for_next_start(self, purge: Purge, shapes: Mapping[str, str]) -> None:
         # The edge is stopping, and does not wait for this any longer.

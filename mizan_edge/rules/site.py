@@ -10,7 +10,7 @@ from mizan_edge.rules.compression import CompressWhat
 from mizan_edge.rules.identity import IdentityRules
 from mizan_edge.rules.policy import KeyInputs
 from mizan_edge.rules.routes import Router
-from mizan_edge.rules.switches import Switches
+from mizan_edge.rules.switches import Switches, off
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +69,13 @@ class Site:
     def of(cls, manifest: Manifest, rules: Rules, switches: Switches) -> "Site":
         only_host = rules.allowed_hosts[0] if len(rules.allowed_hosts) == 1 else None
         keys = KeyInputs(rules.secret, manifest, many_hosts=only_host is None, only_host=only_host)
-        return cls(manifest, Router(manifest), keys, switches, _off(switches), rules.shadow)
+        return cls(manifest, Router(manifest), keys, switches, off(switches), rules.shadow)
 
     def switched(self, switches: Switches) -> "Site":
         """The same manifest under other switches: another site, so that nothing of this one is repeated or joined."""
-        return replace(self, switches=switches, off=_off(switches))
+        return replace(self, switches=switches, off=off(switches))
 
     def share(self, context: str) -> float:
         """The share of a context's hits that is compared with the origin."""
         switch = self.switches.get(context)
         return self.shadow if switch is None or switch.shadow is None else switch.shadow
-
-
-def _off(switches: Switches) -> frozenset[str]:
-    return frozenset(name for name, switch in switches.items() if not switch.enabled)

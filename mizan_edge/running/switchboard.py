@@ -9,12 +9,17 @@ through a Redis that has lost its data, to which it tells it again. To switch on
 1. A context is off, here and elsewhere. 2. What it shows changes; nobody says so, or Redis is away. 3. It is switched
 on. 4. What was stored before 1 is served. -- It is purged when it is switched off, and once more, confirmed by Redis,
 before any edge has it on. A fill that began before that purge is refused, as any fill is that a purge has overtaken.
+The on is of those offs alone that were known before its purge: one that is heard of meanwhile stays. An edge that is
+told of an on purges before it acts by it, too, rather than rely on what another one says that it has done.
 
 1. An edge begins to act by a switch. 2. It hears of the same one again, finds nothing new, and acknowledges. 3. One of
 its workers, which has not got it yet, serves. -- Whoever comes second waits for the first (`_lock`).
 
 1. An edge begins to act by a switch, and is cancelled with the session in which it heard of it. 2. In the next one it
 hears of it again. -- Not all of its workers may have got it (`_acted_by`).
+
+1. An edge asks what all know. 2. It asks again, hears of an off, and acts by it. 3. What it was first told arrives. --
+It is told one thing at a time (`_merging`).
 
     # mutable state: the switches of the site in use, which `_use` alone changes; `_acted_by`, those that all workers
     have; the file, and whether that `_is_kept` up.
@@ -23,8 +28,8 @@ hears of it again. -- Not all of its workers may have got it (`_acted_by`).
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +59,11 @@ class NotConfirmed(MizanError):
         self.kept = kept
 
 
-def read_switches(path: Path) -> dict[str, Switch]:
-    """What an edge has kept; nothing where it has kept nothing. Raises ConfigError."""
+def read_switches(path: Path, edge: str) -> dict[str, Switch]:
+    """What `edge`, by its durable id, has kept; nothing where it has kept nothing. Raises ConfigError."""
     try:
-        return switches.of_json(path.read_bytes())
+        # What an earlier version has kept says of no off whose it is, so none can be known to have been seen.
+        return switches.of_json(path.read_bytes(), f"earlier-{edge}")
     except FileNotFoundError:
         return {}
     except ValueError:
@@ -72,6 +78,7 @@ class Switchboard:
     def __init__(
         self,
         path: Path,
+        edge: str,
         *,
         in_use: InUse,
         store: AsyncStore,
@@ -79,36 +86,37 @@ class Switchboard:
         tasks: Tasks,
         spread: Callable[[str], Awaitable[None]],
     ) -> None:
-        """`path` is that of `read_switches`. `spread` has every worker act by a table; returns when all do."""
+        """`path`, `edge`: see `read_switches`. `spread` has every worker act by a table; returns when all do."""
         self._path = path
+        self._edge = edge
         self._in_use = in_use
         self._store = store
         self._purger = purger
         self._tasks = tasks
         self._spread = spread
         self._lock = asyncio.Lock()
+        self._merging = asyncio.Lock()
         self._acted_by = in_use.site.switches
         self._is_kept = True
 
     async def switch(self, context: str, **said: Any) -> None:
-        """Changes what is `said` of a context's `Switch`; returns when all edges act by it.
+        """Changes what is `said` of a context, `enabled` and `shadow`; returns when all edges act by it.
 
         Raises NotConfirmed: then this one does, but that what could not be purged stays off.
         """
-        enabled = replace(self._switch(context), **said).enabled
-        changed = enabled != self._switch(context).enabled
+        known = self._switch(context)
+        switch = self._said(known, **said)
+        changed = switch.enabled != known.enabled
         scope = Scope(context)
         hold_s = longest_hold((scope,), self._in_use.site.manifest.contexts)
-        if enabled and changed:
+        if switch.enabled and changed:
             purged = await self._purger.purge(Purge((scope,), hold_s=hold_s), "switch")
             if isinstance(purged, Pending):
                 raise NotConfirmed(
                     f"{context!r} stays off: Redis has not confirmed that it is purged. Try again.", kept=True
                 )
-        now = self._in_use.site.switches
-        version = max((switch.version for switch in now.values()), default=0) + 1
-        await self._use({**now, context: replace(self._switch(context), **said, version=version)})
-        log.warning("context %s is switched: %s", context, self._switch(context).to_json())
+        await self._use({context: switch})
+        log.warning("context %s is switched: %s", context, self._switch(context).told())
         told = True
         try:
             await self._merge()
@@ -137,12 +145,30 @@ class Switchboard:
     def _switch(self, context: str) -> Switch:
         return self._in_use.site.switches.get(context, Switch())
 
+    def _said(self, switch: Switch, **said: Any) -> Switch:
+        """A switch, as it is when this is said of it."""
+        if "shadow" in said:
+            switch = switch.compared(said["shadow"])
+        if "enabled" in said:
+            switch = switch.on() if said["enabled"] else switch.off(self._edge, int(time.time() * 1000))
+        return switch
+
     async def _merge(self) -> bool:
         """Whether this edge knew what Redis did not. Raises StoreError."""
-        known = {name: switch.to_json() for name, switch in self._in_use.site.switches.items()}
-        said = await self._store.run(self._store.namespace.switch(known))
-        await self._use({name: Switch.of_json(text) for name, text in said.switches.items()})
-        return said.news > 0
+        async with self._merging:
+            known = switches.to_fields(self._in_use.site.switches)
+            said = await self._store.run(self._store.namespace.switch(known))
+            told = switches.of_fields(said.fields.items(), said.earlier)
+            together = switches.merged(self._in_use.site.switches, told)
+            on_again = self._in_use.site.off - switches.off(together)
+            # An off waits for no purge.
+            await self._use({name: switch for name, switch in told.items() if name not in on_again})
+            if on_again:
+                scopes = tuple(map(Scope, sorted(on_again)))
+                hold_s = longest_hold(scopes, self._in_use.site.manifest.contexts)
+                await self._purger.purge_here(Purge(scopes, hold_s=hold_s), "switch")
+                await self._use(told)
+            return said.news > 0
 
     async def _use(self, told: Switches) -> None:
         """Has this edge act by what it was told, too."""

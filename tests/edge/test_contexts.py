@@ -4,22 +4,18 @@ import asyncio
 import json
 import os
 import signal
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from mizan_core.seal import sealing_key
-from mizan_core.store import Namespace, Store
-from mizan_edge.rules import switches
-from mizan_edge.rules.switches import Switch
-from tests.support.edge import MANIFEST, SECRET, EdgeFactory, RunningEdge
-from tests.support.edges import LEASE_S, NAMESPACE, Client, Deaf, Start
+from tests.support.edge import MANIFEST, EdgeFactory, RunningEdge
+from tests.support.edges import LEASE_S, NAMESPACE, Client, Deaf, Start, Valve
 from tests.support.killable import Redis
 from tests.support.origin import Asked, Origin, Says, until
 from tests.support.proxy import talking
+from tests.support.redis_server import established
 from tests.support.wire import Reply
 
 VIEW = "/profile/5/"
@@ -272,9 +268,119 @@ async def test_it_stays_off_without_redis_after_a_kill_and_when_redis_has_lost_e
     await turns_off(other)
     with server.client() as client:
         client.flushall()
-        await until(lambda: bool(client.exists(f"{{{NAMESPACE}}}:switches")))
+        await until(lambda: bool(client.exists(f"{{{NAMESPACE}}}:switched")))
     late = await make_edge(redis=server.url, namespace=NAMESPACE)
     assert [await caches(each, VIEW) for each in (again, other, late)] == [[OFF]] * 3
+
+
+async def is_off_everywhere(origin: Origin, *edges: RunningEdge) -> None:
+    """Returns when all edges have heard that the context is off, and nobody gets it from the cache."""
+    async with asyncio.timeout(10):
+        while any([(await contexts(edge))["user"]["enabled"] for edge in edges]):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.02)
+    for edge in edges:
+        await serves_hits(edge)
+        before = origin.hits
+        assert await caches(edge, VIEW, VIEW) == [OFF, OFF]
+        assert origin.hits == before + 2
+
+
+async def test_an_off_outlives_whatever_else_is_said_elsewhere_while_redis_is_away(
+    make_edge: EdgeFactory, server: Redis, origin: Origin
+):
+    established(server.url, NAMESPACE)
+    edges = [await make_edge(redis=server.url, namespace=NAMESPACE) for _ in range(2)]
+    for edge in edges:
+        await serves_hits(edge)
+        await caches(edge, VIEW, VIEW)
+    server.kill()
+
+    async def says(edge: RunningEdge, *bodies: dict[str, Any]) -> list[int]:
+        return [(await edge.admin_request("POST", "/contexts/user", body)).status for body in bodies]
+
+    said = await asyncio.gather(says(edges[0], {"enabled": False}), says(edges[1], {"shadow": 0.5}, {"shadow": None}))
+    assert list(said) == [[503], [503, 503]]
+    assert [(await contexts(edge))["user"]["enabled"] for edge in edges] == [False, True]
+    server.start()
+    await is_off_everywhere(origin, *edges)
+
+
+async def test_an_off_outlives_an_on_that_has_not_seen_it(make_edge: EdgeFactory, server: Redis, origin: Origin):
+    """1. A is cut off from Redis. 2. A switches off. 3. B switches off, and on. 4. A is back."""
+    established(server.url, NAMESPACE)
+    way = Valve(str(server.socket))
+    async with talking(way.talk) as address:
+        apart = await make_edge(redis=f"redis://{address}", namespace=NAMESPACE)
+        other = await make_edge(redis=server.url, namespace=NAMESPACE)
+        await serves_hits(apart)
+        way.refusing = True
+        with server.client() as client:
+            for kind in ("normal", "pubsub"):
+                client.client_kill_filter(_type=kind, skipme=True)
+        reply = await switch(apart, False)
+        assert (reply.status, reply.json["journaled"]) == (503, True)
+        await serves_hits(other)
+        await switched(other, False)
+        await switched(other, True)
+        assert await caches(other, VIEW, VIEW) == ["fwd=uri-miss; stored", "hit; ttl=86400"]
+        way.refusing = False
+        await is_off_everywhere(origin, apart, other)
+        # And whoever has seen both switches it on.
+        assert (await switched(other, True))["enabled"]
+        for edge in (apart, other):
+            assert (await contexts(edge))["user"]["enabled"]
+        assert await caches(other, VIEW, VIEW) == ["fwd=uri-miss; stored", "hit; ttl=86400"]
+
+
+async def test_every_edge_purges_before_it_has_it_on_again(make_edge: EdgeFactory, server: Redis):
+    established(server.url, NAMESPACE)
+    one, other = [await make_edge(redis=server.url, namespace=NAMESPACE) for _ in range(2)]
+    await serves_hits(one)
+    await serves_hits(other)
+    await switched(one, False)
+    seq = (await one.admin_request("GET", "/audit?limit=1")).json["purges"][0]["seq"]
+    await switched(one, True)
+    purges = (await one.admin_request("GET", f"/audit?since={seq}")).json["purges"]
+    assert [purge["scopes"] for purge in purges] == [["user"], ["*switch", "user"], ["user"]]
+    by_other, told, by_one = [purge["edge"] for purge in purges]
+    assert told == by_one != by_other
+
+
+async def test_an_off_that_comes_while_an_on_is_being_purged_for_stays(make_edge: EdgeFactory, server: Redis):
+    established(server.url, NAMESPACE)
+    way = Valve(str(server.socket))
+    async with talking(way.talk) as address:
+        edge = await make_edge(redis=f"redis://{address}", namespace=NAMESPACE)
+        await serves_hits(edge)
+        await switched(edge, False)
+        way.next = "purge"
+        async with asyncio.TaskGroup() as group:
+            on = group.create_task(switched(edge, True))
+            await way.held.wait()
+            assert not (await switched(edge, False))["enabled"]
+            way.go.set()
+        assert not on.result()["enabled"]
+        assert await caches(edge, VIEW) == [OFF]
+
+
+@pytest.mark.parametrize("where", ["Redis", "state directory"])
+async def test_what_an_earlier_version_has_switched_off_is_off(
+    make_edge: EdgeFactory, server: Redis, tmp_path: Path, where: str
+):
+    established(server.url, NAMESPACE)
+    off = {"enabled": False, "shadow": None, "version": 3}
+    state = tmp_path / "state"
+    state.mkdir()
+    if where == "Redis":
+        with server.client() as client:
+            client.hset(f"{{{NAMESPACE}}}:switches", "user", json.dumps(off))
+    else:
+        (state / "contexts.json").write_text(json.dumps({"user": off}) + "\n")
+    edge = await make_edge(redis=server.url, namespace=NAMESPACE, state_dir=state)
+    other = await make_edge(redis=server.url, namespace=NAMESPACE)
+    assert [await caches(each, VIEW) for each in (edge, other)] == [[OFF], [OFF]]
+    await switched(other, True)
+    assert (await contexts(edge))["user"]["enabled"]
 
 
 async def test_switches_that_cannot_be_read_keep_the_edge_from_starting(make_edge: EdgeFactory, tmp_path: Path):
@@ -320,40 +426,3 @@ async def test_a_context_that_is_not_there_is_404_with_the_nearest_name(edge: Ru
     reply = await switch(edge, False, "catalogue")
     assert reply.status == 404
     assert "'catalog'" in reply.json["detail"]
-
-
-# What two edges know together.
-
-TABLES: list[dict[str, Switch]] = [
-    {"a": Switch(enabled, version=version), "b": Switch(not enabled, 0.5, 3 - version)}
-    for enabled in (True, False)
-    for version in (1, 2)
-] + [{"a": Switch(shadow=0.1, version=2)}, {"a": Switch(version=2)}, {}]
-
-
-def test_in_whichever_order_edges_hear_of_each_other_they_know_the_same(redis_url: str, namespace: str):
-    store = Store(redis_url, Namespace(namespace, sealing_key(SECRET.encode())), timeout_s=5)
-    with redis.Redis.from_url(redis_url) as client:
-        for one, other in product(TABLES, repeat=2):
-            together = switches.merged(one, other)
-            assert switches.merged(other, one) == together == switches.merged(together, one)
-            client.delete(f"{{{namespace}}}:switches")
-            for table in (one, other):
-                store.run(store.namespace.switch({name: switch.to_json() for name, switch in table.items()}))
-            said = store.run(store.namespace.switch({name: switch.to_json() for name, switch in one.items()}))
-            assert {name: Switch.of_json(text) for name, text in said.switches.items()} == together
-            assert said.news == 0
-    store.close()
-
-
-def test_what_is_no_switch_in_redis_is_off_until_somebody_switches(redis_url: str, namespace: str):
-    store = Store(redis_url, Namespace(namespace, sealing_key(SECRET.encode())), timeout_s=5)
-    with redis.Redis.from_url(redis_url) as client:
-        client.hset(f"{{{namespace}}}:switches", "user", "yes")
-        assert Switch.of_json(store.run(store.namespace.switch({})).switches["user"]) == Switch(enabled=False)
-        on = Switch(version=1).to_json()
-        assert store.run(store.namespace.switch({"user": on})).switches == {"user": on}
-        client.delete(f"{{{namespace}}}:switches")
-        client.set(f"{{{namespace}}}:switches", "another type")
-        assert store.run(store.namespace.switch({"user": on})).switches == {"user": on}
-    store.close()

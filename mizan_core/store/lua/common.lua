@@ -16,7 +16,9 @@
 --   {ns}:holds     zset    scope -> until when matching fills that have begun are not stored, ms
 --   {ns}:contexts  set     names of contexts that have entries
 --   {ns}:shapes    hash    context -> digest of how its entries are indexed
---   {ns}:switches  hash    context -> how an operator has switched it, as JSON
+--   {ns}:switched  hash    `context off edge`, `context seen edge` -> number; `context shadow` -> version and share: see
+--                          `mizan_edge/rules/switches.py`
+--   {ns}:switches  hash    context -> JSON: the same, as edges of an earlier version have said it
 --   {ns}:edges     zset    durable id of an edge -> end of its lease, ms
 --   {ns}:members   zset    session of an edge -> end of its lease, ms: who must hear of purges
 --   {ns}:audit     stream  the latest purges: inc, seq, by (JSON: who asked), entries, banned, scopes (the first of them, an
