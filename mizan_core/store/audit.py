@@ -5,15 +5,22 @@ by an edge or by Django. How long it took until every member had acknowledged is
 be.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
+
+from pydantic import TypeAdapter
 
 from mizan_core.store.operations import Namespace, Operation, Purged, nonce, script
 
 KEPT = 10_000
 """How many purges the audit has at least, if there were so many."""
+# Of a number: more than any purge has, and JSON holds them.
+_DIGITS = 15
+# The end of the year 9999, and of dates.
+_END_MS = 253_402_300_800_000
+_BY = TypeAdapter(dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,17 @@ class Audited:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the audit, newest first."""
+
+    purges: tuple[Audited, ...]
+    foreign: int
+    """How many records there were besides that no purge has written."""
+    last: str
+    """The id of the last record, before which the next page begins; "" where there was none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Acknowledged:
     """Every member has acknowledged a purge."""
 
@@ -50,9 +68,9 @@ class Acknowledged:
         return cls(purged.incarnation, purged.seq, round(after_s * 1000))
 
 
-def read(namespace: Namespace, count: int, before: str = "") -> Operation[list[Audited]]:
+def read(namespace: Namespace, count: int, before: str = "") -> Operation[Page]:
     """The latest purges, newest first; or those before the record with the id `before`."""
-    return Operation(script("audit"), [namespace.control], [nonce(), before, count], _audited)
+    return Operation(script("audit"), [namespace.control], [nonce(), before, count], _page)
 
 
 def acknowledged(namespace: Namespace, acks: Iterable[Acknowledged]) -> Operation[None]:
@@ -61,20 +79,35 @@ def acknowledged(namespace: Namespace, acks: Iterable[Acknowledged]) -> Operatio
     return Operation(script("acked"), [namespace.control], [KEPT, *texts], lambda _reply: None)
 
 
-def _audited(records: Sequence[Any]) -> list[Audited]:
-    return [_record(id.decode(), fields, acks) for id, fields, *acks in records]
+def _page(records: Sequence[Any]) -> Page:
+    purges = []
+    for id, fields, *acks in records:
+        # Another hand may have put anything there, and nobody is to lose the rest for that.
+        with suppress(KeyError, ValueError):
+            purges.append(_record(id, fields, acks))
+    return Page(tuple(purges), len(records) - len(purges), records[-1][0].decode() if records else "")
 
 
-def _record(id: str, fields: Sequence[bytes], acks: Sequence[bytes]) -> Audited:
-    told = {name.decode(): value.decode() for name, value in zip(fields[::2], fields[1::2], strict=True)}
+def _record(id: bytes, fields: Sequence[bytes], acks: Sequence[bytes]) -> Audited:
+    """A record. Raises KeyError and ValueError."""
+    told = dict(zip(fields[::2], fields[1::2], strict=True))
+    at_ms = _number(id.partition(b"-")[0])
+    if at_ms >= _END_MS:
+        raise ValueError(f"{at_ms} ms are no date")
     return Audited(
-        id,
-        int(id.partition("-")[0]),
-        int(told["seq"]),
-        json.loads(told["by"]),
-        int(told["entries"]),
-        int(told["banned"]),
-        tuple(told["scopes"].split("\n\n")),
-        int(told["count"]),
-        max(map(int, acks), default=None),
+        id.decode(),
+        at_ms,
+        _number(told[b"seq"]),
+        _BY.validate_json(told[b"by"], strict=True),
+        _number(told[b"entries"]),
+        _number(told[b"banned"]),
+        tuple(told[b"scopes"].decode().split("\n\n")),
+        _number(told[b"count"]),
+        max((_number(ack) for ack in acks), default=None),
     )
+
+
+def _number(text: bytes) -> int:
+    if not (text.isdigit() and len(text) <= _DIGITS):
+        raise ValueError(f"{text!r} is no number of the audit's")
+    return int(text)

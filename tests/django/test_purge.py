@@ -59,7 +59,7 @@ class TestThroughTheStore:
     def test_it_stands_in_the_audit(self, redis_url: str, namespace: str):
         purge("catalog", category="tea")
         store = Store(redis_url, Namespace(namespace, b""), timeout_s=5)
-        (record,) = store.run(audit.read(store.namespace, 10))
+        (record,) = store.run(audit.read(store.namespace, 10)).purges
         store.close()
         assert record.by["source"] == "django"
         assert record.scopes == ('catalog\n;category="tea"',)

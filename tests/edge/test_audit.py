@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+import redis
 
 from mizan_core.purge import By
 from mizan_core.scopes import Scope
@@ -132,6 +133,41 @@ async def test_what_cannot_be_meant_is_refused(edge: RunningEdge, query: str):
     reply = await edge.admin_request("GET", f"/audit?{query}")
     assert reply.status == 422
     assert reply["Content-Type"] == "application/problem+json"
+
+
+GOOD = {"inc": "a", "seq": "1", "by": "{}", "entries": "0", "banned": "0", "scopes": "user", "count": "1"}
+
+
+async def test_what_another_hand_has_put_there_is_left_out_and_logged(
+    edge: RunningEdge, redis_url: str, namespace: str, caplog: pytest.LogCaptureFixture
+):
+    foreign: list[dict[Any, Any]] = [
+        {"what": "ever"},
+        {**GOOD, "seq": "one"},
+        {**GOOD, "seq": "-inf"},
+        {**GOOD, "entries": "9" * 40},
+        {**GOOD, "by": "no JSON"},
+        {**GOOD, "by": "[]"},
+        {**GOOD, "by": '{"source": 1}'},
+        {**GOOD, "scopes": b"\xff"},
+        {name: value for name, value in GOOD.items() if name != "count"},
+    ]
+    key = f"{{{namespace}}}:audit"
+    with redis.Redis.from_url(redis_url) as client:
+        client.xadd(key, {"before": "all"}, id="1-1")
+        first = (await edge.purge(FIVE)).json["seq"]
+        for record in foreign * 60:
+            client.xadd(key, record)
+        second = (await edge.purge("catalog")).json["seq"]
+        incarnation = client.hget(f"{{{namespace}}}:ctl", "inc").decode()
+        client.zadd(f"{{{namespace}}}:acked", {"nothing": second, f"{incarnation} {second} x": second})
+        purges = await audit(edge)
+        assert [purge["seq"] for purge in purges] == [second, first]
+        assert purges[0]["acknowledged_ms"] is not None
+        assert "records of the audit in Redis are of no purge" in caplog.text
+        # One that is far in the future takes all that come with it.
+        client.xadd(key, GOOD, id="999999999999999-1")
+        assert [purge["seq"] for purge in await audit(edge)] == [second, first]
 
 
 async def acknowledged(edge: RunningEdge) -> list[dict[str, Any]]:

@@ -104,7 +104,7 @@ async def test_what_an_earlier_process_has_left_is_audited_as_what_it_was(
             purger.resume()
             await until(lambda: not purger.pending)
         store = AsyncStore(server.url, Namespace(namespace, SEALING), timeout_s=5)
-        *_late, intent, left = await store.run(audit.read(store.namespace, 10))
+        *_late, intent, left = (await store.run(audit.read(store.namespace, 10))).purges
         await store.close()
     assert left.by == BY.to_json()
     assert intent.by["source"] == "unknown outcome"

@@ -15,8 +15,8 @@ for _, record in ipairs(records) do
   local inc, seq = record[2][2], record[2][4]
   local acks = redis.pcall('ZRANGEBYSCORE', prefix .. 'acked', seq, seq)
   for _, ack in ipairs(acks) do
-    local start = inc .. ' ' .. seq .. ' '
-    if string.sub(ack, 1, #start) == start then record[#record + 1] = string.sub(ack, #start + 1) end
+    local start, ms = inc .. ' ' .. seq .. ' ', string.match(ack, ' (%d+)$')
+    if ms and ack == start .. ms then record[#record + 1] = ms end
   end
 end
 return records

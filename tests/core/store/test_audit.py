@@ -18,7 +18,7 @@ def purge(site: Site, *scopes: Scope, everything: bool = False, dry_run: bool = 
 
 
 def audited(site: Site, count: int = 100, before: str = "") -> list[Audited]:
-    return site.runner.run(audit.read(site.namespace, count, before))
+    return list(site.runner.run(audit.read(site.namespace, count, before)).purges)
 
 
 def test_each_purge_leaves_who_asked_and_what_went(site: Site):
