@@ -122,7 +122,7 @@ class Supervisor:
         """Takes over `listening`, the listening sockets of each slot: they stay open when a worker dies, so that its
         successor serves the connections that wait in them. `launch(slot)` is asked before each start; `beats(slot)`
         is the heartbeat counter. `on_start` gets the channel of a worker that has not said yet that it is ready, and
-        `on_death` is called as soon as a death is known."""
+        `on_death` is called as soon as a death is known, or that what was launched could not be started."""
         self._listening = listening
         self._launch = launch
         self._tasks = tasks
@@ -241,10 +241,12 @@ class Supervisor:
     async def _live(self, slot: int, first: asyncio.Future[None]) -> str:
         """The life of one worker; how it ended. Raises OSError when it cannot be started."""
         launch = self._launch(slot)
-        ours, theirs = socket.socketpair()
-        with theirs, contextlib.ExitStack() as failed:
+        with contextlib.ExitStack() as failed:
+            failed.callback(self._on_death, slot)
+            ours, theirs = socket.socketpair()
             failed.callback(ours.close)
-            process = await _spawn(slot, launch, theirs, self._listening[slot % len(self._listening)])
+            with theirs:
+                process = await _spawn(slot, launch, theirs, self._listening[slot % len(self._listening)])
             failed.pop_all()
 
         def ready(_: object) -> None:

@@ -8,12 +8,14 @@ import re
 import signal
 import socket
 import struct
+import sys
 from asyncio import StreamReader, StreamWriter
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 
 from mizan_edge.admin.series import COUNTERS, HISTOGRAMS
@@ -436,3 +438,14 @@ def test_whatever_is_counted_is_told():
     )
     assert counted <= {series.counted for series in COUNTERS}
     assert {series.counted for series in HISTOGRAMS} == BOUNDS_S.keys()
+
+
+async def test_a_worker_that_cannot_be_started_is_not_counted(
+    make_edge: EdgeFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    edge = await make_edge(workers=1)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    reply = await edge.admin_request("POST", "/recycle")
+    assert reply.status == 503, reply.body
+    (workers,) = (await families(edge))["mizan_edge_workers"].samples
+    assert workers.value == 1
