@@ -7,7 +7,7 @@ import re
 import tomllib
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from click.testing import CliRunner
@@ -19,6 +19,7 @@ from mizan_core.registry import FunctionSpec, Options
 from mizan_edge.admin.listener import Admin
 from mizan_edge.admin.purging import PurgeBody
 from mizan_edge.cli import cli
+from mizan_edge.http.cache_status import Detail
 from mizan_edge.running.config import SECRETS, Settings, variable
 from tests import shown_help
 from tests.versions import PYTHONS, SINCE
@@ -284,3 +285,8 @@ def test_the_configuration_tells_of_every_request_that_the_admin_listener_takes(
     section = CONFIGURATION.partition("\n## The admin listener\n")[2]
     for key in PurgeBody.model_fields:
         assert f"`{key}`" in section
+
+
+def test_operations_says_of_every_detail_why_the_cache_has_no_part():
+    table = (TOP / "docs" / "operations.md").read_text().partition("\n| `detail` |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE) == list(get_args(Detail))
