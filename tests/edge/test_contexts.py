@@ -334,16 +334,26 @@ async def test_an_off_outlives_an_on_that_has_not_seen_it(make_edge: EdgeFactory
 
 async def test_every_edge_purges_before_it_has_it_on_again(make_edge: EdgeFactory, server: Redis):
     established(server.url, NAMESPACE)
-    one, other = [await make_edge(redis=server.url, namespace=NAMESPACE) for _ in range(2)]
-    await serves_hits(one)
-    await serves_hits(other)
-    await switched(one, False)
-    seq = (await one.admin_request("GET", "/audit?limit=1")).json["purges"][0]["seq"]
-    await switched(one, True)
-    purges = (await one.admin_request("GET", f"/audit?since={seq}")).json["purges"]
-    assert [purge["scopes"] for purge in purges] == [["user"], ["*switch", "user"], ["user"]]
-    by_other, told, by_one = [purge["edge"] for purge in purges]
-    assert told == by_one != by_other
+    way = Valve(str(server.socket))
+    async with talking(way.talk) as address:
+        one = await make_edge(redis=server.url, namespace=NAMESPACE)
+        other = await make_edge(redis=f"redis://{address}", namespace=NAMESPACE)
+        await serves_hits(one)
+        await serves_hits(other)
+        await switched(one, False)
+        seq = (await one.admin_request("GET", "/audit?limit=1")).json["purges"][0]["seq"]
+        way.next = "purge"
+        async with asyncio.TaskGroup() as group:
+            on = group.create_task(switched(one, True))
+            await way.held.wait()
+            assert await caches(other, VIEW) == [OFF]
+            assert not on.done()
+            way.go.set()
+        assert [(await contexts(edge))["user"]["enabled"] for edge in (one, other)] == [True, True]
+        purges = (await one.admin_request("GET", f"/audit?since={seq}")).json["purges"]
+        assert [purge["scopes"] for purge in purges] == [["user"], ["*switch", "user"], ["user"]]
+        by_other, told, by_one = [purge["edge"] for purge in purges]
+        assert told == by_one != by_other
 
 
 async def test_an_off_that_comes_while_an_on_is_being_purged_for_stays(make_edge: EdgeFactory, server: Redis):
