@@ -37,6 +37,7 @@ from mizan_edge.purging.acknowledged import Acknowledgements
 from mizan_edge.purging.board import Board
 from mizan_edge.purging.fleet import Fleet
 from mizan_edge.purging.hold import Hold
+from mizan_edge.purging.intents import adopt
 from mizan_edge.purging.journal import Journal
 from mizan_edge.purging.purge import Purger
 from mizan_edge.purging.sweeper import collect_forever, sweep_forever
@@ -123,6 +124,7 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
         await _check(store)
         origin = await stack.enter_async_context(origin_of(settings))
         journal = stack.enter_context(Journal(settings.state_dir / "journal"))
+        adopt(settings.state_dir, journal)
         board = Board.create(slots(settings.workers))
         stack.callback(board.close)
         tasks, counters, differences = Tasks(), Counters(), Differences()
@@ -211,7 +213,7 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
             Contexts(in_use, switchboard, store),
             Shadowing(in_use, differences, counted),
             Probes(in_use, store, origin, hold, counted, serving),
-            Metrics(counted, journal, hold),
+            Metrics(counted, journal, lambda: workers.mutations, hold),
             Live(in_use, store, hold, fleet.edge, history, int(time.time() * 1000), workers.popular),
             Page.read(),
         )

@@ -25,6 +25,8 @@ class Metrics:
 
     counted: Callable[[], Awaitable[Counted]]
     journal: Journal
+    mutations: Callable[[], int]
+    """How many are under way."""
     hold: Hold
 
     def routes(self) -> Iterable[web.RouteDef]:
@@ -34,6 +36,7 @@ class Metrics:
         so_far, now = await self.counted()
         told = self.hold.told()
         journaled = Counter(UNDER_WAY if item.intent else UNCONFIRMED for item in self.journal.open)
+        journaled[UNDER_WAY] += self.mutations()
         own = {"lease": int(NO_LEASE not in told), **{f"journal.{kind}": number for kind, number in journaled.items()}}
         held = {f"held.{reason}": 1 for reason in told}
         # Not in the library's own numbers, with locks and files for several processes: no hit waits for one.

@@ -4,8 +4,8 @@ That is a `Purger`, in this process or in the keeper's.
 """
 
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -16,6 +16,7 @@ from mizan_core.resolve import widen
 from mizan_core.scopes import Scope, widest
 from mizan_core.store import Purged
 from mizan_edge.http.message import Fields, combined
+from mizan_edge.purging.intents import Intended, Intents
 from mizan_edge.system.counters import Counters
 
 log = logging.getLogger(__name__)
@@ -42,45 +43,48 @@ class Purges(Protocol):
     async def purge(self, purge: Purge, source: Source) -> Purged | Pending:
         """Purges. Returns when nobody can be served any more what was purged, or when the answer may wait no longer."""
 
-    async def intend(self, affects: Purge) -> int | None:
-        """Writes down what a mutation may change; its number, None where it could not be written."""
+    async def purge_twice(self, affects: Purge) -> bool:
+        """Nobody knows whether a mutation was carried out: purges now, and once more when it cannot be any more.
 
-    def settle(self, number: int | None) -> None:
-        """The mutation has ended, and what it has changed is purged."""
-
-    async def purge_twice(self, affects: Purge, number: int | None) -> None:
-        """Nobody knows whether the mutation was carried out: purges now, and once more when it cannot be any more."""
+        Whether no crash in between could lose the second one.
+        """
 
 
 @dataclass(slots=True)
 class Intent:
     """A mutation that is under way."""
 
-    purges: Purges
     affects: Purge
-    number: int | None
-    is_unknown: bool = False
-
-    async def unknown(self) -> None:
-        """Nobody knows whether it was carried out, or will be yet."""
-        self.is_unknown = True
-        await self.purges.purge_twice(self.affects, self.number)
+    stays: bool = False
+    """Whether nothing else would tell the next start of it: it is not struck then while this process lives."""
 
 
 class Invalidation:
     """Obeys responses, and watches over mutations."""
 
-    def __init__(self, purges: Purges, counters: Counters) -> None:
+    def __init__(self, purges: Purges, intents: Intents, counters: Counters) -> None:
         self._purges = purges
+        self._intents = intents
         self._counters = counters
 
-    async def purge(self, purge: Purge) -> None:
-        """Purges what a response has changed. Returns when the response may go on."""
-        if purge.scopes or purge.everything:
-            await self._purges.purge(purge, "response")
+    async def purge(self, purge: Purge, intent: Intent | None = None) -> None:
+        """Purges what a response has changed. Returns when the response may go on.
+
+        `intent`: the mutation that it answers.
+        """
+        if purge.is_empty:
+            return
+        done = await self._purges.purge(purge, "response")
+        if intent is not None and isinstance(done, Pending) and not done.journaled:
+            intent.stays = True
 
     async def obey(
-        self, fields: Fields, contexts: Mapping[str, Context], also: tuple[Scope, ...] = (), by: By = UNKNOWN
+        self,
+        fields: Fields,
+        contexts: Mapping[str, Context],
+        also: tuple[Scope, ...] = (),
+        by: By = UNKNOWN,
+        intent: Intent | None = None,
     ) -> None:
         """Purges what a response of the origin says, and `also` what it means. Returns when the response may go on.
 
@@ -92,7 +96,12 @@ class Invalidation:
             by = replace(by, note=f"widened: {'; '.join(said.faults)}"[:_MAX_NOTE])
         elif not said.scopes and not said.everything:
             by = replace(by, note="no X-Mizan-Invalidate; an unsafe request changes its own URL")
-        await self.purge(replace(said, scopes=widest([*said.scopes, *also]), hold_s=hold_s, by=by))
+        await self.purge(replace(said, scopes=widest([*said.scopes, *also]), hold_s=hold_s, by=by), intent)
+
+    async def unknown(self, intent: Intent) -> None:
+        """Nobody knows whether a mutation was carried out, or will be yet."""
+        if not await self._purges.purge_twice(intent.affects):
+            intent.stays = True
 
     def _read(self, value: str | None, contexts: Mapping[str, Context]) -> Purge:
         if value is None:
@@ -107,14 +116,20 @@ class Invalidation:
             log.warning("X-Mizan-Invalidate was widened: %s (field: %.200r)", "; ".join(purge.faults), value)
         return purge
 
-    @asynccontextmanager
-    async def intending(self, affects: Purge) -> AsyncIterator[Intent]:
+    @contextmanager
+    def intending(self, affects: Purge, contexts: Mapping[str, Context]) -> Iterator[Intent]:
         """Writes down what a mutation may change while the block forwards it, in case a process dies meanwhile.
 
         1. The mutation is forwarded.   2. The edge is killed.   3. The origin carries it out, and nobody hears of it.
         4. The edge starts, and serves what it had. -- Hence the intent, which is purged at the next start.
         """
-        intent = Intent(self._purges, affects, await self._purges.intend(affects))
+        intent = Intent(affects)
+        number = self._intents.add(Intended(affects, shapes_of(affects, contexts)))
         yield intent
-        if not intent.is_unknown:
-            self._purges.settle(intent.number)
+        if not intent.stays:
+            self._intents.strike(number)
+
+
+def shapes_of(purge: Purge, contexts: Mapping[str, Context]) -> dict[str, str]:
+    """How the contexts of a purge are indexed."""
+    return {name: contexts[name].shape for name in {scope.context for scope in purge.scopes} & contexts.keys()}

@@ -1,7 +1,6 @@
 """One purge: from a header or a person to what Redis confirms.
 
-    # mutable state: `_unconfirmed`, the purges that Redis has not confirmed yet, oldest first; `_settled_later`, what
-    # is struck from the journal once they are.
+    # mutable state: `_unconfirmed`, the purges that Redis has not confirmed yet, oldest first.
 
 While there is one, a hold is set, and this edge serves nothing from the cache and stores nothing: what Redis still has
 may be exactly what was purged. They stand in the journal, on disk before the mutation is answered, and are repeated, in
@@ -25,7 +24,8 @@ from mizan_core.store.operations import Operation, parts
 from mizan_edge.purging.acknowledged import Acknowledgements
 from mizan_edge.purging.fleet import LEASE_S, Fleet
 from mizan_edge.purging.hold import Hold
-from mizan_edge.purging.invalidation import Pending, Source
+from mizan_edge.purging.intents import Intended, Intents
+from mizan_edge.purging.invalidation import Pending, Source, shapes_of
 from mizan_edge.purging.journal import Journal, JournalError
 from mizan_edge.rules.site import InUse
 from mizan_edge.system.counters import Counters
@@ -86,7 +86,6 @@ class Purger:
         self._tasks = tasks
         self._late_s = late_s
         self._unconfirmed: list[_Unconfirmed] = []
-        self._settled_later: list[int] = []
 
     @property
     def pending(self) -> bool:
@@ -94,9 +93,8 @@ class Purger:
         return bool(self._unconfirmed)
 
     def _shapes(self, purge: Purge) -> dict[str, str]:
-        """How the contexts of a purge are indexed by the manifest that it was made by, which is the one in use."""
-        contexts = self._in_use.site.manifest.contexts
-        return {name: contexts[name].shape for name in {scope.context for scope in purge.scopes} & contexts.keys()}
+        """How the contexts of a purge are indexed by the manifest that is in use."""
+        return shapes_of(purge, self._in_use.site.manifest.contexts)
 
     def resume(self) -> None:
         """Takes up what an earlier process has left in the journal. To be called before anything is served."""
@@ -111,35 +109,47 @@ class Purger:
             else:
                 self._hold_for(_Unconfirmed(left.purge, left.shapes, "journal", now_s, number=left.number))
 
-    async def intend(self, affects: Purge) -> int | None:
-        """Writes down what a mutation may change; its number, None where it could not be written."""
-        return self.note(affects)
+    def take_over(self, intents: Intents) -> None:
+        """Whoever has forwarded these mutations has ended, so nobody knows how they did."""
+        under_way = [(intended, self._note(intended)) for intended in intents.open]
+        if under_way:
+            log.warning("a worker has ended while mutations were under way: what they may have changed is purged")
+        for intended, number in under_way:
+            self._tasks.start(self._abandon(intended, number), "purge-for-dead-worker")
+        if any(number is None for _, number in under_way):
+            intents.close()  # and the next start finds the file
+        else:
+            intents.remove()
 
-    def note(self, affects: Purge) -> int | None:
-        """As `intend`, at once."""
+    def _note(self, intended: Intended) -> int | None:
+        """Writes down what a mutation may change of which nobody hears any more; its number, None where it could not be
+        written."""
         try:
-            return self._journal.add(affects, self._shapes(affects), intent=True)
+            return self._journal.add(intended.purge, intended.shapes, intent=True)
         except JournalError as error:
-            log.error("%s: a crash before this mutation is answered would lose what it changes", error)
+            log.error("%s: a crash before the purge is repeated would lose what a mutation has changed", error)
             return None
 
-    def settle(self, number: int | None) -> None:
-        """The mutation has ended, and what it has changed is purged."""
+    def _settle(self, number: int | None) -> None:
+        """What is in the journal under a number, if it is, is purged."""
         if number is None:
-            return
-        if any(waiting.number is None for waiting in self._unconfirmed):
-            # What could not be written down may be known from this alone.
-            self._settled_later.append(number)
             return
         try:
             self._journal.close(number)
         except JournalError as error:
             log.error("%s: the purge will be repeated at the next start", error)
 
-    async def purge_twice(self, purge: Purge, number: int | None) -> None:
+    async def purge_twice(self, affects: Purge) -> bool:
+        """As `Purges.purge_twice`."""
+        intended = Intended(affects, self._shapes(affects))
+        number = self._note(intended)
+        await self._abandon(intended, number)
+        return number is not None
+
+    async def _abandon(self, intended: Intended, number: int | None) -> None:
         """Purges, stores nothing that matches for as long as the change may come late, and purges again then."""
-        shapes = self._shapes(purge)
-        await self.purge(self._until_late(purge), "unknown outcome")
+        purge, shapes = intended
+        await self._purge(self._until_late(purge), shapes, "unknown outcome")
         self._tasks.start(self._purge_late(purge, shapes, number), "purge-again")
 
     def _signed(self, purge: Purge, source: Source) -> Purge:
@@ -151,8 +161,9 @@ class Purger:
 
     async def _purge_late(self, purge: Purge, shapes: Mapping[str, str], number: int | None) -> None:
         await asyncio.sleep(self._late_s)
-        await self._purge(purge, shapes, "unknown outcome")
-        self.settle(number)
+        done = await self._purge(purge, shapes, "unknown outcome")
+        if not isinstance(done, Pending) or done.journaled:
+            self._settle(number)
 
     async def purge(self, purge: Purge, source: Source) -> Purged | Pending:
         """Purges. Returns when Redis has confirmed, or when the answer may wait no longer."""
@@ -209,7 +220,7 @@ class Purger:
         except JournalError as error:
             log.error("%s: a crash before the purge is confirmed would lose it", error)
         if waiting.confirmed.is_set():
-            self.settle(waiting.number)  # confirmed before it was written down
+            self._settle(waiting.number)  # confirmed before it was written down
         try:
             await asyncio.wait_for(waiting.confirmed.wait(), PATIENCE_S)
         except TimeoutError:
@@ -272,13 +283,10 @@ class Purger:
                 await asyncio.sleep(_RETRY_S)
                 continue
             self._unconfirmed.remove(first)
-            self.settle(first.number)
+            self._settle(first.number)
             first.confirmed.set()
             self._confirmed(first.purge, first.source, first.began_s, first.result)
             log.warning("the purge of %s is confirmed now", _text(first.purge))
-        settled, self._settled_later = self._settled_later, []
-        for number in settled:
-            self.settle(number)
         if not self._unconfirmed:
             self._hold.lift("unconfirmed purges")
 

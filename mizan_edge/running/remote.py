@@ -2,14 +2,13 @@
 
 Both ends of each message stand here: `Keeper` is what a worker sees of its keeper, `Worker` what the keeper sees of it.
 
-    worker -> keeper    settings, purge, intend, purge_twice, adopt; told: settle, led, differs, counted, ready
+    worker -> keeper    settings, purge, purge_twice, adopt; told: led, differs, counted, ready
     keeper -> worker    site, switches, certificate, counters, remembers, popular; told: wake, stop
 """
 
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from itertools import count
 from typing import Any
 
 from mizan_core.purge import Purge
@@ -43,19 +42,10 @@ class Keeper:
             return Pending(answer["journaled"])
         return Purged(answer["seq"], answer["entries"], answer["banned"])
 
-    async def intend(self, affects: Purge) -> int | None:
-        """As `Purges.intend`; the number is the keeper's for this worker."""
-        handle: int = await self._channel.call("intend", affects.to_json())
-        return handle
-
-    def settle(self, number: int | None) -> None:
-        """As `Purges.settle`."""
-        # Whoever dies before it is heard of has it purged once more than needed.
-        self._channel.tell("settle", number, can_wait=True)
-
-    async def purge_twice(self, affects: Purge, number: int | None) -> None:
+    async def purge_twice(self, affects: Purge) -> bool:
         """As `Purges.purge_twice`."""
-        await self._channel.call("purge_twice", [affects.to_json(), number])
+        is_written: bool = await self._channel.call("purge_twice", affects.to_json())
+        return is_written
 
     async def adopt(self) -> None:
         """The store has forgotten the manifest."""
@@ -81,9 +71,8 @@ class Keeper:
 class Worker:
     """One worker, as the keeper hears it. What it leaves open when it dies is taken care of.
 
-    # mutable state: `_intents`, its mutations that are under way, under a handle that it knows, with their numbers in
-    # the journal; `_leads`, the fills that it leads; `counted`, what it has counted, as it said last, and `_past`, what
-    # those have that are gone; whether it is `_gone`, although something that it has said is still to be read.
+    # mutable state: `_leads`, the fills that it leads; `counted`, what it has counted, as it said last, and `_past`,
+    # what those have that are gone; whether it is `_gone`, although something that it has said is still to be read.
     """
 
     def __init__(
@@ -102,8 +91,6 @@ class Worker:
         self._store = store
         self._differences = differences
         self._tasks = tasks
-        self._handles = count()
-        self._intents: dict[int, tuple[int | None, Purge]] = {}
         self._leads: dict[str, str] = {}
         self._past = past
         self.counted = Counted({}, {})
@@ -115,8 +102,6 @@ class Worker:
         return {
             "settings": lambda _: self._settings(),
             "purge": self._purge,
-            "intend": self._intend,
-            "settle": self._settle,
             "purge_twice": self._purge_twice,
             "adopt": lambda _: self._adopt(),
             "led": self._led,
@@ -125,17 +110,11 @@ class Worker:
         }
 
     def died(self) -> None:
-        """It has gone: nobody knows how its mutations have ended, and nobody brings what it was fetching."""
+        """It has gone, and nobody brings what it was fetching."""
         self._gone = True
         self._past.update(self.counted.so_far)
-        for number, affects in self._intents.values():
-            self._abandon(number, affects)
         if self._leads:
             self._end_fills(dict(self._leads))
-
-    def _abandon(self, number: int | None, affects: Purge) -> None:
-        log.warning("a worker has died while a mutation was under way: what that may have changed is purged")
-        self._tasks.start(self._purges.purge_twice(affects, number), "purge-for-dead-worker")
 
     async def _purge(self, argument: Any) -> Any:
         purge, source = argument
@@ -144,23 +123,8 @@ class Worker:
             return {"journaled": done.journaled}
         return {"seq": done.seq, "entries": done.entries, "banned": done.banned}
 
-    def _intend(self, affects: Any) -> int:
-        purge = Purge.from_json(affects)
-        number = self._purges.note(purge)
-        handle = next(self._handles)
-        self._intents[handle] = number, purge
-        if self._gone:
-            self._abandon(number, purge)
-        return handle
-
-    def _settle(self, handle: int) -> None:
-        number, _affects = self._intents.pop(handle)
-        self._purges.settle(number)
-
-    async def _purge_twice(self, argument: Any) -> None:
-        affects, handle = argument
-        number, _affects = self._intents.pop(handle)
-        await self._purges.purge_twice(Purge.from_json(affects), number)
+    async def _purge_twice(self, affects: Any) -> bool:
+        return await self._purges.purge_twice(Purge.from_json(affects))
 
     def _led(self, argument: Any) -> None:
         begun, over = argument

@@ -1,9 +1,9 @@
 """What serves the public port: in the keeper's own process, or as the program of a worker.
 
-    python -m mizan_edge.running.worker PLACE... BOARD
+    python -m mizan_edge.running.worker PLACE... BOARD INTENTS
 
-A worker inherits its listening sockets, its channel and the board, and asks its keeper for everything else. It dies
-with its keeper.
+A worker inherits its listening sockets, its channel, the board and the file for its intents, and asks its keeper for
+everything else. It dies with its keeper.
 """
 
 import asyncio
@@ -32,6 +32,7 @@ from mizan_edge.memory.prepared import Prepared
 from mizan_edge.memory.sampling import Sampling
 from mizan_edge.origin.origin import Origin
 from mizan_edge.purging.board import Board
+from mizan_edge.purging.intents import Intents
 from mizan_edge.purging.invalidation import Invalidation, Purges
 from mizan_edge.rules import switches
 from mizan_edge.rules.selecting import Selecting
@@ -107,6 +108,7 @@ async def serving(
     certificate: Certificate | None,
     *,
     purges: Purges,
+    intents: Intents,
     adopt: Callable[[], Awaitable[None]],
     led: Callable[[Sequence[Lead], Sequence[Lead]], None] = lambda begun, over: None,
     differs: Told,
@@ -124,7 +126,7 @@ async def serving(
         memory = Memory(board, max_bytes=settings.near)
         flights = Flights(reads, namespace, memory, Leads(reads, namespace, tasks, told=led))
         async with origin_of(settings) as origin:
-            upstream = Upstream(in_use, rules, origin, Invalidation(purges, counters), counters)
+            upstream = Upstream(in_use, rules, origin, Invalidation(purges, intents, counters), counters)
             cache = Cache(reads, memory, namespace, rules, counters, adopt=adopt)
             refusals = Refusals()
             sampling = Sampling()
@@ -224,10 +226,11 @@ class _Program:
     # mutable state: `_in_use`, `_rules` and `_certificate`, once the keeper has sent them; `_serving`.
     """
 
-    def __init__(self, place: Place, board: Board) -> None:
+    def __init__(self, place: Place, board: Board, intents: Intents) -> None:
         self._slot = place.slot
         self._sockets = place.listening_sockets()
         self._board = board
+        self._intents = intents
         self._tasks = Tasks()
         self._stop = asyncio.Event()
         self._composed = asyncio.Event()
@@ -271,6 +274,7 @@ class _Program:
             given["redis"],
             self._certificate,
             purges=keeper,
+            intents=self._intents,
             adopt=keeper.adopt,
             led=keeper.led,
             differs=keeper.differs,
@@ -349,9 +353,9 @@ class _Program:
 
 
 async def _main(arguments: Sequence[str]) -> None:
-    place, (board,) = Place.parse(arguments)
+    place, (board, intents) = Place.parse(arguments)
     die_with_parent(place.keeper)
-    await _Program(place, Board.attach(int(board))).run()
+    await _Program(place, Board.attach(int(board)), Intents(int(intents))).run()
 
 
 if __name__ == "__main__":

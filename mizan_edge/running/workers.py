@@ -12,6 +12,7 @@ from typing import Any
 
 from mizan_core.store import AsyncStore
 from mizan_edge.purging.board import Board
+from mizan_edge.purging.intents import Intents
 from mizan_edge.purging.purge import Purger
 from mizan_edge.rules import switches
 from mizan_edge.rules.site import InUse, Rules
@@ -39,8 +40,9 @@ _COUNTING_S = 1.0
 class Workers:
     """The workers of one edge.
 
-    # mutable state: of the processes that run, by slot, their channels and what they have said; `_past`, what those
-    # have counted that are gone; the `_supervisor` of these; `_here`, what serves in this process.
+    # mutable state: of the processes that run, by slot, their channels, what they have said and their `_intents`, which
+    # this process has as well, where it serves; `_past`, what those have counted that are gone; the `_supervisor` of
+    # these; `_here`, what serves in this process.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Workers:
         self._tasks = tasks
         self._channels: dict[int, Channel] = {}
         self._heard: dict[int, Worker] = {}
+        self._intents: dict[int, Intents] = {}
         self._past: Counter[str] = Counter()
         self._supervisor: Supervisor | None = None
         self._here: Serving | None = None
@@ -93,11 +96,14 @@ class Workers:
             worker = self._heard[slot] = Worker(
                 settings, purger, manifest_in_use.adopt, self._store, self._differences, self._tasks, self._past
             )
-            return Launch("mizan_edge.running.worker", [str(self._board.fd)], [self._board.fd], worker.handlers)
+            intents = self._intents[slot] = Intents.create(self._settings.state_dir)
+            fds = [self._board.fd, intents.fd]
+            return Launch("mizan_edge.running.worker", list(map(str, fds)), fds, worker.handlers)
 
         def died(slot: int) -> None:
             self._channels.pop(slot, None)
             self._heard.pop(slot).died()
+            purger.take_over(self._intents.pop(slot))
 
         self._supervisor = supervisor = Supervisor(
             sockets,
@@ -123,20 +129,30 @@ class Workers:
         counters: Counters,
     ) -> AsyncIterator[None]:
         """Serves here, on all of the `sockets`, while the block runs."""
-        async with serving(
-            self._settings,
-            self._rules,
-            in_use,
-            self._board,
-            self._redis_url,
-            self._certificate,
-            purges=purger,
-            adopt=manifest_in_use.adopt,
-            differs=self._differences.add,
-            counters=counters,
-        ) as self._here:
-            await self._here.listener.listen([sock for own in sockets for sock in own])
-            yield
+        self._intents[0] = Intents.create(self._settings.state_dir)
+        try:
+            async with serving(
+                self._settings,
+                self._rules,
+                in_use,
+                self._board,
+                self._redis_url,
+                self._certificate,
+                purges=purger,
+                intents=self._intents[0],
+                adopt=manifest_in_use.adopt,
+                differs=self._differences.add,
+                counters=counters,
+            ) as self._here:
+                await self._here.listener.listen([sock for own in sockets for sock in own])
+                yield
+        finally:
+            purger.take_over(self._intents.pop(0))
+
+    @property
+    def mutations(self) -> int:
+        """How many are under way."""
+        return sum(map(len, self._intents.values()))
 
     async def recycle(self) -> int:
         """Replaces the processes one by one; how many. Raises WorkerFailed."""

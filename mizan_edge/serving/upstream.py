@@ -16,7 +16,7 @@ from mizan_edge.http.errors import OriginError
 from mizan_edge.http.message import Request, Response, dated, dropped, values
 from mizan_edge.http.trace import Attributes, within
 from mizan_edge.origin.origin import Asked, Exchange, Informational, Origin
-from mizan_edge.purging.invalidation import FIELD, Invalidation
+from mizan_edge.purging.invalidation import FIELD, Intent, Invalidation
 from mizan_edge.rules import outcome
 from mizan_edge.rules.routes import Resource
 from mizan_edge.rules.site import InUse, Rules
@@ -76,10 +76,10 @@ class Upstream:
         _end_span(asked.request, exchange)
         return _dated(exchange)
 
-    async def finish(self, asked: Asked, informational: Informational | None, by: By | None = None) -> Exchange:
+    async def finish(self, asked: Asked, informational: Informational | None, intent: Intent | None = None) -> Exchange:
         """The origin's answer. What it says, and what it means, is purged before anybody sees it.
 
-        `by`: who asks, for the audit, where more is known than the request. Raises OriginError.
+        `intent`: the mutation that it is, if it is one. Raises OriginError.
         """
         try:
             exchange = await self._origin.finish(asked, informational)
@@ -89,8 +89,8 @@ class Upstream:
             if error.unread:
                 fault = "the head of a response could not be read"
                 hold_s = longest_hold(None, self._in_use.site.manifest.contexts)
-                by = replace(by or _by(asked.request), note=fault)
-                await self._invalidation.purge(Purge((), True, (fault,), hold_s, by))
+                by = replace(_by(asked.request, intent), note=fault)
+                await self._invalidation.purge(Purge((), True, (fault,), hold_s, by), intent)
             raise
         self._took.took(time.monotonic() - asked.began_s)
         _end_span(asked.request, exchange)
@@ -98,14 +98,15 @@ class Upstream:
         if also is not None:
             contexts = self._in_use.site.manifest.contexts
             with within(asked.request.trace, "purge"):
-                await self._invalidation.obey(exchange.response.fields, contexts, also, by or _by(asked.request))
+                by = _by(asked.request, intent)
+                await self._invalidation.obey(exchange.response.fields, contexts, also, by, intent)
         return _dated(exchange)
 
     async def send(
-        self, request: Request, body: Body, informational: Informational | None, by: By | None = None
+        self, request: Request, body: Body, informational: Informational | None, intent: Intent | None = None
     ) -> Exchange:
         """Asks the origin. As `begin` and `finish`."""
-        return await self.finish(self.begin(request, body), informational, by)
+        return await self.finish(self.begin(request, body), informational, intent)
 
     def _changed(self, request: Request, response: Response) -> tuple[Scope, ...] | None:
         """What a response means to have changed; None where it says nothing of its own either, as most."""
@@ -140,17 +141,17 @@ class Upstream:
         self, request: Request, body: Body, why: Forwarded, affects: Purge, informational: Informational | None
     ) -> Answer:
         """The same for what may change something: where it cannot be known whether it did, that is purged."""
-        by = _by(request, affects.by.function)
-        affects = replace(affects, by=by)
-        async with self._invalidation.intending(affects) as intent:
+        affects = replace(affects, by=_by_request(request, affects.by.function))
+        invalidation, contexts = self._invalidation, self._in_use.site.manifest.contexts
+        with invalidation.intending(affects, contexts) as intent:
             try:
-                exchange = await self.send(request, body, informational, by)
+                exchange = await self.send(request, body, informational, intent)
             except OriginError as error:
                 if error.sent:
-                    await intent.unknown()
+                    await invalidation.unknown(intent)
                 return self.failed(error, why)
             if exchange.response.status >= 500 and not values(exchange.response.fields, FIELD):
-                await intent.unknown()
+                await invalidation.unknown(intent)
         return self.passed(exchange, why)
 
     def passed(self, exchange: Exchange, why: Forwarded) -> Answer:
@@ -174,7 +175,11 @@ class Upstream:
         return refusal(error.status, str(error), failed(why), forwarded(why))
 
 
-def _by(request: Request, function: str = "") -> By:
+def _by(request: Request, intent: Intent | None) -> By:
+    return intent.affects.by if intent is not None else _by_request(request)
+
+
+def _by_request(request: Request, function: str = "") -> By:
     # Without its query, which may hold what nobody else is to read.
     path = request.target.partition("?")[0]
     return By(request=f"{request.method} {path}"[:_MAX_REQUEST_CHARS], function=function[:_MAX_REQUEST_CHARS])

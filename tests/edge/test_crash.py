@@ -55,9 +55,9 @@ async def test_where_the_disk_is_full_what_is_on_it_already_is_not_struck_out(
     assert (await wire.request(edge.listen, "GET", "/profile/5/")).body == b"new"
 
 
-@pytest.mark.parametrize("journal", ["kept", "lost"])
+@pytest.mark.parametrize("intents", ["kept", "lost"])
 async def test_a_mutation_that_was_under_way_at_kill_9_is_purged_at_the_next_start(
-    serve: Serve, origin: Origin, server: Redis, manifest: Path, tmp_path: Path, journal: str
+    serve: Serve, origin: Origin, server: Redis, manifest: Path, tmp_path: Path, intents: str
 ):
     name = "old"
     changed, answer = asyncio.Event(), asyncio.Event()
@@ -84,11 +84,12 @@ async def test_a_mutation_that_was_under_way_at_kill_9_is_purged_at_the_next_sta
     await edge.process.wait()
     writer.close()
     answer.set()
-    if journal == "lost":
-        (tmp_path / "state" / "journal").unlink()
+    if intents == "lost":
+        for path in (tmp_path / "state").glob("intents-*"):
+            path.unlink()
     edge = await serve("--origin-timeout", "1", **settings)
     first = await wire.request(edge.listen, "GET", "/profile/5/")
-    assert first.body == (b"new" if journal == "kept" else b"old"), "the journal makes the difference"
+    assert first.body == (b"new" if intents == "kept" else b"old"), "the file of the intents makes the difference"
 
 
 async def test_when_the_edge_that_fetches_is_killed_another_takes_over(
