@@ -1,7 +1,7 @@
 """`Purge`, what everybody hands on who purges, the edge as well as Django, and `By`, who has asked for it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from mizan_core.manifest import Context
@@ -27,7 +27,11 @@ class By:
 
     def to_json(self) -> dict[str, str]:
         """What is known, as a JSON object."""
-        return {name: text for name, text in asdict(self).items() if text}
+        return {name: text for name in BY if (text := getattr(self, name))}
+
+
+BY = tuple(item.name for item in fields(By))
+"""What is known of who asked, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,8 @@ class Purge:
     def from_json(cls, record: Mapping[Any, Any]) -> Self:
         """What `to_json` gave."""
         scopes = tuple(Scope(name, tuple((n, v) for n, v in params)) for name, params in record.get("scopes", []))
-        by = By(**record.get("by", {}))
+        # Of a later version, which may know more.
+        by = By(**{name: text for name, text in record.get("by", {}).items() if name in BY})
         return cls(scopes, everything=record.get("everything", False), hold_s=record.get("hold_s", 0), by=by)
 
 
