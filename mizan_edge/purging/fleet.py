@@ -3,7 +3,8 @@
     # mutable state: `_session`, `_incarnation` and `_seen`, up to which sequence every purge is on the board; `_heard`,
     # the incarnation and sequence of the last message; `_owed`, the purgers who wait for an acknowledgement; `_own`,
     # purges of this edge that its subscription has yet to bring; `_awaited`, what this edge's purges wait for;
-    # `_former`, the last session that Redis knew; `_poke` and `_owing`, set when there is something to do.
+    # `_former`, the last session that Redis knew; `_leased`, whether the log says that there is a lease; `_poke` and
+    # `_owing`, set when there is something to do.
 
 Without a lease nothing is used of the cache, in memory or in Redis. Three things are excluded by it:
 
@@ -82,6 +83,7 @@ class Fleet:
         self._switched = switched
         self._woken = woken
         self._session = self._former = ""
+        self._leased = False
         self._incarnation: str | None = None
         self._seen = -1
         self._heard: tuple[str, int] | None = None
@@ -139,20 +141,21 @@ class Fleet:
 
     async def _stay(self, tried: asyncio.Event) -> None:
         while True:
-            pause_s = _RETRY_S
+            pause_s, why = _RETRY_S, "the subscription has ended"
             try:
                 await self._take_part(tried)
             except StoreError as error:
-                if self._board.valid(clocks()):
-                    log.warning("nothing is served from the cache until Redis answers: %s", error)
+                why = str(error)
             except _Forgotten:
-                pause_s = 0
-            except Exception:
+                pause_s, why = 0, "Redis knows nothing of this edge any more"
+            except Exception as error:
                 # Whatever it is: an edge that stopped trying would be a plain proxy for ever.
                 log.exception("taking part in the fleet failed")
+                why = type(error).__name__
             finally:
                 self._board.begin_session()
                 tried.set()
+            self._lost(why)
             self._woken(None)
             await asyncio.sleep(pause_s)
 
@@ -179,17 +182,17 @@ class Fleet:
         renew = self._register
         while not hearing.done():
             self._poke.clear()
-            wait_s = _RENEW_S
+            wait_s, why = _RETRY_S, "a purge is not confirmed"
             if self._may_renew():
                 try:
                     await renew()
-                    renew = self._renew
+                    renew, wait_s = self._renew, _RENEW_S
                 except StoreError as error:
                     # The lease is still good for a while, and the next attempt may get through.
                     log.debug("the lease was not renewed: %s", error)
-                    wait_s = _RETRY_S
-            else:
-                wait_s = _RETRY_S
+                    why = str(error)
+            if not self._board.valid(clocks()):
+                self._lost(why)
             tried.set()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._poke.wait(), wait_s)
@@ -227,7 +230,16 @@ class Fleet:
         self._seen = max(self._seen, seq)
         if self._heard is heard:
             self._heard = None  # Redis had run that before it answered, so `seq` covers it
+        if not self._leased:
+            self._leased = True
+            log.info("Redis has granted a lease: the cache is used")
         self._go_on()
+
+    def _lost(self, why: str) -> None:
+        """There is no lease any more. Said once, however often it is tried to get another."""
+        if self._leased:
+            self._leased = False
+            log.warning("nothing is served from the cache until Redis grants a lease again: %s", why)
 
     async def _hear(self, subscription: Subscription) -> None:
         namespace = self._store.namespace

@@ -1,6 +1,7 @@
 """Without Redis the edge is a plain proxy, without the origin it says so, and neither is a hang or a stale answer."""
 
 import asyncio
+import logging
 import re
 import tempfile
 import time
@@ -21,6 +22,8 @@ from tests.support.origin import Asked, Names, Origin, Says, running_origin, unt
 from tests.support.proxy import linked, read_head, talking
 
 PLAIN = "fwd=bypass; detail=store"
+LEASED = ("INFO", "Redis has granted a lease")
+LOST = ("WARNING", "nothing is served from the cache until Redis grants a lease again")
 TIMEOUTS = {"redis_timeout": 0.2, "purge_timeout": 0.25}
 
 
@@ -85,6 +88,36 @@ async def test_a_redis_that_dies_leaves_a_plain_proxy_and_comes_back_without_sta
     assert not reply.hit
     assert reply.body.decode() == names.name
     await until_cached(edge, "/profile/5/")
+
+
+async def test_the_log_says_once_that_the_cache_is_not_used_any_more_and_once_that_it_is_again(
+    make_edge: EdgeFactory, origin: Origin, kept: Redis, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO, "mizan_edge.purging.fleet")
+    origin.script = Names()
+    edge = await make_edge(redis=kept.url, **TIMEOUTS)
+    kept.kill()
+    await until(lambda: told(caplog)[1:] == [LOST])
+    assert (await edge.get("/profile/5/")).cache == PLAIN
+    kept.start()
+    await until_cached(edge, "/profile/5/")
+    assert told(caplog) == [LEASED, LOST, LEASED]
+    # Its connections stay, and the lease runs out.
+    kept.freeze()
+    await until(lambda: len(told(caplog)) == 4)
+    assert (await edge.get("/profile/5/")).cache == PLAIN
+    kept.thaw()
+    await until_cached(edge, "/profile/5/")
+    assert told(caplog) == [LEASED, LOST] * 2 + [LEASED]
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """What the log says of the lease: how grave it is, and what it begins with."""
+    return [
+        (record.levelname, record.getMessage().partition(":")[0])
+        for record in caplog.records
+        if record.name == "mizan_edge.purging.fleet" and record.levelno >= logging.INFO
+    ]
 
 
 # What is purged, and what Redis comes back with, have nothing to do with each other.
