@@ -18,7 +18,7 @@ export function showOverview(root, live, { all, last }) {
   const since = (name) => (last ? last[name] - all[0][name] : 0)
   show(
     root,
-    tile("Hit ratio", percent(ratio(declared)), "of what is declared, in half a minute"),
+    tile("Hit ratio", percent(ratio(declared)), "of what the cache was asked for, in half a minute"),
     tile("Requests a second", perSecond(requests(declared) + beside), `${perSecond(beside)} of them undeclared`),
     tile("A hit takes", time(hits?.p50 ?? null), `95 % below ${time(hits?.p95 ?? null)}`),
     tile("The origin takes", time(last?.origin?.p50 ?? null), `95 % below ${time(last?.origin?.p95 ?? null)}`),

@@ -8,7 +8,9 @@ const SPAN_MS = 15 * 60_000
 export const ALL = "*"
 export const NOWHERE = "-"
 const COLOURS = 8
-const ANSWERED = ["hit", "stale"]
+// As `mizan-edge top`, Grafana and the alerts have it: what cost the origin no fetch, of what the cache was asked for.
+const ANSWERED = ["hit", "stale", "collapsed"]
+const FETCHED = ["miss", "unstorable"]
 const QUANTILES = {
   "Hits, 95 % below": ["hits", "p95"],
   "Hits, half below": ["hits", "p50"],
@@ -53,10 +55,12 @@ export const outcomesOf = (sample, context) => sample?.contexts[context]?.outcom
 /** How many requests there were, of any outcome. */
 export const requests = (outcomes) => Object.values(outcomes).reduce((sum, number) => sum + number, 0)
 
-/** The share of requests that the cache answered; null where there were none. */
+/** The share of the requests that the cache was asked for which it answered; null where there were none. */
 export function ratio(outcomes) {
-  const all = requests(outcomes)
-  return all ? ANSWERED.reduce((sum, outcome) => sum + (outcomes[outcome] ?? 0), 0) / all : null
+  const of = (names) => names.reduce((sum, outcome) => sum + (outcomes[outcome] ?? 0), 0)
+  const answered = of(ANSWERED)
+  const all = answered + of(FETCHED)
+  return all ? answered / all : null
 }
 
 /** The charts of hit ratio and latency. */
@@ -68,7 +72,7 @@ export class Charts {
 
   constructor(ratioRoot, latencyRoot, samples) {
     this.#samples = samples
-    this.#ratio = new Chart(ratioRoot, "The share of requests that the cache answered, by context", SHARES, percent)
+    this.#ratio = new Chart(ratioRoot, "The share of what the cache was asked for that it answered, by context", SHARES, percent)
     this.#select = h("select", { id: "quantile", onchange: () => this.draw() }, ...Object.keys(QUANTILES).map((name) => h("option", {}, name)))
     latencyRoot.append(h("div", { class: "row narrow" }, h("label", { for: "quantile" }, "Of"), this.#select))
     this.#latency = new Chart(latencyRoot, "How long requests took, by context", SECONDS, time)
