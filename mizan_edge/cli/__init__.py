@@ -1,5 +1,7 @@
 """The command line: a module for each command, or for a few that belong together."""
 
+import errno
+import os
 import sys
 from importlib import import_module
 
@@ -19,6 +21,7 @@ _MODULES = {
     "top": "top",
     "warm": "warm",
 }
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main() -> None:
@@ -33,6 +36,13 @@ def main() -> None:
     except MizanError as error:
         for line in str(error).splitlines():
             print(f"mizan-edge: {line}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        print(f"mizan-edge: the output is not whole: {error.strerror}", file=sys.stderr)
+        # What could not be written would be tried again, and told, when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 

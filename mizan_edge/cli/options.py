@@ -11,7 +11,7 @@ from typing import Any, Literal
 import click
 
 from mizan_edge.cli.client import AdminClient, AdminError, Place, Token
-from mizan_edge.running.config import PREFIX, Settings, variable
+from mizan_edge.running.config import NAMES, PREFIX, Settings, check_token, unheard_of, variable
 from mizan_edge.running.state_dir import kept_admin_token
 
 Role = Literal["nobody", "read", "purge"]
@@ -29,9 +29,13 @@ def _read_config(context: click.Context, param: click.Parameter, path: Path | No
     if path is None:
         return
     try:
-        context.default_map = tomllib.loads(path.read_text())
+        settings = tomllib.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise click.BadParameter(f"{path}: {error}", context, param) from None
+    # As `serve` has it. What a command is to do is said by its flags alone: no key of a file purges everything.
+    if unknown := settings.keys() - NAMES:
+        raise click.BadParameter(f"{path}: {'; '.join(map(unheard_of, sorted(unknown)))}", context, param)
+    context.default_map = settings
 
 
 config_option = click.option(
@@ -92,9 +96,9 @@ def _token(role: Role, config: Any, state_dir: Path) -> Token | None:
         return None
     for name in _TOKENS[role]:
         if value := os.environ.get(variable(name)):
-            return Token(value, variable(name))
+            return _checked(value, variable(name))
         if value := config.get(name):
-            return Token(str(value), f"{name} in --config")
+            return _checked(str(value), f"{name} in --config")
     try:
         value, path = kept_admin_token(state_dir)
     except OSError as error:
@@ -102,7 +106,16 @@ def _token(role: Role, config: Any, state_dir: Path) -> Token | None:
             f"no token: set {' or '.join(map(variable, _TOKENS[role]))}, or name the edge's --state-dir "
             f"({error.filename}: {error.strerror})"
         ) from None
-    return Token(value, str(path))
+    return _checked(value, str(path))
+
+
+def _checked(value: str, source: str) -> Token:
+    """A token that can be sent. Raises AdminError, which names its source and not the token."""
+    try:
+        check_token(value)
+    except ValueError as error:
+        raise AdminError(f"{source}: {error}") from None
+    return Token(value, source)
 
 
 def print_json(document: object) -> None:

@@ -130,10 +130,13 @@ def _is_url(text: str) -> bool:
 
 
 def _target(url: str) -> str:
-    """The path and query of a URL: a purge of it is for every host."""
+    """The path and query of a URL: a purge of it is for every host. Raises UsageError."""
     if url.startswith("/"):
         return url
-    return urlsplit(url)._replace(scheme="", netloc="", fragment="").geturl() or "/"
+    try:
+        return urlsplit(url)._replace(scheme="", netloc="", fragment="").geturl() or "/"
+    except ValueError as error:
+        raise click.UsageError(f"{url!r} is no URL: {error}") from None
 
 
 def _first(lines: list[str]) -> Iterator[str]:

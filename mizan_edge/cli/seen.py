@@ -82,16 +82,21 @@ def _first(said: Mapping[str, Any], names: Iterable[str]) -> Any:
 
 
 def _seen(method: Any, url: Any, host: Any, status: Any) -> Seen | None:
+    if not isinstance(url, str) or not isinstance(host, str | None):
+        raise Unreadable(url)
     try:
         succeeded = 200 <= int(status) < 400
         parts = urlsplit(url)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise Unreadable(url) from None
     if method != "GET" or not succeeded:
         return None
     target = parts._replace(scheme="", netloc="", fragment="").geturl() if parts.scheme else url.partition("#")[0]
     if not target.startswith("/"):
         target = "/" + target
-    # As it was sent, as far as it can be: a list that somebody has typed may have spaces, and letters of all kinds.
-    path = quote(target, safe=string.punctuation)
+    try:
+        # As it was sent, as far as it can be: a list that somebody has typed may have spaces, and letters of all kinds.
+        path = quote(target, safe=string.punctuation)
+    except UnicodeEncodeError:
+        raise Unreadable(url) from None
     return Seen(path, parts.netloc, parts.scheme) if parts.netloc else Seen(path, host or None)

@@ -35,6 +35,7 @@ SECRETS = ("cache_secret", "mwt_secret", "admin_token", "read_token")
 _REDIS_OPTIONS = ("db", "username", "password", "client_name")
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:[0-9]{1,5})?")
 _PASSWORD = re.compile(r"://[^/]*:[^/]*@|[?&]password=")
+_TOKEN = re.compile(r"[!-~]+")
 _UNIX_ORIGIN = re.compile(r"unix:(//)?/[^/?#\0][^?#\0]*|http\+unix://%2[Ff][^/?#@\0]+")
 
 
@@ -275,8 +276,8 @@ class Settings(BaseSettings):
     @field_validator("admin_token", "read_token")
     @classmethod
     def _token(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
-            raise ValueError("not a token: use printable ASCII characters without spaces, at least one")
+        if value is not None:
+            check_token(value.get_secret_value())
         return value
 
     @field_validator("read_token")
@@ -300,6 +301,12 @@ def _has_server(url: str) -> bool:
         return False
 
 
+def check_token(text: str) -> None:
+    """Raises ValueError, without the text, for what cannot be sent as a token."""
+    if not _TOKEN.fullmatch(text):
+        raise ValueError("not a token: use printable ASCII characters without spaces, at least one")
+
+
 def has_password(redis_url: str) -> bool:
     """Whether a URL of Redis tells a password."""
     return _PASSWORD.search(redis_url) is not None
@@ -309,6 +316,12 @@ def variable(name: str) -> str:
     """The environment variable of a setting."""
     alias = Settings.model_fields[name].validation_alias
     return alias if isinstance(alias, str) else PREFIX + name.upper()
+
+
+NAMES = frozenset(Settings.model_fields) | {
+    field.validation_alias for field in Settings.model_fields.values() if isinstance(field.validation_alias, str)
+}
+"""What a key of the file may be."""
 
 
 def load_settings(flags: Mapping[str, Any], config: Path | None) -> Settings:
@@ -341,9 +354,14 @@ def _line(problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{name}: missing: give --{name.replace('_', '-')} or set {variable(name)}"
     if problem["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(name, Settings.model_fields, n=1)
-        return f"{name}: there is no such setting" + (f"; the nearest is {close[0]}" if close else "")
+        return unheard_of(name)
     return f"{name}: {message}"
+
+
+def unheard_of(name: str) -> str:
+    """What is said of a key of the file that is no setting."""
+    close = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    return f"{name}: there is no such setting" + (f"; the nearest is {close[0]}" if close else "")
 
 
 def handed_over(settings: Settings) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def admin_token(settings: Settings) -> str:
 def kept_admin_token(state_dir: Path) -> tuple[str, Path]:
     """The token that an edge has made there, and its file, for others than that edge. Raises OSError."""
     path = state_dir / _ADMIN_FILE
-    return path.read_text().strip(), path
+    return path.read_text(errors="replace").strip(), path
 
 
 def durable_id(settings: Settings) -> str:

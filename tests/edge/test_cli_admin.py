@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.edge import MANIFEST, TOKEN, EdgeFactory, RunningEdge
 from tests.support.proxy import talking
-from tests.support.served import run, run_here
+from tests.support.served import run, run_here, spawn
 
 PAGES = ["/profile/5/", "/profile/6/", "/catalog/a/"]
 
@@ -87,6 +87,26 @@ async def test_purge_that_cannot_be_meant(filled: RunningEdge):
     assert await hits(filled) == [True, True, True]
 
 
+async def test_what_is_no_url_is_told_so(filled: RunningEdge):
+    broken = "http://[bad/"
+    told = [
+        await ask_here(filled, "purge", "--url", broken),
+        await ask(filled, "purge", "--from", "-", stdin=f"/profile/5/\n{broken}\n".encode()),
+    ]
+    for status, out, error in told:
+        assert (status, out) == (2, "")
+        assert error.endswith("Error: 'http://[bad/' is no URL: Invalid IPv6 URL\n")
+    assert await hits(filled) == [True, True, True]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk here that is always full")
+async def test_output_that_finds_no_room_is_one_line(edge: RunningEdge):
+    full = ("sh", "-c", 'exec "$@" > /dev/full', "sh")
+    process = await spawn("audit", inside=full, MIZAN_EDGE_ADMIN=edge.admin, MIZAN_EDGE_ADMIN_TOKEN=TOKEN)
+    _, error = await process.communicate()
+    assert (process.returncode, error) == (1, b"mizan-edge: the output is not whole: No space left on device\n")
+
+
 async def test_explain_says_what_the_next_request_gets_and_why(filled: RunningEdge):
     status, out, error = await ask(filled, "explain", "/profile/5/", "--host", "site.test")
     assert (status, error) == (0, "")
@@ -158,6 +178,41 @@ async def test_the_state_directory_has_the_token_and_the_file_says_where_all_is(
         await run_here("purge", "user", "--config", tokens, "--admin", f"unix:{tmp_path}/admin.sock"),
     ]
     assert [(status, error) for status, _, error in found] == [(0, "")] * 3
+
+
+@pytest.mark.parametrize("token", ["first\nsecond", "\N{EURO SIGN}5", " "])
+async def test_what_cannot_be_sent_as_a_token_is_told_by_its_source_alone(
+    edge: RunningEdge, tmp_path: Path, token: str
+):
+    config, kept = tmp_path / "tokens.toml", tmp_path / "admin.token"
+    config.write_text(f"admin_token = {json.dumps(token)}\n")
+    kept.write_bytes(b"\xff" + token.encode())
+    says = ": not a token: use printable ASCII characters without spaces, at least one\n"
+    for source, found in [
+        ("MIZAN_EDGE_ADMIN_TOKEN", await ask_here(edge, "purge", "user", MIZAN_EDGE_ADMIN_TOKEN=token)),
+        ("admin_token in --config", await run_here("purge", "user", "--config", config, "--admin", edge.admin)),
+        (str(kept), await run_here("purge", "user", "--state-dir", tmp_path, "--admin", edge.admin)),
+    ]:
+        assert found == (1, "", f"mizan-edge: {source}{says}")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("everything = true", "everything: there is no such setting"),
+        ("as_json = true", "as_json: there is no such setting"),
+        ('adimn = "127.0.0.1:8081"', "adimn: there is no such setting; the nearest is admin"),
+    ],
+)
+async def test_no_key_of_the_file_says_what_a_command_is_to_do(
+    filled: RunningEdge, tmp_path: Path, line: str, says: str
+):
+    config = tmp_path / "edge.toml"
+    config.write_text(f"{line}\n")
+    status, out, error = await ask_here(filled, "purge", "--config", config)
+    assert (status, out) == (2, "")
+    assert f"{config}: {says}\n" in error
+    assert await hits(filled) == [True, True, True]
 
 
 async def test_what_keeps_a_command_from_its_edge_is_one_line(edge: RunningEdge, tmp_path: Path):

@@ -46,7 +46,19 @@ def test_lines_of_lists_and_of_logs(line: str, seen: Seen | None):
 
 
 @pytest.mark.parametrize(
-    "line", ["profile/5/", '{"method": "GET"', '{"method": "GET"}', "[]", 'x "GET /a/ HTTP/1.1" 200', "http://[a/"]
+    "line",
+    [
+        "profile/5/",
+        '{"method": "GET"',
+        '{"method": "GET"}',
+        "[]",
+        'x "GET /a/ HTTP/1.1" 200',
+        "http://[a/",
+        '{"method": "GET", "uri": 5, "status": 200}',
+        '{"method": "GET", "uri": "/a/", "host": 5, "status": 200}',
+        '{"method": "GET", "uri": "/a/", "status": 1e999}',
+        '{"method": "GET", "uri": "/\\ud800", "status": 200}',
+    ],
 )
 def test_lines_of_no_kind_that_is_known(line: str):
     with pytest.raises(Unreadable):
