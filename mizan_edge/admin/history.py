@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import accumulate
+from math import inf
 from typing import Any, NamedTuple
 
 from mizan_edge.serving.requests import NOWHERE
 from mizan_edge.system.counters import Counted
-from mizan_edge.system.histograms import BOUNDS_S, TOTAL
+from mizan_edge.system.histograms import BOUNDS_S, TOTAL, quantile
 
 EVERY_S = 5.0
 _SAMPLES = 180
@@ -104,26 +105,8 @@ def between(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, An
     return {"contexts": contexts, "origin": _quantiles(BOUNDS_S["origin_seconds"], origin) if origin else None}
 
 
-def _quantiles(bounds_s: Sequence[float], counts: Mapping[int, int]) -> dict[str, float]:
-    return {name: quantile(bounds_s, counts, share) for name, share in _QUANTILES.items()}
-
-
-def quantile(bounds_s: Sequence[float], counts: Mapping[int, int], share: float) -> float:
-    """Below which value, in seconds, so great a share of what a histogram counted lies.
-
-    `counts`: by the number of the bucket, at least one. As Prometheus' `histogram_quantile`: within a bucket it is
-    taken to be spread evenly, and the last bucket has no upper bound, so its lower one is told.
-    """
-    rank = share * sum(counts.values())
-    passed = 0
-    for number, (lower, upper) in enumerate(_limits(bounds_s)):
-        here = counts.get(number, 0)
-        if here and passed + here >= rank:
-            return lower + (upper - lower) * (rank - passed) / here
-        passed += here
-    return bounds_s[-1]
-
-
-def _limits(bounds_s: Sequence[float]) -> Iterator[tuple[float, float]]:
-    """The lower and upper bound of each bucket."""
-    return zip(chain([0.0], bounds_s), chain(bounds_s, [bounds_s[-1]]), strict=True)
+def _quantiles(bounds_s: Sequence[float], counts: Mapping[int, int]) -> dict[str, float | None]:
+    """In seconds. `counts`: by the number of the bucket."""
+    up_to = accumulate(counts.get(number, 0) for number in range(len(bounds_s) + 1))
+    buckets = list(zip([*bounds_s, inf], up_to, strict=True))
+    return {name: quantile(q, buckets) for name, q in _QUANTILES.items()}

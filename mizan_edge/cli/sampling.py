@@ -1,12 +1,13 @@
 """What `mizan-edge top` shows, worked out of what an edge tells Prometheus. Pure: the time is an argument."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from math import inf
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from mizan_edge.system.histograms import quantile
 
 Labels = tuple[tuple[str, str], ...]
 Numbers = Mapping[tuple[str, Labels], float]
@@ -120,21 +121,6 @@ def view(before: Scrape | None, now: Scrape) -> View:
         lease=bool(_sum("mizan_edge_lease", now.gauges)),
         held=sorted(held),
     )
-
-
-def quantile(q: float, buckets: Sequence[tuple[float, float]]) -> float | None:
-    """A quantile of a histogram: for each bucket in order its upper bound, and how many are up to that.
-
-    As Prometheus works it out: what lies in one bucket is spread evenly, and what is above all bounds is at the last.
-    """
-    if not buckets or buckets[-1][1] <= 0:
-        return None
-    rank, low, below = q * buckets[-1][1], 0.0, 0.0
-    for bound, up_to in buckets:
-        if up_to >= rank and up_to > below:
-            return low if bound == inf else low + (bound - low) * (rank - below) / (up_to - below)
-        low, below = bound, up_to
-    return None
 
 
 def _of(name: str, numbers: Numbers) -> Iterable[tuple[dict[str, str], float]]:

@@ -1,6 +1,8 @@
 """How long things take: how often it was how long, in fixed buckets. The numbers are counters like any other."""
 
 from bisect import bisect_left
+from collections.abc import Sequence
+from math import inf
 
 from mizan_edge.system.counters import Counters
 
@@ -44,3 +46,19 @@ class Tally:
         self.count = count
         """The number of a counter."""
         self.took = took
+
+
+def quantile(q: float, buckets: Sequence[tuple[float, float]]) -> float | None:
+    """A quantile of a histogram, of which `buckets` has in order each upper bound, and how many are up to that.
+
+    As Prometheus works it out: what lies in one bucket is spread evenly, and what is above all bounds is at the last.
+    None where there is nothing.
+    """
+    if not buckets or buckets[-1][1] <= 0:
+        return None
+    rank, low, below = q * buckets[-1][1], 0.0, 0.0
+    for bound, up_to in buckets:
+        if up_to >= rank and up_to > below:
+            return low if bound == inf else low + (bound - low) * (rank - below) / (up_to - below)
+        low, below = bound, up_to
+    return None

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from mizan_edge.cli.sampling import Scrape, quantile, view
+from mizan_edge.cli.sampling import Scrape, view
+from mizan_edge.system.histograms import quantile
 from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.killable import Redis
 from tests.support.served import run, run_here

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mizan_edge.admin.history import ALL, History, between, quantile
+from mizan_edge.admin.history import ALL, History, between
 from mizan_edge.system.histograms import BOUNDS_S
 from tests.support.edge import EdgeFactory, RunningEdge
 from tests.support.edges import Start
@@ -37,11 +37,10 @@ def test_between_two_readings_stands_what_was_counted_since():
     assert between(after, after) == {"contexts": {}, "origin": None}
 
 
-def test_a_quantile_is_that_of_the_bucket_in_which_it_lies():
-    bounds = BOUNDS_S["miss_seconds"]
-    assert quantile(bounds, {0: 1}, 1.0) == bounds[0]
-    assert quantile(bounds, {1: 50, 4: 50}, 0.5) == bounds[1]
-    assert quantile(bounds, {len(bounds): 3}, 0.5) == bounds[-1]
+def test_what_took_longer_than_the_last_bound_is_told_as_that():
+    longest = BOUNDS_S["miss_seconds"][-1]
+    told = between({}, {f"miss_seconds.user.{len(BOUNDS_S['miss_seconds'])}": 3})
+    assert told["contexts"]["user"]["misses"] == {"p50": longest, "p95": longest}
 
 
 def test_the_history_tells_what_came_after_a_sample_and_forgets_the_oldest():
