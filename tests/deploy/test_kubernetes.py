@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from mizan_core.manifest import load_manifest
-from mizan_edge.running.config import SECRETS, Settings, variable
+from mizan_edge.admin.access import Access
+from mizan_edge.running.config import SECRETS, Settings, load_settings, variable
 from mizan_edge.running.worker import SHUTDOWN_S
 from tests.deploy.test_containers import image
 
@@ -70,9 +71,10 @@ def test_the_manifest_is_where_the_image_looks_for_it_and_is_no_copy_that_stays_
 
 def test_the_settings_exist_and_secrets_come_from_a_secret():
     literals = (one.get("literals", ()) for one in EXAMPLE["configMapGenerator"])
-    given = {literal.partition("=")[0] for some in literals for literal in some} | ENVIRONMENT.keys()
+    own = {name for name, one in ENVIRONMENT.items() if "fieldRef" in one.get("valueFrom", {})}
+    given = {literal.partition("=")[0] for some in literals for literal in some} | ENVIRONMENT.keys() - own
     assert given <= {variable(name) for name in (*Settings.model_fields, *SECRETS)}
-    secret = {name for name, one in ENVIRONMENT.items() if "valueFrom" in one}
+    secret = {name for name, one in ENVIRONMENT.items() if "secretKeyRef" in one.get("valueFrom", {})}
     assert secret == {variable(name) for name in SECRETS if name != "read_token"} | {"MIZAN_EDGE_REDIS"}
     keys = {ENVIRONMENT[name]["valueFrom"]["secretKeyRef"]["key"] for name in secret}
     told = (KUBERNETES / "example" / "kustomization.yaml").read_text()
@@ -85,8 +87,25 @@ def test_ports_have_the_names_by_which_others_ask_for_them():
     assert str(ports["admin"]) == ENVIRONMENT["MIZAN_EDGE_ADMIN"]["value"].rpartition(":")[2]
     asked = set(re.findall(r"(?:port|targetPort): (http|admin)\b", "".join(p.read_text() for p in BASE.iterdir())))
     assert asked == ports.keys()
-    services = {one["metadata"]["name"] for one in RESOURCES if one["kind"] == "Service"}
-    assert {SET["spec"]["serviceName"], ENVIRONMENT["MIZAN_EDGE_ADMIN_HOSTS"]["value"]} <= services
+
+
+def test_the_admin_listener_is_asked_of_any_edge_and_of_one_by_its_name():
+    service = SET["spec"]["serviceName"]
+    (headless,) = [one for one in RESOURCES if one["kind"] == "Service" and one["metadata"]["name"] == service]
+    assert headless["spec"]["clusterIP"] == "None"
+    (port,) = headless["spec"]["ports"]
+    # Kubernetes puts in what stands above it in the list, and leaves the rest as it is written.
+    values: dict[str, str] = {}
+    for one in EDGE["env"]:
+        field = one.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
+        text = "mizan-edge-1" if field == "metadata.name" else one.get("value", "")
+        values[one["name"]] = re.sub(r"\$\((\w+)\)", lambda name: values.get(name[1], name[0]), text)
+    needed = {"origin": "http://127.0.0.1:1", "manifest": "edge.json"}
+    hosts = load_settings({**needed, "admin_hosts": values["MIZAN_EDGE_ADMIN_HOSTS"]}, None).admin_hosts
+    access = Access("token", None, hosts)
+    assert access.serves(f"{service}:{port['port']}")
+    assert access.serves(f"mizan-edge-1.{service}:{port['port']}")
+    assert not access.serves(f"mizan-edge-2.{service}:{port['port']}")
 
 
 def test_an_edge_may_finish_before_it_is_killed():
