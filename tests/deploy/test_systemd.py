@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from mizan_edge.running.config import load_settings
 from mizan_edge.running.worker import SHUTDOWN_S
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 SERVICE = (UNITS / "mizan-edge.service").read_text()
+DEPLOYING = (UNITS.parents[1] / "docs" / "deploy.md").read_text()
 PROGRAM = "/opt/mizan/bin/mizan-edge"
 
 needs_systemd = pytest.mark.skipif(
@@ -49,6 +51,19 @@ def test_the_service_may_finish_before_it_is_killed():
     (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)$", SERVICE, re.MULTILINE)
     assert int(seconds) > SHUTDOWN_S
     assert "KillMode=mixed" in SERVICE, "the keeper stops its workers itself"
+
+
+def test_the_settings_that_are_shown_can_be_used_and_fit_the_service(tmp_path: Path):
+    (shown,) = re.findall(r"^```toml\n(.+?)^```$", DEPLOYING, re.MULTILINE | re.DOTALL)
+    config = tmp_path / "edge.toml"
+    config.write_text(shown)
+    settings = load_settings({}, config)
+    (directory,) = re.findall(r"^StateDirectory=(.+)$", SERVICE, re.MULTILINE)
+    # As systemd has it (%S), so that a command beside the service finds what the service has made.
+    assert settings.state_dir == Path("/var/lib") / directory
+    for path in re.findall(r"/etc/mizan-edge/[a-z.]+", SERVICE):
+        assert path in DEPLOYING
+    assert str(settings.manifest) in DEPLOYING.replace(shown, "")
 
 
 def test_the_state_is_in_the_directory_that_survives():
