@@ -11,7 +11,7 @@ from typing import Any, Literal
 import click
 
 from mizan_edge.cli.client import AdminClient, AdminError, Place, Token
-from mizan_edge.running.config import NAMES, PREFIX, Settings, check_token, unheard_of, variable
+from mizan_edge.running.config import NAMES, PREFIX, Settings, check_token, unknown_key, variable
 from mizan_edge.running.state_dir import kept_admin_token
 
 Role = Literal["nobody", "read", "purge"]
@@ -34,7 +34,7 @@ def _read_config(context: click.Context, param: click.Parameter, path: Path | No
         raise click.BadParameter(f"{path}: {error}", context, param) from None
     # As `serve` has it. What a command is to do is said by its flags alone: no key of a file purges everything.
     if unknown := settings.keys() - NAMES:
-        raise click.BadParameter(f"{path}: {'; '.join(map(unheard_of, sorted(unknown)))}", context, param)
+        raise click.BadParameter(f"{path}: {'; '.join(map(unknown_key, sorted(unknown)))}", context, param)
     context.default_map = settings
 
 

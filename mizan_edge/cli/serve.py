@@ -20,6 +20,7 @@ from mizan_edge.running.config import (
     has_password,
     keep_from_children,
     load_settings,
+    unknown_variables,
     variable,
 )
 from mizan_edge.running.logs import set_up_logging
@@ -72,6 +73,8 @@ def serve(config: Path | None, **flags: object) -> None:
     set_up_logging(settings, "keeper")
     if has_password(str(flags["redis"])):
         log.warning("everybody on this machine can see the password in --redis: set %s instead", variable("redis"))
+    for line in unknown_variables(os.environ):
+        log.warning("%s: it is ignored", line)
     inherited = Inherited.take(os.environ, os.getpid())
     program = Program.of_this_process()
     keep_from_children()

@@ -175,7 +175,10 @@ async def test_the_environment_and_the_file_are_enough(serve: Serve, redis_url: 
         MIZAN_EDGE_NAMESPACE=namespace,
         MIZAN_CACHE_SECRET=SECRET,
         MIZAN_MWT_SECRET=MWT_SECRET,
+        MIZAN_EDGE_WORKRES="2",
     )
+    ignored = "MIZAN_EDGE_WORKRES: there is no such variable; the nearest is MIZAN_EDGE_WORKERS: it is ignored"
+    assert served.log.count("WARNING") == served.log.count(ignored) == 1
     assert "MIZAN_MWT_SECRET" not in served.log
     body, headers = b'{"all": true}', {"Authorization": "Bearer from-file", "Content-Type": "application/json"}
     reply = await wire.request(served.admin, "POST", "/purge", headers, body, host="localhost")

@@ -17,7 +17,15 @@ import redis.asyncio
 from mizan_core.errors import MizanError
 from mizan_edge.edge import running
 from mizan_edge.origin.origin import Address
-from mizan_edge.running.config import SECRETS, ConfigError, Settings, has_password, load_settings, variable
+from mizan_edge.running.config import (
+    SECRETS,
+    ConfigError,
+    Settings,
+    has_password,
+    load_settings,
+    unknown_variables,
+    variable,
+)
 from mizan_edge.system.embedded import find_server
 from tests.support.edge import MANIFEST, SECRET
 from tests.support.proxy import talking
@@ -237,6 +245,19 @@ def test_a_file_that_is_not_toml_is_one_line(tmp_path: Path, content: bytes):
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path):
     assert lines_of(NEEDED, tmp_path / "none.toml") == [f"--config: there is no file {tmp_path / 'none.toml'}"]
+
+
+def test_a_variable_that_nobody_reads_is_told_of():
+    known = [*map(variable, Settings.model_fields), "MIZAN_EDGE_CONFIG", "MIZAN_EDGE_ADMIN_URL", "mizan_edge_workers"]
+    # A Service mizan-edge, and one mizan-edge-admin.
+    service = [f"MIZAN_EDGE_{name}" for name in ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT")]
+    another = [f"MIZAN_EDGE_ADMIN_{name}" for name in ("SERVICE_HOST", "PORT", "PORT_8081_TCP_ADDR")]
+    assert unknown_variables([*known, *service, *another, "HOME", "MIZAN_OTHER"]) == []
+    assert unknown_variables(["MIZAN_EDGE_STATEDIR", "mizan_edge_zzz", "MIZAN_EDGE_CACHE_SECRET"]) == [
+        "MIZAN_EDGE_CACHE_SECRET: there is no such variable; the nearest is MIZAN_CACHE_SECRET",
+        "MIZAN_EDGE_STATEDIR: there is no such variable; the nearest is MIZAN_EDGE_STATE_DIR",
+        "MIZAN_EDGE_ZZZ: there is no such variable",
+    ]
 
 
 # From here on: what only shows when the edge starts.
