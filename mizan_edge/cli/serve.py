@@ -18,11 +18,10 @@ from mizan_edge.running.config import (
     SECRETS,
     Settings,
     has_password,
-    keep_from_children,
     load_settings,
-    unknown_variables,
     variable,
 )
+from mizan_edge.running.environment import keep_from_children, unknown_variables
 from mizan_edge.running.logs import set_up_logging
 from mizan_edge.running.upgrade import HandedOn, Program, ignore_signals
 from mizan_edge.system.addresses import unix_path

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -31,8 +31,6 @@ from mizan_edge.rules.site import Rules
 from mizan_edge.system.addresses import is_address
 
 PREFIX = "MIZAN_EDGE_"
-# What the command line, the build and Django read.
-_OF_OTHERS = {"CONFIG", "COMPILE", "ADMIN_URL"}
 SECRETS = ("cache_secret", "mwt_secret", "admin_token", "read_token")
 _REDIS_OPTIONS = ("db", "username", "password", "client_name")
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:[0-9]{1,5})?")
@@ -343,28 +341,6 @@ def load_settings(flags: Mapping[str, Any], config: Path | None) -> Settings:
         raise ConfigError(f"--config: {config}: {error}") from None
 
 
-def unknown_variables(environment: Iterable[str]) -> list[str]:
-    """What is said of each variable that is named as those of settings are, and that nobody reads."""
-    names = [name.upper() for name in environment]
-    # Kubernetes tells a pod of each Service, and one may be called mizan-edge.
-    services = [name.removesuffix("SERVICE_HOST") for name in names if name.endswith("_SERVICE_HOST")]
-    told = tuple(service + what for service in services for what in ("SERVICE_", "PORT"))
-    known = {*map(variable, Settings.model_fields), *(PREFIX + name for name in _OF_OTHERS)}
-    unknown = [name for name in names if name.startswith(PREFIX) and not name.startswith(told) and name not in known]
-    return [
-        f"{name}: there is no such variable" + (f"; the nearest is {variable(close)}" if close else "")
-        for name in sorted(unknown)
-        for close in [_nearest(name.removeprefix(PREFIX).lower())]
-    ]
-
-
-def keep_from_children() -> None:
-    """Takes settings out of the environment that child processes inherit: they are told what they need to know. So is
-    what tells of sockets that only this process has."""
-    for name in [name for name in os.environ if name.upper().startswith(("MIZAN_", "LISTEN_"))]:
-        del os.environ[name]
-
-
 def _line(problem: Any) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else ""
     message = str(problem["msg"]).removeprefix("Value error, ")
@@ -377,11 +353,12 @@ def _line(problem: Any) -> str:
 
 def unknown_key(name: str) -> str:
     """What is said of a key of the file that is no setting."""
-    close = _nearest(name)
+    close = nearest(name)
     return f"{name}: there is no such setting" + (f"; the nearest is {close}" if close else "")
 
 
-def _nearest(name: str) -> str | None:
+def nearest(name: str) -> str | None:
+    """The setting whose name is spelled most like another one."""
     return next(iter(difflib.get_close_matches(name, Settings.model_fields, n=1)), None)
 
 

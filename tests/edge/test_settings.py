@@ -23,9 +23,9 @@ from mizan_edge.running.config import (
     Settings,
     has_password,
     load_settings,
-    unknown_variables,
     variable,
 )
+from mizan_edge.running.environment import unknown_variables
 from mizan_edge.system.embedded import find_server
 from tests.support.edge import MANIFEST, SECRET
 from tests.support.proxy import talking
