@@ -53,7 +53,7 @@ bench: $(STAMP) $(wildcard $(COMPILED_STAMP)) ## measure against nginx and Varni
 	$(SAY)
 	@$(if $(wildcard $(COMPILED_STAMP)),$(AS_COMPILED)) $(BIN)/python -m bench $(ARGS)
 
-compile: $(COMPILED_STAMP) ## compile the hot modules for `make bench` (three minutes; needs a C compiler)
+compile: $(COMPILED_STAMP) ## compile the hot modules for `make bench` (two to three minutes; needs a C compiler)
 	$(SAY)
 
 test-compiled: $(STAMP) $(COMPILED_STAMP) ## run the edge's tests against the compiled modules (ARGS="-k name" passes options to pytest)
@@ -95,7 +95,7 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 $(COMPILED_STAMP): pyproject.toml hatch_build.py $(shell find mizan_core mizan_edge mizan -type f -not -name '*.pyc') | $(STAMP)
-	@echo "compile: make $(COMPILED) (three minutes or so)"
+	@echo "compile: make $(COMPILED) (two to three minutes)"
 	@rm -rf $(COMPILED)
 	@MIZAN_EDGE_COMPILE=1 $(BIN)/python -m pip --disable-pip-version-check --no-input -q install --no-deps --target $(COMPILED) .
 	@touch $@

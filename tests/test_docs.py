@@ -20,6 +20,7 @@ from mizan_edge.admin.listener import Admin
 from mizan_edge.admin.purging import PurgeBody
 from mizan_edge.cli import cli
 from mizan_edge.http.cache_status import Detail
+from mizan_edge.purging.invalidation import Source
 from mizan_edge.running.config import SECRETS, Settings, variable
 from tests import shown_help
 from tests.versions import PYTHONS, SINCE
@@ -232,6 +233,19 @@ def configured(section: str) -> dict[str, str]:
     rows = re.findall(r"^\| `(.+?)` \| (.+?) \| .+ \|$", text, re.MULTILINE)
     assert len(dict(rows)) == len(rows) == len(re.findall(r"^\| `", text, re.MULTILINE))
     return dict(rows)
+
+
+def test_whatever_asks_for_purges_is_named_where_the_audit_and_the_metrics_are_explained():
+    of_edges = set(get_args(Source))
+    (row,) = re.findall(r"^\| `source` \| (.+) \|$", (TOP / "docs" / "operations.md").read_text(), re.MULTILINE)
+    scripts = "".join(path.read_text() for path in (TOP / "mizan_core" / "store" / "lua").glob("*.lua"))
+    of_scripts = set(re.findall(r'"source":"(.+?)"', scripts))
+    of_django = re.findall(r'By\(source="(\w+)"', (TOP / "mizan" / "cache" / "doors.py").read_text())
+    assert of_scripts and of_django
+    # What is left in the journal is audited as what it was.
+    assert {*of_edges - {"journal"}, *of_scripts, *of_django} <= set(re.findall("`([a-z ]+)`", row))
+    told = (TOP / "docs" / "metrics.md").read_text().partition("\n## Purges\n")[2].partition("\n## ")[0]
+    assert set(re.findall("^\\| `([a-z ]+)` \\|", told, re.MULTILINE)) == of_edges
 
 
 def in_python(default: object) -> str:

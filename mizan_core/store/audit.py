@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from mizan_core.store.operations import Namespace, Operation, Purged, nonce, script
 
 KEPT = 10_000
-"""How many purges the audit has at least, if there were so many."""
+"""How many purges the audit has at least, if there were so many: `AUDITED` of common.lua, and a test holds both."""
 # Of a number: more than any purge has, and JSON holds them.
 _DIGITS = 15
 # The end of the year 9999, and of dates.

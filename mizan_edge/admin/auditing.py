@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from mizan_core.purge import By
 from mizan_core.resolve import strict
 from mizan_core.scopes import Scope, ScopeError
 from mizan_core.store import AsyncStore, StoreError, audit
@@ -99,7 +100,7 @@ def told(record: Audited) -> dict[str, Any]:
     return {
         "at": rfc3339(record.at_ms),
         "seq": record.seq,
-        **{name: record.by.get(name) for name in ("source", "request", "function", "token", "edge", "host", "note")},
+        **{field.name: record.by.get(field.name) for field in fields(By)},
         "scopes": [scope_text(scope) for scope in record.scopes],
         "scope_count": record.count,
         "entries": record.entries,

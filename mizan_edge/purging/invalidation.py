@@ -27,6 +27,7 @@ UNKNOWN = By()
 _MAX_NOTE = 300
 
 Source = Literal["response", "admin", "reload", "switch", "unknown outcome", "journal"]
+"""What asked for a purge of this edge. The audit knows of others: Django, and the store's own scripts."""
 
 
 @dataclass(frozen=True, slots=True)
