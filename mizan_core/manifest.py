@@ -224,11 +224,13 @@ def read_manifest_file(path: Path) -> bytes:
     """The bytes of a manifest's file. Raises ManifestError, which names the file."""
     try:
         return path.read_bytes()
-    except OSError as error:
+    except FileNotFoundError as error:
         raise ManifestError(
             f"{path}: cannot be read ({error.strerror}): "
             f"export it with `python manage.py export_edge_manifest --output {path}`"
         ) from None
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read ({error.strerror}): name a file that can be") from None
 
 
 def load_manifest(path: Path) -> tuple[Manifest, list[str]]:

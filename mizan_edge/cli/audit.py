@@ -41,6 +41,8 @@ def audit(
 
     With a SCOPE, what may have removed something of it.
     """
+    if as_json and jsonl:
+        raise click.UsageError("--json is one document, and --jsonl a line for each purge: give one of them")
     query = {"limit": limit, "since": since, "before": before, "scope": scope}
     told = api.get("/audit", [(name, str(value)) for name, value in query.items() if value is not None])
     if as_json:

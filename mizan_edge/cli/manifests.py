@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mizan_core.manifest import Manifest, ManifestError, load_manifest
-from mizan_edge.cli.options import as_json, print_json
+from mizan_edge.cli.options import as_json, count, print_json
 from mizan_edge.rules.manifest_diff import difference
 
 _FILE = click.Path(path_type=Path)
@@ -43,7 +43,7 @@ def check(manifest: Path, as_json: bool) -> None:
         for line in found["warnings"]:
             click.echo(f"warning: {line}", err=True)
         if found["usable"]:
-            counts = ", ".join(f"{found[name]} {name}" for name in ("contexts", "functions", "mutations"))
+            counts = ", ".join(count(found[f"{noun}s"], noun) for noun in ("context", "function", "mutation"))
             click.echo(f"{manifest}: {counts}: usable")
     sys.exit(0 if found["usable"] else 1)
 

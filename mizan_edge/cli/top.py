@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mizan_edge.cli.client import AdminClient, AdminError
-from mizan_edge.cli.options import as_json, asking, print_json
+from mizan_edge.cli.options import as_json, asking, count, print_json
 from mizan_edge.cli.sampling import Row, Scrape, Times, View, view
+
+_WIDE = 10_000
 
 
 @click.command(
@@ -37,12 +39,24 @@ def top(api: AdminClient, once: bool, interval: float, as_json: bool) -> None:
     console = Console()
     if once or not console.is_terminal:
         found, ready = _look(api)
-        console.print(_shown(api, view(None, found), ready))
+        _print(console, _shown(api, view(None, found), ready))
         return
     try:
         _watch(api, console, interval)
     except KeyboardInterrupt:
         sys.exit(0)
+
+
+def _print(console: Console, shown: RenderableType) -> None:
+    if console.is_terminal:
+        console.print(shown)
+        return
+    # There is no width at which lines must be broken, and nobody wants the blanks with which cells are filled.
+    wide = Console(width=_WIDE)
+    with wide.capture() as captured:
+        wide.print(shown)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def _look(api: AdminClient) -> tuple[Scrape, dict[str, str]]:
@@ -99,12 +113,12 @@ def _others(seen: View) -> Table:
     purges = ", ".join(f"{number} {source}" for source, number in seen.purges.items())
     rows = {
         "over": f"{seen.seconds:.1f} s",
-        "workers": f"{seen.workers}, {seen.connections} connections",
-        "memory": f"{seen.near_bytes / (1 << 20):.1f} MiB, {seen.near_entries} responses",
-        "origin": f"{_range(seen.origin)}, {seen.origin_errors} errors",
+        "workers": f"{seen.workers}, {count(seen.connections, 'connection')}",
+        "memory": f"{seen.near_bytes / (1 << 20):.1f} MiB, {count(seen.near_entries, 'response')}",
+        "origin": f"{_range(seen.origin)}, {count(seen.origin_errors, 'error')}",
         "redis": _range(seen.redis),
-        "purges": f"{sum(seen.purges.values())} ({purges or 'none'}), {seen.purged_entries} entries, "
-        f"acknowledged in {_range(seen.acknowledgement)}",
+        "purges": f"{sum(seen.purges.values())} ({purges or 'none'}), {count(seen.purged_entries, 'entry')}",
+        "acknowledged": _range(seen.acknowledgement),
     }
     for name, text in rows.items():
         table.add_row(name, text)

@@ -1,6 +1,7 @@
 """Asking a public listener for many URLs, at a rate, and what comes of it."""
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -115,9 +116,19 @@ class Warming:
                 async for _ in response.content.iter_any():
                     pass
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            why = _why(error)
             self._unanswered += 1
             if self._unanswered >= _GIVE_UP_AFTER:
-                raise NobodyThere(f"{base} does not answer ({error}): is --to the edge's public listener?") from None
-            return "failed", str(error) or type(error).__name__
+                raise NobodyThere(f"{base} does not answer ({why}): is --to the edge's public listener?") from None
+            return "failed", why
         self._unanswered = 0
         return result_of(response.status, ", ".join(response.headers.getall("Cache-Status", [])))
+
+
+def _why(error: Exception) -> str:
+    """Why there is no answer, without what a library says of itself."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

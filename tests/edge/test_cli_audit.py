@@ -36,5 +36,7 @@ async def test_who_purged_what(edge: RunningEdge, origin: Origin):
         "audit", "--jsonl", "--before", str(first), "--admin", edge.admin, MIZAN_EDGE_READ_TOKEN="read-token"
     )
     assert out == ""
+    both = await run_here("audit", "--json", "--jsonl", "--admin", edge.admin, MIZAN_EDGE_READ_TOKEN="read-token")
+    assert (both[:2], "give one of them" in both[2]) == ((2, ""), True)
     status, _, error = await run_here("audit", "usr", "--admin", edge.admin, MIZAN_EDGE_READ_TOKEN="read-token")
     assert (status, "the nearest is 'user'" in error) == (1, True)

@@ -13,11 +13,14 @@ async def test_check_says_whether_a_manifest_can_be_used_and_where_not(tmp_path:
     bad.write_text('{"contexts": {"a": {"ttl": -5, "params": "x"}}}')
     none = tmp_path / "none.json"
     good = await run("check", manifest)
+    folder = await run_here("check", tmp_path)
+    assert folder == (1, "", f"mizan-edge: {tmp_path}: cannot be read (Is a directory): name a file that can be\n")
     unknown, wrong, missing = [await run_here("check", path) for path in (odd, bad, none)]
     assert good[0] == 0
     assert "2 contexts" in good[1]
     assert not good[2]
     assert unknown[0] == 0
+    assert unknown[1] == f"{odd}: 1 context, 0 functions, 0 mutations: usable\n"
     assert "contexts.a.tll" in unknown[2]
     assert missing[0] == 1
     assert f"{none}: cannot be read" in missing[2]

@@ -1,6 +1,7 @@
 """`mizan-edge top`: what it works out of the metrics, and what it shows of a real edge."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -87,6 +88,15 @@ async def test_what_is_not_well_is_shown(make_edge: EdgeFactory, server: Redis):
     assert "redis down" in out.splitlines()[0]
     status, out, error = await run_here("top", "--once", "--admin", "127.0.0.1:1")
     assert (status, out, "cannot be reached" in error) == (1, "", True)
+
+
+async def test_what_no_terminal_shows_is_neither_broken_nor_filled_up(edge: RunningEdge):
+    await ask_around(edge)
+    _, out, _ = await run_here("top", "--once", "--admin", edge.admin, COLUMNS="20")
+    *_, purges, acknowledged = lines = out.splitlines()
+    assert [line for line in lines if line != line.rstrip()] == []
+    assert purges.split(maxsplit=1) == ["purges", "1 (1 admin), 1 entry"]
+    assert re.fullmatch(r"acknowledged  p50 \S+ [mu]?s, p99 \S+ [mu]?s", acknowledged)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a terminal that a program can be")

@@ -188,7 +188,7 @@ async def test_nobody_there_is_noticed_soon(tmp_path: Path):
     other.write_text("one\ntwo\n")
     status, out, error = await run_here("warm", listed, "--to", "127.0.0.1:1", "--rate", "1000")
     assert (status, error.count("\n")) == (1, 1)
-    assert error.startswith("mizan-edge: http://127.0.0.1:1 does not answer (")
+    assert error.startswith("mizan-edge: http://127.0.0.1:1 does not answer (Connection refused): is --to the")
     assert "0 stored" in out
     status, _, error = await run_here("warm", other)
     assert (status, "2 lines, and none is a URL" in error) == (2, True)
