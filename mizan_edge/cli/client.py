@@ -31,8 +31,8 @@ class AdminError(MizanError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where an admin API is found, as somebody wrote it."""
+class ListenerAddress:
+    """Where a listener of an edge is found, as somebody wrote it."""
 
     text: str
     socket_path: str | None = None
@@ -41,7 +41,7 @@ class Place:
     prefix: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> "Place":
+    def parse(cls, text: str) -> "ListenerAddress":
         """`127.0.0.1:8081`, `http://host:8081`, `https://host/below`, `unix:/run/admin.sock` or the path alone.
 
         Raises ValueError.
@@ -92,7 +92,7 @@ class Token:
 class AdminClient:
     """One admin API. Whatever it is asked raises AdminError where it does not answer, or refuses."""
 
-    place: Place
+    address: ListenerAddress
     token: Token | None
     """None for what is open to everybody."""
 
@@ -111,33 +111,33 @@ class AdminClient:
     def _read(self, data: bytes) -> Any:
         answer = _document(data)
         if answer is None:
-            raise AdminError(f"{self.place.text} is no admin listener of an edge: its answer is not JSON")
+            raise AdminError(f"{self.address.text} is no admin listener of an edge: its answer is not JSON")
         return answer
 
     def _ask(self, method: str, target: str, body: bytes | None = None) -> bytes:
         headers = {"Content-Type": "application/json"}
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token.value}"
-        connection = self.place.connection()
+        connection = self.address.connection()
         try:
-            connection.request(method, self.place.prefix + target, body, headers)
+            connection.request(method, self.address.prefix + target, body, headers)
             response = connection.getresponse()
             status, data = response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
             raise AdminError(
-                f"{self.place.text} cannot be reached ({_why(error)}): does the edge run, and is --admin its address?"
+                f"{self.address.text} cannot be reached ({_why(error)}): does the edge run, and is --admin its address?"
             ) from None
         finally:
             connection.close()
         if status == 200:
             return data
         if status == 401 and self.token is not None:
-            raise AdminError(f"{self.place.text} does not know the token of {self.token.source}")
+            raise AdminError(f"{self.address.text} does not know the token of {self.token.source}")
         match _document(data):
             case {"detail": str(detail)} as problem:
                 raise AdminError(detail, status, problem)
             case _:
-                raise AdminError(f"{self.place.text} is no admin listener of an edge: it answers {status}")
+                raise AdminError(f"{self.address.text} is no admin listener of an edge: it answers {status}")
 
 
 def _document(data: bytes) -> Any:

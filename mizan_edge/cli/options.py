@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import click
 
-from mizan_edge.cli.client import AdminClient, AdminError, Place, Token
+from mizan_edge.cli.client import AdminClient, AdminError, ListenerAddress, Token
 from mizan_edge.running.config import NAMES, PREFIX, Settings, check_token, unknown_key, variable
 from mizan_edge.running.state_dir import kept_admin_token
 
@@ -49,10 +49,10 @@ config_option = click.option(
 )
 
 
-def place(context: click.Context, param: click.Parameter, text: str | None) -> Place | None:
+def listener_address(context: click.Context, param: click.Parameter, text: str | None) -> ListenerAddress | None:
     """The value of an option that says where a listener is."""
     try:
-        return None if text is None else Place.parse(text)
+        return None if text is None else ListenerAddress.parse(text)
     except ValueError as error:
         raise click.BadParameter(str(error), context, param) from None
 
@@ -67,7 +67,7 @@ def asking(role: Role) -> Callable[[Callable[..., None]], Callable[..., None]]:
         @click.option(
             "--admin",
             metavar="ADDRESS",
-            callback=place,
+            callback=listener_address,
             envvar=variable("admin"),
             default=Settings.model_fields["admin"].default,
             show_default=True,
@@ -83,7 +83,7 @@ def asking(role: Role) -> Callable[[Callable[..., None]], Callable[..., None]]:
         @config_option
         @click.pass_context
         @wraps(command)
-        def asking_command(context: click.Context, /, admin: Place, state_dir: Path, **options: Any) -> None:
+        def asking_command(context: click.Context, /, admin: ListenerAddress, state_dir: Path, **options: Any) -> None:
             command(AdminClient(admin, _token(role, context.default_map or {}, state_dir)), **options)
 
         return asking_command

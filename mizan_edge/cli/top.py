@@ -84,7 +84,7 @@ def _shown(api: AdminClient, seen: View, ready: dict[str, str]) -> RenderableTyp
 
 def _heading(api: AdminClient, seen: View, ready: dict[str, str]) -> RenderableType:
     states = [("redis", ready["redis"]), ("origin", ready["origin"]), ("cache", ready["cache"])]
-    text = Text(f"{api.place.text}  ")
+    text = Text(f"{api.address.text}  ")
     for name, state in states:
         text.append(f"{name} {state}  ", style="green" if state in ("up", "in use") else "bold red")
     text.append("lease  " if seen.lease else "no lease  ", style="green" if seen.lease else "bold red")

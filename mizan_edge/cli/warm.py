@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mizan_core.manifest import load_manifest
-from mizan_edge.cli.client import AdminClient, AdminError, Place
-from mizan_edge.cli.options import as_json, config_option, count, place, print_json
+from mizan_edge.cli.client import AdminClient, AdminError, ListenerAddress
+from mizan_edge.cli.options import as_json, config_option, count, listener_address, print_json
 from mizan_edge.cli.seen import hottest
 from mizan_edge.cli.warming import Warming
 from mizan_edge.rules.routes import Resource, Router
@@ -37,7 +37,7 @@ _POSITIVE = click.IntRange(min=1)
     "--to",
     "listen",  # as the setting is called in the file
     metavar="ADDRESS",
-    callback=place,
+    callback=listener_address,
     envvar=variable("listen"),
     help="the edge's public listener: host:port, a URL, or the path of a Unix socket. Without it, a whole URL is asked "
     f"for where it says, and all else at {_LISTEN}",
@@ -45,7 +45,7 @@ _POSITIVE = click.IntRange(min=1)
 @click.option(
     "--admin",
     metavar="ADDRESS",
-    callback=place,
+    callback=listener_address,
     help="the edge's admin listener: then nothing is begun while it says that nothing would be stored",
 )
 @click.option(
@@ -65,8 +65,8 @@ _POSITIVE = click.IntRange(min=1)
 @as_json
 def warm(
     lists: tuple[TextIO, ...],
-    listen: Place | None,
-    admin: Place | None,
+    listen: ListenerAddress | None,
+    admin: ListenerAddress | None,
     manifest: Path | None,
     host: str | None,
     headers: tuple[str, ...],
@@ -96,7 +96,7 @@ def warm(
     with Progress(*columns, console=console, disable=as_json or not console.is_terminal) as progress:
         bar = progress.add_task("", total=len(urls))
         warming = Warming(
-            listen or Place.parse(_LISTEN),
+            listen or ListenerAddress.parse(_LISTEN),
             listen is not None,
             host,
             dict(map(_field, headers)),

@@ -15,7 +15,7 @@ from yarl import URL
 
 from mizan_core.errors import MizanError
 from mizan_core.fields import CACHE_NAME
-from mizan_edge.cli.client import Place
+from mizan_edge.cli.client import ListenerAddress
 from mizan_edge.cli.seen import Seen
 
 Result = Literal["hit", "stored", "not stored", "failed"]
@@ -67,7 +67,7 @@ class Warming:
     # `_unanswered` since the last that was.
     """
 
-    to: Place
+    to: ListenerAddress
     all_there: bool
     """False: a whole URL is asked for where it says."""
     host: str | None

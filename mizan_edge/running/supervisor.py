@@ -45,7 +45,7 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Patience:
     """How patient a supervisor is.
 
     Heartbeats are counted in ticks of the keeper's own loop: where the machine sleeps, or the keeper itself stands
@@ -117,7 +117,7 @@ class Supervisor:
         beats: Callable[[int], int],
         on_start: Callable[[int, Channel], None],
         on_death: Callable[[int], None],
-        limits: Limits = Limits(),
+        patience: Patience = Patience(),
     ) -> None:
         """Takes over `listening`, the listening sockets of each slot: they stay open when a worker dies, so that its
         successor serves the connections that wait in them. `launch(slot)` is asked before each start; `beats(slot)`
@@ -129,7 +129,7 @@ class Supervisor:
         self._beats = beats
         self._on_start = on_start
         self._on_death = on_death
-        self._limits = limits
+        self._patience = patience
         self._workers: dict[int, _Worker] = {}
         self._slots: dict[int, asyncio.Task[None]] = {}
         self._leaving: set[int] = set()
@@ -225,8 +225,8 @@ class Supervisor:
                 return
             if self._is_over(slot):
                 return
-            young_deaths = young_deaths + 1 if clock() - since_s < self._limits.young_s else 0
-            pause_s = self._limits.pause_s(young_deaths)
+            young_deaths = young_deaths + 1 if clock() - since_s < self._patience.young_s else 0
+            pause_s = self._patience.pause_s(young_deaths)
             log.error("worker %d %s: the next one starts %s", slot, end, f"in {pause_s:g} s" if pause_s else "now")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
@@ -271,11 +271,11 @@ class Supervisor:
 
     async def _watch(self) -> None:
         """Kills the workers that are stuck: a stopped one goes on being given connections."""
-        limits = self._limits
+        patience = self._patience
         while True:
-            await asyncio.sleep(limits.tick_s)
+            await asyncio.sleep(patience.tick_s)
             for slot, worker in self._workers.items():
-                allowed = limits.stuck_ticks if worker.ready else limits.starting_ticks
+                allowed = patience.stuck_ticks if worker.ready else patience.starting_ticks
                 if worker.tick(self._beats(slot)) == allowed:
                     what = "shows no sign of life" if worker.ready else "does not become ready"
                     log.error("worker %d (process %d) %s: killed", slot, worker.process.pid, what)

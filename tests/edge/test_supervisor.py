@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from mizan_edge.running.supervisor import Launch, Limits, Supervisor, WorkerFailed
+from mizan_edge.running.supervisor import Launch, Patience, Supervisor, WorkerFailed
 from mizan_edge.system import addresses
 from mizan_edge.system.addresses import AddressUnusable, listening_sockets
 from mizan_edge.system.channel import Channel
@@ -29,7 +29,7 @@ from tests.support.processes import alive, wait_for
 
 ROOT = Path(__file__).parents[2]
 # Half a second of silence is too much.
-IMPATIENT = Limits(tick_s=0.02, stuck_ticks=25)
+IMPATIENT = Patience(tick_s=0.02, stuck_ticks=25)
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc, or needs what only Linux does")
 
@@ -64,7 +64,7 @@ class Staff:
 
 @asynccontextmanager
 async def staffed(
-    *, workers: int = 1, hows: Callable[[int], str] = lambda launch: "serve", limits: Limits | None = None
+    *, workers: int = 1, hows: Callable[[int], str] = lambda launch: "serve", patience: Patience | None = None
 ) -> AsyncIterator[Staff]:
     """Supervises `workers`; `hows(n)` is how the n-th that is started, from 0, shall behave."""
     tasks = Tasks()
@@ -90,7 +90,7 @@ async def staffed(
             beats=beats.count,
             on_start=started,
             on_death=lambda slot: staff.died.append(time.monotonic()),
-            limits=limits or Limits(),
+            patience=patience or Patience(),
         )
         staff = Staff(supervisor, beats, sockets[0][0].getsockname()[1])
         try:
@@ -130,13 +130,13 @@ async def test_a_worker_that_is_killed_is_replaced_and_that_is_said_in_one_line(
 
 
 def test_the_pause_doubles_from_the_second_early_death_on():
-    pauses = [Limits().pause_s(deaths) for deaths in (0, 1, 2, 3, 4, 7, 8, 5000)]
+    pauses = [Patience().pause_s(deaths) for deaths in (0, 1, 2, 3, 4, 7, 8, 5000)]
     assert pauses == [0, 0, 0.1, 0.2, 0.4, 3.2, 5, 5]
 
 
 async def test_a_slot_whose_workers_keep_dying_stays_empty_for_longer_and_longer(caplog: pytest.LogCaptureFixture):
-    limits = Limits(first_pause_s=0.05)
-    async with staffed(hows=lambda launch: "refuse" if 1 <= launch <= 3 else "serve", limits=limits) as staff:
+    patience = Patience(first_pause_s=0.05)
+    async with staffed(hows=lambda launch: "refuse" if 1 <= launch <= 3 else "serve", patience=patience) as staff:
         await staff.supervisor.start()
         assert staff.pid
         os.kill(staff.pid, signal.SIGKILL)
@@ -148,7 +148,7 @@ async def test_a_slot_whose_workers_keep_dying_stays_empty_for_longer_and_longer
 
 
 async def test_a_worker_that_is_stopped_is_killed_and_replaced(caplog: pytest.LogCaptureFixture):
-    async with staffed(limits=IMPATIENT) as staff:
+    async with staffed(patience=IMPATIENT) as staff:
         await staff.supervisor.start()
         stuck = staff.pid
         assert stuck
@@ -159,7 +159,7 @@ async def test_a_worker_that_is_stopped_is_killed_and_replaced(caplog: pytest.Lo
 
 
 async def test_a_worker_that_nobody_can_talk_to_is_replaced():
-    async with staffed(hows=lambda launch: "serve" if launch else "deaf", limits=IMPATIENT) as staff:
+    async with staffed(hows=lambda launch: "serve" if launch else "deaf", patience=IMPATIENT) as staff:
         await staff.supervisor.start()
         first = staff.pid
         await until(lambda: staff.pid not in (first, None))
@@ -167,7 +167,7 @@ async def test_a_worker_that_nobody_can_talk_to_is_replaced():
 
 
 async def test_a_keeper_that_stood_still_itself_kills_nobody():
-    async with staffed(limits=IMPATIENT) as staff:
+    async with staffed(patience=IMPATIENT) as staff:
         await staff.supervisor.start()
         pid = staff.pid
         assert pid
@@ -314,7 +314,7 @@ async def test_an_edge_whose_worker_dies_at_the_start_does_not_start_and_leaves_
 
 
 async def test_a_worker_that_does_not_become_ready_is_given_up(caplog: pytest.LogCaptureFixture):
-    async with staffed(hows=lambda launch: "hang", limits=Limits(tick_s=0.01, starting_ticks=50)) as staff:
+    async with staffed(hows=lambda launch: "hang", patience=Patience(tick_s=0.01, starting_ticks=50)) as staff:
         with pytest.raises(WorkerFailed, match="was killed by SIGKILL before it was ready"):
             await staff.supervisor.start()
         assert not any(alive(pid) for pid in staff.seen)
@@ -326,7 +326,7 @@ async def test_a_worker_that_does_not_become_ready_is_given_up(caplog: pytest.Lo
 def test_twenty_deaths_leave_no_descriptor_and_no_zombie(loop: Callable[[], asyncio.AbstractEventLoop]):
     async def scenario() -> None:
         # Nobody dies young here, so there are no pauses.
-        async with staffed(workers=2, limits=Limits(young_s=0)) as staff:
+        async with staffed(workers=2, patience=Patience(young_s=0)) as staff:
             await staff.supervisor.start()
             await staff.ask()  # the first connection makes uvloop open something that stays
             before = descriptors()

@@ -5,7 +5,7 @@ import sys
 
 import uvloop
 
-from mizan_edge.running.supervisor import Launch, Limits, Supervisor
+from mizan_edge.running.supervisor import Launch, Patience, Supervisor
 from mizan_edge.system.addresses import listening_sockets
 from mizan_edge.system.tasks import Tasks
 from tests.support.beats import Beats
@@ -20,7 +20,7 @@ async def main(how: str) -> None:
             beats=beats.count,
             on_start=lambda slot, channel: None,
             on_death=lambda slot: None,
-            limits=Limits(tick_s=0.05),
+            patience=Patience(tick_s=0.05),
         )
         await supervisor.start()
         print(*supervisor.pids.values(), flush=True)
