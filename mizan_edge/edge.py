@@ -10,8 +10,8 @@ import logging
 import math
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -33,6 +33,7 @@ from mizan_edge.admin.recycling import Recycling
 from mizan_edge.admin.reloading import Reloading
 from mizan_edge.admin.shadowing import Shadowing
 from mizan_edge.memory.memory import Memory
+from mizan_edge.origin.origin import Origin
 from mizan_edge.purging.acknowledged import Acknowledgements
 from mizan_edge.purging.board import Board
 from mizan_edge.purging.fleet import Fleet
@@ -66,6 +67,9 @@ from mizan_edge.system.tasks import Tasks
 from mizan_edge.system.tls import Certificate, Pair
 
 log = logging.getLogger(__name__)
+
+# In the state directory: how contexts are switched.
+_SWITCHES = "contexts.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +110,13 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
         stack.enter_context(locked(settings.state_dir))
         if settings.access_log:
             check_log_file("access_log", settings.access_log)
-        kept_switches = settings.state_dir / "contexts.json"
         edge_id = durable_id(settings)
-        switches = read_switches(kept_switches, edge_id)
-        secret = cache_secret(settings)
-        rules = rules_of(settings, secret)
-        access = Access(
-            admin_token(settings),
-            settings.read_token.get_secret_value() if settings.read_token else None,
-            tuple(host.lower() for host in settings.admin_hosts),
-        )
+        switches = read_switches(settings.state_dir / _SWITCHES, edge_id)
+        rules = rules_of(settings, cache_secret(settings))
+        access = _access(settings)
         redis_url, child = await _redis(stack, settings)
-        store = AsyncStore(
-            redis_url, Namespace(settings.namespace, sealing_key(secret)), timeout_s=settings.purge_timeout
-        )
+        namespace = Namespace(settings.namespace, sealing_key(rules.secret))
+        store = AsyncStore(redis_url, namespace, timeout_s=settings.purge_timeout)
         stack.push_async_callback(store.close)
         await _check(store)
         origin = await stack.enter_async_context(origin_of(settings))
@@ -127,35 +124,83 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
         adopt(settings.state_dir, journal)
         board = Board.create(slots(settings.workers))
         stack.callback(board.close)
-        tasks, counters, differences = Tasks(), Counters(), Differences()
-        workers = Workers(settings, rules, redis_url, certificate, board, store, differences, tasks)
-        hold, in_use = Hold(board), InUse(Site.of(manifest, rules, switches))
-        fleet = Fleet(
+        in_use = InUse(Site.of(manifest, rules, switches))
+        keeper = _Keeper(settings, rules, in_use, text, certificate, redis_url, store, journal, board, edge_id)
+        stack.push_async_callback(keeper.fleet.leave)
+        stack.push_async_callback(keeper.tasks.stop)
+        if child is not None:
+            keeper.tasks.start(child.keep_running(), "keep-redis")
+        await keeper.begin()
+        serving = asyncio.Event()
+        admin = keeper.admin(access, origin, serving, lambda: public_at.address)
+        runner = web.AppRunner(admin.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
+        admin_at = await _listening(stack, runner, settings.admin, inherited.admin)
+        public_at = stack.enter_context(
+            listening("listen", settings.listen, max(settings.workers, 1), inherited.public)
+        )
+        await stack.enter_async_context(keeper.serving(public_at))
+        serving.set()
+        # The admin listener outlasts the public one, which drains.
+        stack.callback(serving.clear)
+        if rules.keyring is None:
+            log.warning("without MIZAN_MWT_SECRET, requests of signed-in users pass by the cache")
+        yield Edge(public_at, admin_at, redis_url, keeper.files)
+
+
+class _Keeper:
+    """What there is once for an edge, put together: each part with those that it speaks to."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        rules: Rules,
+        in_use: InUse,
+        manifest: str,
+        certificate: Certificate | None,
+        redis_url: str,
+        store: AsyncStore,
+        journal: Journal,
+        board: Board,
+        edge_id: str,
+    ) -> None:
+        """`manifest`: the text of that in use. Nothing begins yet.
+
+        They know each other in circles: what the fleet asks is answered by what is made after it, and calls that.
+        """
+        self._settings, self._rules, self._in_use, self._certificate = settings, rules, in_use, certificate
+        self._store, self._journal, self._board = store, journal, board
+        self._counters, self._differences = Counters(), Differences()
+        self.tasks = tasks = Tasks()
+        self._hold = hold = Hold(board)
+        self._workers = workers = Workers(
+            settings, rules, redis_url, certificate, board, store, self._differences, tasks
+        )
+        self.fleet = Fleet(
             store,
             board,
             edge_id,
             tasks,
-            may_renew=lambda: not purger.pending,
+            may_renew=lambda: not self._purger.pending,
             may_leave=lambda: not journal.open,
-            new_incarnation=lambda: manifest_in_use.adopt(),
-            switched=lambda: switchboard.come_up(),
+            new_incarnation=lambda: self._manifest_in_use.adopt(),
+            switched=lambda: self._switchboard.come_up(),
             woken=workers.wake,
         )
-        acknowledgements = Acknowledgements(store, tasks)
-        purger = Purger(
+        self._acknowledgements = Acknowledgements(store, tasks)
+        self._purger = purger = Purger(
             store,
             in_use,
-            fleet,
-            acknowledgements,
+            self.fleet,
+            self._acknowledgements,
             journal=journal,
             hold=hold,
-            counters=counters,
+            counters=self._counters,
             tasks=tasks,
             # No other edge knows the socket of a Redis of our own.
-            lease_ms=LEASE_MS if child is None else 0,
+            lease_ms=0 if settings.redis is None else LEASE_MS,
             late_s=math.ceil(settings.origin_timeout),
         )
-        manifest_in_use = ManifestInUse(
+        self._manifest_in_use = ManifestInUse(
             settings.manifest,
             rules,
             in_use=in_use,
@@ -163,90 +208,78 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
             purger=purger,
             hold=hold,
             tasks=tasks,
-            text=text,
+            text=manifest,
             spread=workers.swap,
         )
-        switchboard = Switchboard(
-            kept_switches,
-            edge_id,
-            in_use=in_use,
-            store=store,
-            purger=purger,
-            tasks=tasks,
-            spread=workers.switch,
+        kept = settings.state_dir / _SWITCHES
+        self._switchboard = Switchboard(
+            kept, edge_id, in_use=in_use, store=store, purger=purger, tasks=tasks, spread=workers.switch
         )
-        files = Files(manifest_in_use, Renewal(certificate, *pem, workers.renew) if certificate and pem else None)
-        stack.push_async_callback(fleet.leave)
-        stack.push_async_callback(tasks.stop)
-        if child is not None:
-            tasks.start(child.keep_running(), "keep-redis")
-        purger.resume()
-        await manifest_in_use.adopt()
-        await fleet.join()
-        tasks.start(sweep_forever(store, counters), "sweep")
-        tasks.start(collect_forever(store, counters), "collect")
-        if settings.watch_manifest:
-            tasks.start(watch(settings.manifest, manifest_in_use), "watch-manifest")
-        serving = asyncio.Event()
-        auditing = Auditing(store, in_use, acknowledgements)
+        pem = settings.certificate_and_key
+        renewal = Renewal(certificate, *pem, workers.renew) if certificate and pem else None
+        self.files = Files(self._manifest_in_use, renewal)
 
-        async def counted() -> Counted:
-            return await workers.counted(counters)
+    async def begin(self) -> None:
+        """Takes part in the fleet from now on, and looks after the store. What was left to purge comes first."""
+        self._purger.resume()
+        await self._manifest_in_use.adopt()
+        await self.fleet.join()
+        self.tasks.start(sweep_forever(self._store, self._counters), "sweep")
+        self.tasks.start(collect_forever(self._store, self._counters), "collect")
+        if self._settings.watch_manifest:
+            self.tasks.start(watch(self._settings.manifest, self._manifest_in_use), "watch-manifest")
 
-        history = History()
-        tasks.start(history.keep(counted), "keep-history")
-        admin = Admin(
+    def admin(self, access: Access, origin: Origin, serving: asyncio.Event, public: Callable[[], str]) -> Admin:
+        """What answers at the admin listener. `serving`: whether the edge does; `public`: the address at which."""
+        settings, store, in_use, hold = self._settings, self._store, self._in_use, self._hold
+        auditing, history = Auditing(store, in_use, self._acknowledgements), History()
+        self.tasks.start(history.keep(self._counted), "keep-history")
+        return Admin(
             access,
-            Purging(in_use, purger, store, settings.confirm_purge_above),
-            Reloading(files),
-            Recycling(workers.recycle),
+            Purging(in_use, self._purger, store, settings.confirm_purge_above),
+            Reloading(self.files),
+            Recycling(self._workers.recycle),
             Explaining(
-                _explainer(settings, rules, in_use, board, store, tasks, counters, manifest_in_use),
+                self._explainer(),
                 store,
                 hold,
-                workers.remember,
+                self._workers.remember,
                 auditing.find,
-                lambda: settings.allowed_hosts[0] if settings.allowed_hosts else public_at.address,
-                scheme="https" if certificate else "http",
+                lambda: settings.allowed_hosts[0] if settings.allowed_hosts else public(),
+                scheme="https" if self._certificate else "http",
             ),
             auditing,
-            Contexts(in_use, switchboard, store),
-            Shadowing(in_use, differences, counted),
-            Probes(in_use, store, origin, hold, counted, serving),
-            Metrics(counted, journal, lambda: workers.mutations, hold),
-            Live(in_use, store, hold, fleet.edge, history, int(time.time() * 1000), workers.popular),
+            Contexts(in_use, self._switchboard, store),
+            Shadowing(in_use, self._differences, self._counted),
+            Probes(in_use, store, origin, hold, self._counted, serving),
+            Metrics(self._counted, self._journal, lambda: self._workers.mutations, hold),
+            Live(in_use, store, hold, self.fleet.edge, history, int(time.time() * 1000), self._workers.popular),
             Page.read(),
         )
-        runner = web.AppRunner(admin.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
-        admin_at = await _listening(stack, runner, settings.admin, inherited.admin)
-        public_at = stack.enter_context(
-            listening("listen", settings.listen, max(settings.workers, 1), inherited.public)
+
+    def serving(self, at: Listening) -> AbstractAsyncContextManager[None]:
+        """Serves the public port, in processes or here, while the block runs."""
+        serve = self._workers.in_processes if self._settings.workers else self._workers.in_this_process
+        return serve(at.slots, self._purger, self._manifest_in_use, self._in_use, self._counters)
+
+    async def _counted(self) -> Counted:
+        return await self._workers.counted(self._counters)
+
+    def _explainer(self) -> Explainer:
+        """Asks Redis as a worker does that has nothing in memory."""
+        memory = Memory(self._board, max_bytes=0)
+        reads = Reads(self._store, self.tasks, self._counters, timeout_s=self._settings.redis_timeout)
+        cache = Cache(
+            reads, memory, self._store.namespace, self._rules, self._counters, adopt=self._manifest_in_use.adopt
         )
-        serve = workers.in_processes if settings.workers else workers.in_this_process
-        await stack.enter_async_context(serve(public_at.slots, purger, manifest_in_use, in_use, counters))
-        serving.set()
-        # The admin listener outlasts the public one, which drains.
-        stack.callback(serving.clear)
-        if rules.keyring is None:
-            log.warning("without MIZAN_MWT_SECRET, requests of signed-in users pass by the cache")
-        yield Edge(public_at, admin_at, redis_url, files)
+        limits = limits_of(self._settings)
+        return Explainer(self._in_use, self._rules, limits, memory=memory, cache=cache, refusals=Refusals())
 
 
-def _explainer(
-    settings: Settings,
-    rules: Rules,
-    in_use: InUse,
-    board: Board,
-    store: AsyncStore,
-    tasks: Tasks,
-    counters: Counters,
-    manifest_in_use: ManifestInUse,
-) -> Explainer:
-    """Asks Redis as a worker does that has nothing in memory."""
-    memory = Memory(board, max_bytes=0)
-    reads = Reads(store, tasks, counters, timeout_s=settings.redis_timeout)
-    cache = Cache(reads, memory, store.namespace, rules, counters, adopt=manifest_in_use.adopt)
-    return Explainer(in_use, rules, limits_of(settings), memory=memory, cache=cache, refusals=Refusals())
+def _access(settings: Settings) -> Access:
+    """Who may ask at the admin listener."""
+    read_token = settings.read_token.get_secret_value() if settings.read_token else None
+    return Access(admin_token(settings), read_token, tuple(host.lower() for host in settings.admin_hosts))
 
 
 async def _listening(

@@ -1,7 +1,7 @@
 """The admin listener, put together from its parts. Never on the public listener."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 from aiohttp import web
@@ -49,19 +49,7 @@ class Admin:
     def application(self) -> web.Application:
         """The aiohttp application of the admin listener."""
         app = web.Application(middlewares=[problems, self.access.guard], client_max_size=_MAX_BODY_BYTES)
-        parts: tuple[Part, ...] = (
-            self.purging,
-            self.reloading,
-            self.recycling,
-            self.explaining,
-            self.auditing,
-            self.contexts,
-            self.shadowing,
-            self.probes,
-            self.metrics,
-            self.live,
-            self.page,
-        )
-        for part in parts:
+        for name in [field.name for field in fields(self) if field.name != "access"]:
+            part: Part = getattr(self, name)
             app.add_routes(part.routes())
         return app
