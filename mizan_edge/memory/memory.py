@@ -1,6 +1,7 @@
 """A worker's memory: what it has read or fetched lately, and what it knows of the purges since.
 
-    # mutable state: `_near`, the responses; `_log`, the purges; `_session`, that of the keeper which both belong to.
+    # mutable state: `_near`, the responses, and `_nursery`, those that came lately; `_log`, the purges; `_session`, that
+    of the keeper which all belong to.
 
 A response in memory is as exact as one in Redis, because it is looked at together with the board:
 
@@ -18,6 +19,7 @@ from typing import NamedTuple
 
 from mizan_core.keys import ENTRY_DIGITS
 from mizan_edge.memory.near import Item, Near
+from mizan_edge.memory.nursery import Nursery
 from mizan_edge.memory.purge_log import PurgeLog, packed
 from mizan_edge.purging.board import Board, Clocks, clocks
 
@@ -55,6 +57,7 @@ class Memory:
         self._board = board
         self._now = now
         self._near: Near[Kept] = Near(max_bytes)
+        self._nursery = Nursery()
         self._log = PurgeLog()
         self._session = 0
 
@@ -125,6 +128,8 @@ class Memory:
         if now is not None and now.session == mark.session and not self._is_overtaken(kept, mark.number):
             kept.number = self._log.last
             self._near.put(kept)
+            if kept.is_kept:
+                self._nursery.add(kept)
 
     def overtaken(self, names: Sequence[str], mark: Mark) -> bool:
         """Whether what depends on `names` may have been purged since `mark`."""

@@ -54,6 +54,10 @@ class Item:
         """It is not kept any more, and whoever holds it yet must not hold what it stood for."""
         self.uses = _GONE
 
+    def move(self) -> object:
+        """Copies what a subclass adds; what it was before, for as long as nothing else shall lie there."""
+        return None
+
     def use(self) -> bool:
         """Counts a use of it, if it is kept."""
         uses = self.uses

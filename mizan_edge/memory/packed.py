@@ -24,6 +24,7 @@ from mizan_edge.http.freshness import Lifetime
 from mizan_edge.http.message import Fields, Response, lines_of
 from mizan_edge.http.names import Names, of_names
 from mizan_edge.memory.memory import Kept
+from mizan_edge.memory.nursery import moved
 from mizan_edge.rules.compression import CODINGS
 from mizan_edge.rules.entry import StoredResponse, Written
 from mizan_edge.system.histograms import Tally
@@ -176,6 +177,13 @@ class PackedResponse(Kept):
         self.own, self.names = b"", b""
         # Which there were says yet which one a client would get.
         self.copies = _emptied(tuple([copy is not None for copy in self.copies])) if self.copies is not None else None
+
+    def move(self) -> object:
+        left = self.own, self.copies
+        self.own = moved(self.own)
+        if self.copies:
+            self.copies = tuple([copy and moved(copy) for copy in self.copies])
+        return left
 
     def representation(self, number: int) -> bytes | None:
         """The own lines, an empty line and the body of a representation by its number; None where there is none."""
