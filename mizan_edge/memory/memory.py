@@ -1,7 +1,7 @@
 """A worker's memory: what it has read or fetched lately, and what it knows of the purges since.
 
-    # mutable state: `_near`, the responses, and `_nursery`, those that came lately; `_log`, the purges; `_session`, that
-    of the keeper which all belong to.
+    # mutable state: `_near`, the responses, and `_nursery`, those that came lately; `_log`, the purges; `_session`,
+    that of the keeper which all belong to.
 
 A response in memory is as exact as one in Redis, because it is looked at together with the board:
 
@@ -34,14 +34,20 @@ class Mark(NamedTuple):
 class Kept(Item):
     """What lies, or may come to lie, in a worker's memory; a subclass adds what that is."""
 
-    __slots__ = ("names", "number")
+    __slots__ = ("facts", "number")
 
-    def __init__(self, key: str, names: Sequence[str]) -> None:
-        """`key` is that of the entry, `names` those of the indexes that it stands in."""
+    def __init__(self, key: str, names: Sequence[str], facts: bytes = b"") -> None:
+        """`key` is that of the entry, `names` those of the indexes that it stands in. `facts`: what a subclass has of
+        numbers, which take less in one byte string with the names than by themselves."""
         super().__init__(_number(key))
-        self.names = packed(names)
+        self.facts = facts + packed(names)
         self.number = 0
         """The last purge by which it was judged, and not purged."""
+
+    @property
+    def names(self) -> bytes:
+        """The names of the indexes that it stands in, `packed`."""
+        return self.facts
 
     @property
     def entry(self) -> str:

@@ -3,6 +3,7 @@
 A `StoredResponse` is a tree of some forty objects. Packed it is one, with two byte strings and what it shares:
 
     template   what many responses have in common: the status, most lines of the head, the lifetime
+    facts      its times, and the names by which purges find it
     own        the lines that differ for each response, an empty line, and the body
     copies     the same for each copy with a content coding
 
@@ -11,9 +12,11 @@ lines is another than the origin's: those of one name stay in theirs, and RFC 91
 """
 
 import re
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Final
 from weakref import WeakValueDictionary
 
 from mypy_extensions import mypyc_attr
@@ -57,9 +60,10 @@ _STRONG_TAG = re.compile(rb"(?m)^((?i:etag): )(?!W/)")
 _IMPLIED = frozenset({"age", "content-length"})
 # A site has a handful for each context. With more, something in each head is another one each time.
 _TEMPLATES = 256
-# Of Python's objects, in bytes: the attributes of a packed response with the number of its expiry and that of its
-# fetch, the header of a byte string, the tuple of copies, a template with its tuples.
-_ATTRIBUTES_BYTES = 128
+_TIMES: Final = struct.Struct("=dII")
+# Of Python's objects, in bytes: the attributes of a packed response, the header of a byte string, the tuple of copies,
+# a template with its tuples.
+_ATTRIBUTES_BYTES = 48
 _STRING_BYTES = 48
 _COPIES_BYTES = 80
 _TEMPLATE_BYTES = 384
@@ -136,11 +140,11 @@ class Templates:
 class PackedResponse(Kept):
     """A stored response. It does not change while it is kept, and is empty when it is not any more."""
 
-    __slots__ = ("copies", "expires_ms", "initial_age_s", "own", "template", "took_ms")
+    __slots__ = ("copies", "own", "template")
 
     def __init__(self, key: str, names: Sequence[str], written: Written, template: Template, *, hidden: bool) -> None:
         """`template` is that of the response; `hidden`: what the origin says to the edge alone is left out."""
-        super().__init__(key, names)
+        super().__init__(key, names, _times(written))
         own = b"".join((_OWN_LINES_SEEN if hidden else _OWN_LINES).findall(written.lines))
         self.template = template
         self.own = _message(written.status, own, written.body)
@@ -151,30 +155,33 @@ class PackedResponse(Kept):
             if any(written.copies):
                 own = _STRONG_TAG.sub(rb"\1W/", own)
                 self.copies = tuple([_message(written.status, own, copy) if copy else None for copy in written.copies])
-        self.expires_ms = _expires_ms(written)
-        """Until when it is fresh, by Redis' clock. A whole number, which as a float takes less."""
-        self.initial_age_s = written.initial_age_s
-        self.took_ms = written.took_ms
+
+    @property
+    def times(self) -> tuple[float, int, int]:
+        """Until when it is fresh, by Redis' clock (ms); its age when stored (s); how long its fetch took (ms)."""
+        times: tuple[float, int, int] = _TIMES.unpack_from(self.facts)
+        return times
+
+    @property
+    def names(self) -> bytes:
+        return self.facts[_TIMES.size :]
 
     @property
     def size(self) -> int:
-        size = len(self.own) + len(self.names) + 2 * _STRING_BYTES + _ATTRIBUTES_BYTES
+        size = len(self.own) + len(self.facts) + 2 * _STRING_BYTES + _ATTRIBUTES_BYTES
         if self.copies:
             size += _COPIES_BYTES + sum(len(copy) + _STRING_BYTES for copy in self.copies if copy is not None)
         return size if self.template.is_shared else size + self.template.size
 
     def was(self, written: Written) -> bool:
         """Whether a response is the very one that this was, of which its own lines and bodies have been forgotten."""
-        return (
-            self.expires_ms == _expires_ms(written)
-            and self.initial_age_s == written.initial_age_s
-            and self.took_ms == written.took_ms
-            and (not self.template.has_copies or (self.copies == ()) == (not any(written.copies or ())))
+        return self.facts.startswith(_times(written)) and (
+            not self.template.has_copies or (self.copies == ()) == (not any(written.copies or ()))
         )
 
     def let_go(self) -> None:
         super().let_go()
-        self.own, self.names = b"", b""
+        self.own, self.facts = b"", self.facts[: _TIMES.size]
         # Which there were says yet which one a client would get.
         self.copies = _emptied(tuple([copy is not None for copy in self.copies])) if self.copies is not None else None
 
@@ -198,6 +205,7 @@ class PackedResponse(Kept):
     def unpacked(self) -> StoredResponse:
         """What was packed, but for the order of its lines and the fields that follow from the rest."""
         template, lifetime = self.template, self.template.lifetime
+        expires_ms, initial_age_s, took_ms = self.times
         lines, body = _parts(self.own)
         encoded = None
         if self.copies is not None:
@@ -206,11 +214,11 @@ class PackedResponse(Kept):
         return StoredResponse(
             Response(template.status, template.fields + lines, template.reason),
             body,
-            int(self.expires_ms) - (lifetime.ttl_s - self.initial_age_s) * 1000,
-            self.initial_age_s,
+            int(expires_ms) - (lifetime.ttl_s - initial_age_s) * 1000,
+            initial_age_s,
             lifetime,
             template.own_tag,
-            self.took_ms,
+            took_ms,
             encoded,
         )
 
@@ -227,7 +235,7 @@ class PackedRecord(Kept):
     @property
     def size(self) -> int:
         vary = sum(len(name) + _STRING_BYTES for name in self.vary)
-        return len(self.names) + vary + 2 * _STRING_BYTES
+        return len(self.facts) + vary + 2 * _STRING_BYTES
 
 
 @cache
@@ -240,8 +248,10 @@ def _common(names: Names) -> tuple[int, ...]:
     return tuple(i for i, name in enumerate(names.lower) if name not in _OWN | _UNSEEN | _IMPLIED)
 
 
-def _expires_ms(written: Written) -> float:
-    return float(written.stored_ms + (written.lifetime[0] - written.initial_age_s) * 1000)
+def _times(written: Written) -> bytes:
+    """As `PackedResponse.times`."""
+    expires_ms = written.stored_ms + (written.lifetime[0] - written.initial_age_s) * 1000
+    return _TIMES.pack(expires_ms, written.initial_age_s, written.took_ms)
 
 
 def _lines(fields: Fields) -> bytes:

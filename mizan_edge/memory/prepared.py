@@ -264,11 +264,12 @@ class Prepared:
         self, profile: _Profile, kept: PackedResponse, special: _Special | None, redis_ms: float, now_s: float
     ) -> Ready | None:
         """The answer that was noted, with a response that may be used at this moment."""
-        left_ms = kept.expires_ms - redis_ms
+        expires_ms, initial_age_s, took_ms = kept.times
+        left_ms = expires_ms - redis_ms
         template = kept.template
         # As `StoredResponse.age_s`, since seconds are counted from when it was stored.
         age_s = template.lifetime.ttl_s + int(-left_ms // 1000)
-        if left_ms <= EARLY * kept.took_ms or age_s < kept.initial_age_s:
+        if left_ms <= EARLY * took_ms or age_s < initial_age_s:
             return None
         if now_s >= profile.until_s:
             profile.ready, profile.older = {}, {}

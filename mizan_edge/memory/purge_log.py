@@ -13,16 +13,17 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
-_NAME: Final = struct.Struct("q")
+_NAME: Final = struct.Struct("I")
+_HASH: Final = 0xFFFFFFFF
 
 Needed = tuple[int, ...]
 """The names that an entry must all have to be matched by a scope."""
 
 
 def packed(names: Iterable[str]) -> bytes:
-    """Index names as `PurgeLog.overtaken` takes them, 8 bytes each: a hash which others cannot foresee. It holds in
-    this process. Names that are one by chance are purged together."""
-    return b"".join([_NAME.pack(hash(name)) for name in names])
+    """Index names as `PurgeLog.overtaken` takes them, 4 bytes each: a hash which others cannot foresee. It holds in
+    this process. Names that are one by chance are purged together, of a million a pair in thousands of purges."""
+    return b"".join([_NAME.pack(_hash(name)) for name in names])
 
 
 class PurgeLog:
@@ -95,9 +96,13 @@ class PurgeLog:
                 del self._under[name]
 
 
+def _hash(name: str) -> int:
+    return hash(name) & _HASH
+
+
 def _needed(scope: str) -> Needed:
     context, *terms = scope.split("\n")
-    return tuple([hash(context + text) for text in terms]) or (hash(context),)
+    return tuple([_hash(context + text) for text in terms]) or (_hash(context),)
 
 
 def _is_matched(names: bytes, purges: dict[Needed, int], since: int) -> bool:
