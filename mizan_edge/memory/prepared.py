@@ -26,6 +26,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
@@ -44,6 +45,9 @@ from mizan_edge.system.histograms import Tally
 _CONDITIONS = frozenset(
     {b"if-match", b"if-modified-since", b"if-none-match", b"if-range", b"if-unmodified-since", b"range"}
 )
+# With which every request line ends that is noted here. What is noted is the line without it.
+_VERSION: Final = b" HTTP/1.1\r\n"
+_VERSION_BYTES: Final = len(b" HTTP/1.1")
 # A response without it is answered with one of now.
 _DATE = re.compile(rb"(?mi)^date:")
 # Of Python's objects: a request line and its place in a mapping, with what is left of a response that is not in memory
@@ -221,8 +225,8 @@ class Prepared:
         self, head: bytes, sender: Sender, trusted: bool
     ) -> tuple[_Profile, bytes, PackedResponse | _Special] | None:
         """What is noted for a request, and where."""
-        at = head.find(b"\r\n")
-        lines = self._selecting.lines(head, at, sender)
+        at = head.find(_VERSION)
+        lines = self._selecting.lines(head, at + _VERSION_BYTES, sender) if at > 0 else None
         profile = self._profiles[trusted].get(lines) if lines is not None else None
         if profile is None:
             return None
@@ -298,8 +302,8 @@ class Prepared:
 
         `tally`: where such answers are counted.
         """
-        at = head.find(b"\r\n")
-        lines = self._selecting.lines(head, at, Sender())
+        at = head.find(_VERSION)
+        lines = self._selecting.lines(head, at + _VERSION_BYTES, Sender()) if at > 0 else None
         if lines is None:
             return
         # What it varies by itself may be less: what the others of its resource vary by has selected it as well.
