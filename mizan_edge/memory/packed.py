@@ -13,7 +13,7 @@ lines is another than the origin's: those of one name stay in theirs, and RFC 91
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Final
@@ -61,6 +61,9 @@ _IMPLIED = frozenset({"age", "content-length"})
 # A site has a handful for each context. With more, something in each head is another one each time.
 _TEMPLATES = 256
 _TIMES: Final = struct.Struct("=dII")
+times: Final[Callable[[bytes], tuple[float, int, int]]] = _TIMES.unpack_from
+"""Of the facts of a packed response: until when it is fresh, by Redis' clock (ms); its age when it was stored (s); how
+long its fetch took (ms). No method of it, since each hit asks."""
 # Of Python's objects, in bytes: the attributes of a packed response, the header of a byte string, the tuple of copies,
 # a template with its tuples.
 _ATTRIBUTES_BYTES = 48
@@ -157,12 +160,6 @@ class PackedResponse(Kept):
                 self.copies = tuple([_message(written.status, own, copy) if copy else None for copy in written.copies])
 
     @property
-    def times(self) -> tuple[float, int, int]:
-        """Until when it is fresh, by Redis' clock (ms); its age when stored (s); how long its fetch took (ms)."""
-        times: tuple[float, int, int] = _TIMES.unpack_from(self.facts)
-        return times
-
-    @property
     def names(self) -> bytes:
         return self.facts[_TIMES.size :]
 
@@ -205,7 +202,7 @@ class PackedResponse(Kept):
     def unpacked(self) -> StoredResponse:
         """What was packed, but for the order of its lines and the fields that follow from the rest."""
         template, lifetime = self.template, self.template.lifetime
-        expires_ms, initial_age_s, took_ms = self.times
+        expires_ms, initial_age_s, took_ms = times(self.facts)
         lines, body = _parts(self.own)
         encoded = None
         if self.copies is not None:
@@ -249,7 +246,7 @@ def _common(names: Names) -> tuple[int, ...]:
 
 
 def _times(written: Written) -> bytes:
-    """As `PackedResponse.times`."""
+    """As `times` reads them."""
     expires_ms = written.stored_ms + (written.lifetime[0] - written.initial_age_s) * 1000
     return _TIMES.pack(expires_ms, written.initial_age_s, written.took_ms)
 

@@ -32,7 +32,7 @@ from mypy_extensions import mypyc_attr
 
 from mizan_edge.http.cache_status import Hit, hit
 from mizan_edge.memory.memory import Mark, Memory
-from mizan_edge.memory.packed import IDENTITY, Head, PackedRecord, PackedResponse
+from mizan_edge.memory.packed import IDENTITY, Head, PackedRecord, PackedResponse, times
 from mizan_edge.memory.sampling import Sampling
 from mizan_edge.rules.compression import CODINGS
 from mizan_edge.rules.entry import StoredResponse
@@ -268,7 +268,7 @@ class Prepared:
         self, profile: _Profile, kept: PackedResponse, special: _Special | None, redis_ms: float, now_s: float
     ) -> Ready | None:
         """The answer that was noted, with a response that may be used at this moment."""
-        expires_ms, initial_age_s, took_ms = kept.times
+        expires_ms, initial_age_s, took_ms = times(kept.facts)
         left_ms = expires_ms - redis_ms
         template = kept.template
         # As `StoredResponse.age_s`, since seconds are counted from when it was stored.

@@ -198,7 +198,7 @@ def test_what_had_to_make_room_takes_none_wherever_it_is_held(traced: Callable[[
     assert near.evictions > 800
 
 
-def test_an_answer_that_is_ready_takes_600_bytes_beyond_its_body(traced: Callable[[], int]):
+def test_an_answer_that_is_ready_takes_500_bytes_beyond_its_body(traced: Callable[[], int]):
     """With all that it takes of memory, for one browser that asks for each page."""
     rules = rules_of(SETTINGS, b"x" * 32)
     in_use = InUse(Site.of(Manifest.model_validate({"contexts": {}, "mutations": {}}), rules, {}))
@@ -245,6 +245,6 @@ def test_an_answer_that_is_ready_takes_600_bytes_beyond_its_body(traced: Callabl
             learn(number)
         used = traced() - before
         assert all(prepared.answer(head_of(number), sender, trusted=False) for number in range(first, last))
-        assert used / (last - first) - 1024 <= 600
+        assert used / (last - first) - 1024 <= 500
     finally:
         board.close()
