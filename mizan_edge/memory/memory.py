@@ -1,7 +1,8 @@
 """A worker's memory: what it has read or fetched lately, and what it knows of the purges since.
 
     # mutable state: `_near`, the responses, and `_nursery`, those that came lately; `_log`, the purges; `_session`,
-    that of the keeper which all belong to.
+    # that of the keeper which all belong to; `_purged`, the keys of what lay here until a purge was found to match, and
+    # nobody has asked for since.
 
 A response in memory is as exact as one in Redis, because it is looked at together with the board:
 
@@ -22,6 +23,9 @@ from mizan_edge.memory.near import Item, Near
 from mizan_edge.memory.nursery import Nursery
 from mizan_edge.memory.purge_log import PurgeLog, packed
 from mizan_edge.purging.board import Board, Clocks, clocks
+
+# Keys that are remembered because a purge has matched: of whole contexts, most are not asked for again soon.
+_MAX_PURGED = 1024
 
 
 class Mark(NamedTuple):
@@ -66,6 +70,7 @@ class Memory:
         self._nursery = Nursery()
         self._log = PurgeLog()
         self._session = 0
+        self._purged: set[int] = set()
 
     def __len__(self) -> int:
         """How many items there are."""
@@ -137,6 +142,15 @@ class Memory:
             if kept.is_kept:
                 self._nursery.add(kept)
 
+    def was_purged(self, key: str) -> bool:
+        """Whether a purge has taken what lay under `key`, as nobody was told yet: it is not in Redis either, unless
+        somebody has put something there since."""
+        number = _number(key)
+        if number not in self._purged:
+            return False
+        self._purged.remove(number)
+        return True
+
     def overtaken(self, names: Sequence[str], mark: Mark) -> bool:
         """Whether what depends on `names` may have been purged since `mark`."""
         now = self.mark()
@@ -155,6 +169,9 @@ class Memory:
         """Whether no purge has overtaken what lies in memory; else it does not any more."""
         if self._is_overtaken(kept, kept.number):
             self._near.drop(kept.key)
+            if len(self._purged) >= _MAX_PURGED:
+                self._purged.clear()
+            self._purged.add(kept.key)
             return False
         # The log's own number, which takes no place of its own.
         kept.number = self._log.last

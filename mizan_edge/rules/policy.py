@@ -321,6 +321,11 @@ def repeatable(stored: StoredResponse, lookup: Lookup, now_ms: int) -> bool:
     return has_no_clock and stored.left_ms(now_ms) > EARLY * stored.took_ms
 
 
+def may_lead(lookup: Lookup) -> bool:
+    """Whether the request may fetch for all who want the same, if nothing is stored."""
+    return lookup.store and not lookup.forced and not only_if_cached(lookup)
+
+
 def only_if_cached(lookup: Lookup) -> bool:
     """Whether the client wants nothing that must be fetched. RFC 9111 section 5.2.1.7."""
     return "only-if-cached" in lookup.wanted

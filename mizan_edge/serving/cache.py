@@ -25,6 +25,9 @@ from mizan_edge.system.counters import Counters
 
 log = logging.getLogger(__name__)
 
+# By which nothing can be stored.
+_NEVER = Fence("", 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -75,6 +78,11 @@ class Found:
     kept: PackedResponse | None
     """The response as it was put into memory."""
 
+    @property
+    def is_known(self) -> bool:
+        """Whether Redis was asked; else nobody may store by this fence, or tell an age by this clock."""
+        return self.fence != _NEVER
+
     def renewed(self, turn: Turn, mark: Mark) -> "Found":
         """The same, as of a later moment."""
         return replace(self, fence=turn.fence, now_ms=turn.now_ms, mark=mark)
@@ -110,6 +118,16 @@ class Cache:
             through = found
             found = self._memory.get(_key(reading, variants.variant_of(reading.request, through.vary)), mark)
         return Recalled(found, through) if isinstance(found, PackedResponse) else None
+
+    def gone(self, reading: Reading, mark: Mark) -> Found | None:
+        """What `look_up` would find, where a purge has just taken it from memory: nothing. None: it has to be asked.
+
+        Whose turn it is to fetch is asked next, and that reply says whether there is something again.
+        """
+        key = _key(reading, None)
+        if not policy.may_lead(reading.lookup) or not self._memory.was_purged(key):
+            return None
+        return Found(None, (), _NEVER, 0, mark, (), key, b"", None)
 
     async def look_up(self, reading: Reading, mark: Mark) -> Found:
         """Reads what Redis has for a request, through the record of what its responses vary by. Raises StoreError.

@@ -70,6 +70,8 @@ class Flight:
     token: str = field(default_factory=lambda: secrets.token_hex(8))
     alone_ms: int = 0
     """Set where the response cannot be shared: for how long those who come next need not wait for each other."""
+    waited: bool = False
+    """Whether it has waited for the fetch of another process."""
     lead: Lead | None = None
     """The lease of the fill, while this process holds it."""
     landed: asyncio.Future[Landed] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -147,6 +149,7 @@ class Flights:
                     return turn
                 if woken == _PATIENCE:
                     return replace(turn, what="lead")  # without a lease: others may fetch it as well
+                flight.waited = True
                 # A little longer than the lease, so that the one who finds it gone can take it over.
                 await asyncio.wait_for(wake.wait(), min(max(turn.wait_ms, 0), LEASE_MS) / 1000 + 0.01)
                 woken += 1

@@ -21,7 +21,7 @@ from mizan_edge.http.cache_status import Forwarded, Hit, forwarded, hit
 from mizan_edge.http.errors import OriginError
 from mizan_edge.http.forwarding import without_echo
 from mizan_edge.http.message import Response
-from mizan_edge.memory.memory import Memory
+from mizan_edge.memory.memory import Mark, Memory
 from mizan_edge.memory.prepared import Repeatable
 from mizan_edge.origin.origin import Exchange
 from mizan_edge.rules import compression, policy, reasons, variants
@@ -103,6 +103,11 @@ class Reader:
             if answer is not None:
                 self._shadow.sample(reading, recalled.kept, stored, mark, now_ms)
                 return self._repeatable(reading, recalled, stored, now_ms, answer)
+        gone = self._cache.gone(reading, mark)
+        return await (self._from_store(reading, mark) if gone is None else self._fill(reading, gone))
+
+    async def _from_store(self, reading: Reading, mark: Mark) -> Answer:
+        """The answer from what Redis has, or from who is asked for what it has not."""
         try:
             found = await self._cache.look_up(reading, mark)
         except StoreError as error:
@@ -242,6 +247,9 @@ class Reader:
             if mark is None:
                 return await self._pass_by(reading)
             flight.mark = mark
+            if not found.is_known and not flight.waited:
+                self._flights.land(flight, Landed(look=True))
+                return await self._from_store(reading, mark)
             found = await self._cache.look_up(reading, mark)
             if stored := self._usable(reading, found):
                 self._flights.land(flight, _landed(reading, stored, found.names))
@@ -272,6 +280,11 @@ class Reader:
 
     async def _fetch(self, reading: Reading, found: Found, why: Forwarded, flight: Flight | None = None) -> Answer:
         """Asks the origin, stores what may be stored, and answers; those who have joined the flight as well."""
+        if not found.is_known:
+            try:
+                found = await self._cache.look_up(reading, found.mark)
+            except StoreError as error:
+                return await self._without_store(reading, error)
         flight = flight or self._flights.unshared(found.key, reading.site, found.mark)
         began_s = time.monotonic()
         try:

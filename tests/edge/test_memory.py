@@ -114,6 +114,37 @@ async def test_a_purge_reaches_the_memory_of_every_edge_before_it_is_answered(
         await edges[0].purge(all=True)
 
 
+async def test_what_a_purge_has_taken_from_memory_is_fetched_without_a_look_into_redis(edge: RunningEdge, watch: Watch):
+    await edge.get(VIEW)
+    await remembered(watch, edge)
+    await edge.purge("user;user_id=5")
+    watch.reset()
+    reply = await edge.get(VIEW)
+    assert reply.body == b"GET /profile/5/ #2" and reply.cache == "fwd=uri-miss; stored"
+    assert [watch.asked(script) for script in ASKS] == [0, 1, 1]
+    assert (await remembered(watch, edge)).body == reply.body
+
+
+async def test_what_another_edge_has_fetched_since_a_purge_is_found(make_edge: EdgeFactory, watch: Watch):
+    one, two = await make_edge(), await make_edge()
+    for edge in (one, two):
+        await edge.get(VIEW)
+        await remembered(watch, edge)
+    await one.purge("user;user_id=5")
+    first, second = await one.get(VIEW), await two.get(VIEW)
+    assert first.body == second.body == b"GET /profile/5/ #2"
+    assert (first.hit, second.hit) == (False, True)
+
+
+async def test_who_wants_no_fetch_is_answered_from_what_redis_has_since_a_purge(make_edge: EdgeFactory, watch: Watch):
+    one, two = await make_edge(), await make_edge()
+    await one.get(VIEW)
+    await remembered(watch, one)
+    await two.purge("user;user_id=5")
+    await two.get(VIEW)
+    assert (await one.get(VIEW, {"Cache-Control": "only-if-cached"})).body == b"GET /profile/5/ #2"
+
+
 async def test_what_a_purge_does_not_name_stays_in_memory(edge: RunningEdge, watch: Watch):
     targets = ["/profile/6/", "/catalog/shoes/"]
     for target in (VIEW, *targets):
