@@ -105,6 +105,12 @@ class Context(_Model):
         types = {name: _type_text(kind) for name, kind in self.types.items()}
         return hashlib.sha256(rfc8785.dumps([sorted(self.params), types, self.scope])).hexdigest()[:16]
 
+    @cached_property
+    def digest(self) -> str:
+        """One of all that the manifest says of it, unknown keys as well: where two differ, so do the contexts."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
 
 class Manifest(_Model):
     """What the origin declares."""
@@ -134,6 +140,10 @@ class Manifest(_Model):
     def shapes(self) -> dict[str, str]:
         """Context -> shape."""
         return {name: context.shape for name, context in self.contexts.items()}
+
+    def digests(self) -> dict[str, str]:
+        """Context -> digest."""
+        return {name: context.digest for name, context in self.contexts.items()}
 
 
 def _param_type(declared: Scalar | ListType | None) -> ParamType | None:

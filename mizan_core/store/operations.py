@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any, Generic, Literal, TypeVar, cast
 
 from mizan_core.errors import MizanError
@@ -30,6 +31,7 @@ COLLECT_SLICE = 1000
 """Keys of the database among which one slice looks for indexes to collect from: about 0.8 ms."""
 LEASE_MS = 2000
 """For how long an edge may read entries after it has asked, and what is purged may stay in its memory at most."""
+NO_DIGESTS: Mapping[str, str] = MappingProxyType({})
 
 T = TypeVar("T")
 
@@ -219,6 +221,7 @@ class Namespace:
         shapes: Mapping[str, str],
         retention_ms: int,
         began_ms: int,
+        digests: Mapping[str, str] = NO_DIGESTS,
         expected: bytes = b"",
         outlasting: bool = False,
         lead: tuple[str, str] | None = None,
@@ -229,15 +232,17 @@ class Namespace:
         `outlasting`: it is kept for at least as long as what lies there would have been.
         `lead` is the key and the token of a fill that is over once this is stored: see `fills.end`.
         `began_ms` is when the fill began, by the clock of the look-up that gave the fence: holds are judged by it.
-        `shapes` has the shape of each context among the scopes. Raises EntryError where the scopes are too many.
+        `shapes` has the shape of each context among the scopes; `digests`, for an edge, what its manifest says of
+        them. Raises EntryError where the scopes are too many.
         """
         value = encode_entry(self.sealing, key, Entry.of(fence, index_names(scopes), payload))
-        pairs = [text for context in sorted({s.context for s in scopes}) for text in (context, shapes.get(context, ""))]
+        contexts = sorted({scope.context for scope in scopes})
+        said = [text for name in contexts for text in (name, shapes.get(name, ""), digests.get(name, ""))]
         lease, token = lead or ("", "")
         return Operation(
             script("store"),
             [self.control, self.entry(key)],
-            [nonce(), key, value, retention_ms, began_ms, expected, int(outlasting), token, lease, *pairs],
+            [nonce(), key, value, retention_ms, began_ms, expected, int(outlasting), token, lease, *said],
             lambda reply: cast(StoreReply, reply.decode()),
         )
 
@@ -371,13 +376,15 @@ class Namespace:
         """Gives the lease of an edge up; whether there was one."""
         return Operation(script("sign_off"), [self.control], [edge, session], lambda reply: reply == 1)
 
-    def adopt(self, shapes: Mapping[str, str]) -> Operation[list[str]]:
-        """Takes over the shapes of a manifest; the reply names the contexts that had others and were purged."""
-        pairs = [text for context in sorted(shapes) for text in (context, shapes[context])]
+    def adopt(self, shapes: Mapping[str, str], digests: Mapping[str, str] | None = None) -> Operation[list[str]]:
+        """Takes over the shapes of a manifest, and for an edge what it says of each context; the reply names the
+        contexts of which it says something else than before, and which were purged."""
+        known = NO_DIGESTS if digests is None else digests
+        said = [text for context in sorted(shapes) for text in (context, shapes[context], known.get(context, ""))]
         return Operation(
             script("adopt"),
             [self.control],
-            [nonce(), *pairs],
+            [nonce(), int(digests is not None), *said],
             lambda reply: [name.decode() for name in reply],
         )
 

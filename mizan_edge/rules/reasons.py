@@ -85,7 +85,7 @@ OF_REPLY: Mapping[StoreReply, Reason] = {
     "overtaken": Reason("What it depends on was purged while it was fetched."),
     "changed": Reason("Another response took the place of the one that it confirms."),
     "held": Reason("Its context is held after a purge (hold), or a mutation's outcome is not known yet."),
-    "shape": Reason("Another edge, or the origin, has a manifest with other parameters for its context."),
+    "shape": Reason("Another edge, or the origin, has a manifest that says something else of its context."),
     "unadopted": Reason("Redis does not know the manifest yet."),
     "malformed": Reason("Redis could not read it as an entry."),
 }

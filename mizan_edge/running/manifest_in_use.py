@@ -3,9 +3,10 @@
     # mutable state: the site in use; the hold "manifest not adopted"; `_failure`, why Redis was not told, so that it is
     # logged once.
 
-Entries that were indexed under another manifest cannot be purged exactly under this one. So the store is told how each
-context is indexed now (`adopt`), which purges those that were indexed otherwise, and nothing is read before that is
-confirmed: at start, after a reload, and when Redis was away meanwhile.
+Entries that were indexed under another manifest cannot be purged exactly under this one, and those of a context of
+which it says anything else may not be what they should be. So the store is told what it says of each context (`adopt`),
+which purges where that has changed, and nothing is read before that is confirmed: at start, after a reload, and when
+Redis was away meanwhile.
 """
 
 import asyncio
@@ -114,7 +115,7 @@ class ManifestInUse:
         try:
             # Asked again each time: what was away at the start may come back as what cannot be used.
             await self._store.check()
-            changed = await self._store.run(self._store.namespace.adopt(manifest.shapes()))
+            changed = await self._store.run(self._store.namespace.adopt(manifest.shapes(), manifest.digests()))
         except StoreError as error:
             if str(error) != self._failure:
                 log.warning("nothing is served from the cache until Redis answers: %s", error)
@@ -122,7 +123,9 @@ class ManifestInUse:
             return False
         self._failure = ""
         if changed:
-            log.warning("the parameters of %s have changed: their entries are purged", ", ".join(changed))
+            log.warning(
+                "the manifest says something else of %s than before: what was stored is purged", ", ".join(changed)
+            )
         if manifest is self._in_use.site.manifest:
             self._hold.lift("manifest not adopted")
         return True

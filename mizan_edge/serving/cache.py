@@ -213,6 +213,7 @@ class Cache:
                     fence=found.fence,
                     scopes=how.scopes,
                     shapes={scope.context: contexts[scope.context].shape for scope in how.scopes},
+                    digests={scope.context: contexts[scope.context].digest for scope in how.scopes},
                     began_ms=found.now_ms,
                     retention_ms=retention_ms,
                     expected=found.seal if confirmed and at == found.key else b"",
@@ -263,8 +264,8 @@ class Cache:
         self._counters.count("store_refused", reply)
         if reply == "shape":
             log.warning(
-                "context %s: not stored, since the origin or another edge has a manifest with other parameters: "
-                "export it again and reload",
+                "context %s: not stored, since the origin or another edge has come with a manifest that says something "
+                "else of it: export it again and reload",
                 reading.context,
             )
 

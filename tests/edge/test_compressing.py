@@ -117,7 +117,7 @@ async def running(url: str, namespace: Namespace, site: Site, rules: Rules) -> A
     )
 
     async def adopt() -> None:
-        await store.run(namespace.adopt(site.manifest.shapes()))
+        await store.run(namespace.adopt(site.manifest.shapes(), site.manifest.digests()))
 
     try:
         await adopt()

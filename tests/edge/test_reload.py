@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+from mizan_core.manifest import Context
 from tests.support.edge import MANIFEST, EdgeFactory, RunningEdge
 from tests.support.origin import Asked, Origin, Says
 
@@ -85,12 +86,58 @@ async def test_entries_of_another_shape_do_not_survive_a_restart(make_edge: Edge
     assert await hits(second, "/profile/6/", "/profile/6/") == [False, True]
 
 
-async def test_a_restart_with_other_lifetimes_leaves_what_was_stored_as_it_was(make_edge: EdgeFactory):
-    await hits(await make_edge(), "/profile/5/", "/profile/6/")
-    second = await make_edge(changed("user", ttl=5))
-    ttl = int((await second.get("/profile/5/")).cache.removeprefix("hit; ttl="))
-    assert ttl > 5
-    assert await hits(await make_edge(changed("user", rev=1)), "/profile/6/") == [False]
+async def test_an_edge_that_starts_with_another_manifest_purges_what_a_reload_would(make_edge: EdgeFactory):
+    targets = ["/profile/5/", "/catalog/shoes/"]
+    await hits(await make_edge(), *targets)
+    never = await make_edge(changed("user", ttl=0))
+    assert await hits(never, *targets, "/profile/5/") == [False, True, False]
+    await hits(await make_edge(), *targets)
+    gone = {**MANIFEST, "contexts": {"user": MANIFEST["contexts"]["user"]}}
+    assert await hits(await make_edge(gone), *targets) == [True, False]
+    assert await hits(await make_edge(), *targets) == [True, False]
+
+
+async def test_the_same_manifest_again_keeps_what_is_stored_wherever_an_edge_starts(make_edge: EdgeFactory):
+    await hits(await make_edge(), "/profile/5/")
+    as_it_was = changed("user", ttl=86400, scope="user")  # what stands there unsaid
+    assert await hits(await make_edge(as_it_was), "/profile/5/") == [True]
+
+
+async def test_while_a_fleet_changes_its_manifest_nothing_is_stored_by_the_old_one(make_edge: EdgeFactory):
+    old = await make_edge()
+    new = await make_edge(changed("user", ttl=60))
+    assert (await old.get("/profile/5/")).cache == "fwd=uri-miss"
+    assert await hits(old, "/catalog/a/", "/catalog/a/") == [False, True]
+    assert await hits(new, "/profile/5/", "/profile/5/") == [False, True]
+    # The next one to change leaves it there: nothing of it was made under the old manifest.
+    assert await hits(await make_edge(changed("user", ttl=60)), "/profile/5/") == [True]
+    assert (await reload(old, changed("user", ttl=60)))["purged"] == ["user"]
+    assert await hits(old, "/profile/5/", "/profile/5/") == [False, True]
+
+
+def test_contexts_have_the_same_digest_where_they_are_the_same_and_nowhere_else():
+    usual = MANIFEST["contexts"]["user"]
+    said: list[dict[str, Any]] = [
+        {},
+        {"ttl": 5},
+        {"swr": 5},
+        {"sie": 5},
+        {"hold": 5},
+        {"rev": 5},
+        {"scope": "public"},
+        {"purge": "soft"},
+        {"ignore_query": ["a"]},
+        {"views": []},
+        {"endpoints": []},
+        {"functions": []},
+        {"param_types": {}},
+        {"params": ["locale", "user_id"]},
+        {"unknown": 1},
+    ]
+    contexts = [Context.model_validate(usual | more) for more in said]
+    assert {key for more in said for key in more} > set(Context.model_fields)
+    assert len({context.digest for context in contexts}) == len(contexts)
+    assert Context.model_validate(usual | {"ttl": 86400}).digest == contexts[0].digest
 
 
 async def test_a_fill_that_began_under_the_old_manifest_is_not_stored(edge: RunningEdge, origin: Origin):

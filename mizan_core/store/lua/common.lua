@@ -16,6 +16,7 @@
 --   {ns}:holds     zset    scope -> until when matching fills that have begun are not stored, ms
 --   {ns}:contexts  set     names of contexts that have entries
 --   {ns}:shapes    hash    context -> digest of how its entries are indexed
+--   {ns}:digests   hash    context -> digest of all that the manifest of edges says of it; 'gone': it has it no more
 --   {ns}:switched  hash    `context off edge`, `context seen edge` -> number; `context shadow` -> version and share: see
 --                          `mizan_edge/rules/switches.py`
 --   {ns}:switches  hash    context -> JSON: the same, as edges of an earlier version have said it
@@ -65,7 +66,7 @@ local function begin(nonce, seq)
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
   -- Begins with DEL: when memory is full, a script whose first write is one may go on to write.
   redis.call('DEL', ctl)
-  redis.call('UNLINK', log_key, bans_key, members_key, prefix .. 'shapes')
+  redis.call('UNLINK', log_key, bans_key, members_key, prefix .. 'shapes', prefix .. 'digests')
   local born = now_ms()
   redis.call('HSET', ctl, 'inc', nonce, 'run', run, 'seq', seq, 'epoch', 0, 'floor', 0, 'born', born)
   return { inc = nonce, seq = seq, epoch = 0, floor = 0, born = born }
@@ -89,7 +90,8 @@ end
 
 -- What this namespace keeps for good, beside indexes.
 local TYPES = {
-  log = 'zset', bans = 'zset', holds = 'zset', shapes = 'hash', contexts = 'set', edges = 'zset', members = 'zset',
+  log = 'zset', bans = 'zset', holds = 'zset', shapes = 'hash', digests = 'hash', contexts = 'set', edges = 'zset',
+  members = 'zset',
 }
 
 -- The control record `c`, begun anew where another hand has put something else under a name that purges write to. What

@@ -12,11 +12,11 @@
 --       7 '1' where it must last at least as long as what lies there
 --       8 the token of the fill lease that is over once this is stored, or ''
 --       9 the KEY of that lease
---       10.. pairs: a context that it is indexed under, that context's shape; and last, for a variant: how many of them
---         may be there
+--       10.. triples: a context that it is indexed under, that context's shape, and its digest, '' where the caller has
+--         none; and last, for a variant: how many of them may be there
 -- Returns 'stored' (for a variant {'stored', KEY, ...}, with those that had to make room), or why not: 'incarnation' (the fence is of another one, or of the future), 'trimmed' (too old to be
--- judged), 'overtaken' (by a matching purge), 'changed' (something else lies there), 'held' (begun while a matching hold lasts), 'shape' (somebody indexes the context otherwise), 'unadopted' (nobody has said how it is
--- indexed), 'malformed'.
+-- judged), 'overtaken' (by a matching purge), 'changed' (something else lies there), 'held' (begun while a matching hold lasts), 'shape' (somebody indexes the context otherwise, or
+-- another edge's manifest says something else of it), 'unadopted' (nobody has said how it is indexed), 'malformed'.
 
 local limit = KEYS[3] and tonumber(table.remove(ARGV))
 local c = control(ARGV[1])
@@ -31,13 +31,14 @@ if ARGV[6] ~= '' and redis.pcall('GETRANGE', KEYS[2], 0, 31) ~= ARGV[6] then ret
 -- The same question about holds: is there a matching one that ends later than the fill began?
 if overtaken(holds_key, header, tonumber(ARGV[5])) then return 'held' end
 
-for i = 10, #ARGV, 2 do
+for i = 10, #ARGV, 3 do
   local shape = redis.call('HGET', prefix .. 'shapes', ARGV[i])
-  if not shape then return 'unadopted' end
-  if shape ~= ARGV[i + 1] then return 'shape' end
+  local digest = ARGV[i + 2] == '' and '' or redis.call('HGET', prefix .. 'digests', ARGV[i])
+  if not (shape and digest) then return 'unadopted' end
+  if shape ~= ARGV[i + 1] or digest ~= ARGV[i + 2] then return 'shape' end
 end
 -- The first write, and one that a full memory refuses: then nothing has been done.
-for i = 10, #ARGV, 2 do
+for i = 10, #ARGV, 3 do
   redis.call('SADD', prefix .. 'contexts', ARGV[i])
 end
 

@@ -100,6 +100,7 @@ class Site:
         fence: Fence | None = None,
         payload: bytes | None = None,
         shape: str = SHAPE,
+        digest: str = "",
         retention_ms: int = HOUR_MS,
         began_ms: int | None = None,
         lead: tuple[str, str] | None = None,
@@ -112,6 +113,7 @@ class Site:
             fence=fence or self.fence(),
             scopes=scopes,
             shapes={s.context: shape for s in scopes},
+            digests={s.context: digest for s in scopes},
             retention_ms=retention_ms,
             began_ms=began_ms,
             lead=lead,
@@ -167,8 +169,12 @@ class Site:
             if done.cursor == "0":
                 return
 
-    def adopt(self, shapes: Mapping[str, str]) -> list[str]:
-        return self.runner.run(self.namespace.adopt(shapes))
+    def adopt(self, shapes: Mapping[str, str], digests: Mapping[str, str] | None = None) -> list[str]:
+        return self.runner.run(self.namespace.adopt(shapes, digests))
+
+    def declare(self, **digests: str) -> list[str]:
+        """An edge comes with a manifest of these contexts, each with what it says of it."""
+        return self.adopt(dict.fromkeys(digests, SHAPE), digests)
 
     def served(self, *names: str) -> set[str]:
         """Those of the entries that a reader gets, with the payload that `fill` gave them."""

@@ -102,7 +102,7 @@ def test_what_the_store_purges_of_its_own_accord_is_audited_too(site: Site):
     site.adopt({"user": "one"})
     site.adopt({"user": "another"})
     (changed,) = audited(site)
-    assert (changed.by, changed.scopes) == ({"source": "other parameters"}, ("user",))
+    assert (changed.by, changed.scopes) == ({"source": "other manifest"}, ("user",))
     site.register("a", "1", lease_ms=1)
     site.lapse("edges", "a")
     site.register("b", "2")
