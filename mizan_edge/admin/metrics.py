@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from aiohttp import web
 from prometheus_client.core import InfoMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
@@ -40,9 +40,17 @@ class Metrics:
         own = {"lease": int(NO_LEASE not in told), **{f"journal.{kind}": number for kind, number in journaled.items()}}
         held = {f"held.{reason}": 1 for reason in told}
         # Not in the library's own numbers, with locks and files for several processes: no hit waits for one.
-        encode, content_type = choose_encoder(", ".join(request.headers.getall("Accept", [])))
+        encode, content_type = _encoder(", ".join(request.headers.getall("Accept", [])))
         body = encode(_Scrape(Counted(so_far, {**now, **own, **held})))
         return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
+    """How an answer is written for whom, and its media type."""
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):  # what the library makes of a version that is none
+        return generate_latest, CONTENT_TYPE_PLAIN_0_0_4
 
 
 class _Scrape(Collector):

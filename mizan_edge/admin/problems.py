@@ -1,6 +1,7 @@
 """What the admin API takes and gives: JSON bodies, and RFC 9457 problem documents for all that fails."""
 
 import difflib
+import json
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
@@ -36,12 +37,26 @@ async def body_of(request: web.Request, model: type[Model]) -> Model:
     """The JSON body of a request. Raises Refused, with what is wrong with it."""
     if request.content_type != "application/json":
         raise Refused(415, "Send JSON: Content-Type: application/json")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Refused(415, "Send the body as it is, without Content-Encoding.")
+    data = await request.read()
     try:
-        return model.model_validate(orjson.loads(await request.read()))
-    except orjson.JSONDecodeError as error:
+        document = orjson.loads(data)
+        # Of a key that stands there twice it takes the last; who wrote both may have meant the first.
+        json.loads(data, object_pairs_hook=_each_once)
+        return model.model_validate(document)
+    except (orjson.JSONDecodeError, RecursionError) as error:
         raise Refused(400, f"The body is not JSON: {error}") from None
     except ValidationError as error:
         raise Refused(422, "; ".join(_lines(error, model))) from None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> None:
+    seen = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise Refused(422, f"{name}: the key stands twice in one object")
+        seen.add(name)
 
 
 def _lines(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:

@@ -146,7 +146,8 @@ def _of_users(manifest: Manifest, users: Sequence[int | str]) -> Iterator[Scope]
 
 
 def _scope_of(router: Router, url: str) -> Scope:
-    path = url if url.startswith("/") else "/" + url
+    # A fragment is no part of what is asked for, here as in a request of a client (RFC 9110 section 4.2.5).
+    path = (url if url.startswith("/") else "/" + url).partition("#")[0]
     resource = router.match(path)
     if isinstance(resource, Uncacheable):
         why = "no declared view or endpoint" if resource.detail == "undeclared" else "no canonical spelling"

@@ -1,6 +1,7 @@
 """The admin API: who may, what is answered, and what a purge of it leaves behind."""
 
 import asyncio
+import gzip
 import json
 from typing import Any
 
@@ -167,6 +168,20 @@ async def test_what_is_not_json_is_400_and_what_does_not_say_that_it_is_415(edge
     assert (await wire.request(edge.admin, "POST", "/purge", headers, b'{"all": true}', host="[::1]")).status == 415
     ok = await edge.admin_request("POST", "/purge", b'{"all": true}', Content_Type="application/json; charset=utf-8")
     assert ok.status == 200
+
+
+@pytest.mark.parametrize("body", [b'{"all": true, "dry_run": false, "dry_run": true}', b'{"a": {"b": 1, "b": 1}}'])
+async def test_a_key_that_stands_twice_is_refused(edge: RunningEdge, body: bytes):
+    reply = await edge.admin_request("POST", "/purge", body)
+    assert reply.status == 422
+    assert "twice" in problem(reply)
+
+
+async def test_a_body_with_a_content_coding_is_415(edge: RunningEdge):
+    for body in b"junk", gzip.compress(b'{"all": true}'):
+        reply = await edge.admin_request("POST", "/purge", body, Content_Encoding="gzip")
+        assert reply.status == 415
+        assert "Content-Encoding" in problem(reply)
 
 
 async def test_a_body_without_end_is_413(edge: RunningEdge):

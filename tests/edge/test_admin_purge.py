@@ -46,6 +46,13 @@ async def test_a_dry_run_shows_some_of_the_urls_that_would_go(edge: RunningEdge)
     assert (nothing["entries"], nothing["sample"], nothing["forecast"]["origin_seconds"]) == (0, [], 0)
 
 
+async def test_a_fragment_is_no_part_of_the_url_that_is_purged(edge: RunningEdge):
+    await fill(edge, "/profile/5/#me", "/profile/6/?q=1")
+    assert (await post(edge, urls=["/profile/5/#me"])).json["urls"] == ["/profile/5/"]
+    assert (await edge.admin_request("PURGE", "/profile/6/?q=1#me")).json["entries"] == 1
+    assert await hits(edge, "/profile/5/", "/profile/6/?q=1") == []
+
+
 async def test_of_many_a_dry_run_shows_twenty(edge: RunningEdge):
     await fill(edge, *PAGES)
     for body in ({"scopes": ["user"]}, {"all": True}):

@@ -409,9 +409,9 @@ async def test_it_is_openmetrics_for_whoever_accepts_that_and_open_under_names_o
     assert (reply["Content-Type"] or "").startswith("application/openmetrics-text; version=1.0.0")
     told = {family.name: family.type for family in openmetrics(reply.body.decode())}
     assert told["mizan_edge_requests"] == "counter"
-    assert (await edge.admin_request("GET", "/metrics", token=None))["Content-Type"] == (
-        "text/plain; version=0.0.4; charset=utf-8"
-    )
+    for nonsense in {}, {"Accept": "text/plain; version=x"}, {"Accept": "application/openmetrics-text; version=junk"}:
+        plain = await edge.admin_request("GET", "/metrics", token=None, **nonsense)
+        assert plain["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert (await edge.admin_request("GET", "/metrics", token=None, host="evil.test")).status == 421
     assert (await edge.admin_request("POST", "/metrics", token=None)).status == 401
 
