@@ -23,7 +23,7 @@ from mizan_edge.running.config import (
 )
 from mizan_edge.running.environment import keep_from_children, unknown_variables
 from mizan_edge.running.logs import set_up_logging
-from mizan_edge.running.upgrade import HandedOn, Program, ignore_signals
+from mizan_edge.running.upgrade import HandedOn, Program, ignore_requests, requests_heard
 from mizan_edge.system.addresses import unix_path
 from mizan_edge.system.inherited import Inherited
 
@@ -68,6 +68,7 @@ def serve(config: Path | None, **flags: object) -> None:
 
     For example: mizan-edge serve --origin http://127.0.0.1:8000 --manifest manifests/edge.json
     """
+    ignore_requests()
     settings = load_settings(flags, config)
     set_up_logging(settings, "keeper")
     if has_password(str(flags["redis"])):
@@ -84,14 +85,26 @@ def serve(config: Path | None, **flags: object) -> None:
 
 async def _serve(settings: Settings, inherited: Inherited, program: Program) -> HandedOn | None:
     """Serves until a signal ends it; what the next program gets, where that was to upgrade."""
+    received: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    # What is asked for during the start is done after it.
+    with requests_heard(received.put_nowait):
+        handed_on = await _until_ended(settings, inherited, program, received)
+    while not received.empty():
+        if received.get_nowait() in _ENDING:
+            return None
+    return handed_on
+
+
+async def _until_ended(
+    settings: Settings, inherited: Inherited, program: Program, received: asyncio.Queue[signal.Signals]
+) -> HandedOn | None:
     # Here, since to load what serves takes a second, and no other command needs it.
     from mizan_edge.edge import running
 
-    received: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     handed_on: HandedOn | None = None
     async with running(settings, inherited) as edge:
-        for number in (*_ENDING, signal.SIGHUP, signal.SIGUSR2):
+        for number in _ENDING:
             loop.add_signal_handler(number, received.put_nowait, number)
         public = _url(edge.listen, "https" if settings.tls_cert else "http")
         log.info("serving %s on %s, admin on %s (%s)", settings.origin, public, _url(edge.admin, "http"), BUILD)
@@ -105,11 +118,10 @@ async def _serve(settings: Settings, inherited: Inherited, program: Program) -> 
                     handed_on = edge.hand_on()
             except MizanError as error:
                 log.error("%s", error)
+            except Exception:
+                # Whatever it is: who asks for a reload does not ask for the end.
+                log.exception("%s could not be obeyed", number.name)
         log.info("%s: open requests are finished first", "stopping" if handed_on is None else "upgrading")
-    ignore_signals()
-    while not received.empty():
-        if received.get_nowait() in _ENDING:
-            return None
     return handed_on
 
 

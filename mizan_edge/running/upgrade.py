@@ -10,7 +10,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from subprocess import DEVNULL, PIPE
 from typing import NoReturn
@@ -19,8 +20,8 @@ from mizan_core.errors import MizanError
 from mizan_edge.system.inherited import hand_over
 from mizan_edge.system.processes import interpreter
 
-# What may come while nobody handles it, and would end the process.
-_IGNORED = (signal.SIGHUP, signal.SIGUSR2)
+# What asks a running edge for a reload and for an upgrade, and would end a process that does not handle it.
+_REQUESTS = (signal.SIGHUP, signal.SIGUSR2)
 # What keeper and workers are made of.
 _LOADED = "import mizan_edge.edge, mizan_edge.running.worker"
 _TRIAL_S = 30.0
@@ -71,9 +72,22 @@ class Program:
         os.execve(sys.executable, self.arguments, {**self.environment, **told})  # noqa: S606 - what runs already
 
 
-def ignore_signals() -> None:
-    """Has what would end a program that does not handle it yet ignored from now on, by the next program as well."""
-    loop = asyncio.get_running_loop()
-    for number in _IGNORED:
-        loop.remove_signal_handler(number)
+def ignore_requests() -> None:
+    """Has the signals ignored that ask an edge for something, by the program that this process becomes as well: they
+    may come before it handles them."""
+    for number in _REQUESTS:
         signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def requests_heard(received: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """Has these signals told to `received` by the event loop while the block runs, and ignored from then on."""
+    loop = asyncio.get_running_loop()
+    for number in _REQUESTS:
+        loop.add_signal_handler(number, received, number)
+    try:
+        yield
+    finally:
+        for number in _REQUESTS:
+            loop.remove_signal_handler(number)
+        ignore_requests()

@@ -18,7 +18,7 @@ from tests.support import wire
 from tests.support.edge import MANIFEST, MWT_SECRET, SECRET
 from tests.support.origin import Asked, Origin, Says, until
 from tests.support.processes import alive, children
-from tests.support.served import Serve, run, run_here
+from tests.support.served import SERVING, Serve, Served, run, run_here, spawn
 
 
 def redis_of(pid: int) -> int:
@@ -165,6 +165,28 @@ async def test_sighup_swaps_the_manifest_and_keeps_the_old_one_for_a_bad_one(
     assert (await wire.request(served.listen, "GET", "/new/")).hit
     served.process.terminate()
     assert await served.end() == 0
+
+
+async def test_a_reload_that_is_asked_for_during_the_start_is_done_after_it(
+    origin: Origin, redis_url: str, namespace: str, manifest: Path, tmp_path: Path
+):
+    state = tmp_path / "state"
+    usual = "--origin", origin.url, "--manifest", manifest, "--state-dir", state, "--redis", redis_url
+    process = await spawn(
+        "serve", *usual, "--namespace", namespace, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"
+    )
+    served = Served(process)
+    try:
+        await until(state.exists)  # long before it serves
+        process.send_signal(signal.SIGHUP)
+        await served.read_until(SERVING)
+        await served.read_until(re.compile("manifest reloaded"))
+        process.terminate()
+        assert await served.end() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
 
 
 async def test_the_environment_and_the_file_are_enough(serve: Serve, redis_url: str, namespace: str, tmp_path: Path):
