@@ -8,16 +8,14 @@ supervises, or with `--workers 0` in this one.
 import asyncio
 import logging
 import math
-import socket
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from aiohttp import web
-
 from mizan_core.seal import sealing_key
 from mizan_core.store import LEASE_MS, AsyncStore, Namespace, StoreError, StoreUnusable
+from mizan_edge.admin import connections
 from mizan_edge.admin.access import Access
 from mizan_edge.admin.auditing import Auditing
 from mizan_edge.admin.contexts import Contexts
@@ -60,6 +58,7 @@ from mizan_edge.serving.reads import Reads
 from mizan_edge.serving.refusals import Refusals
 from mizan_edge.system.addresses import Listening, listening
 from mizan_edge.system.counters import Counted, Counters
+from mizan_edge.system.descriptors import raise_limit
 from mizan_edge.system.embedded import EmbeddedRedis
 from mizan_edge.system.inherited import NOTHING, Inherited
 from mizan_edge.system.log_file import check_log_file
@@ -102,6 +101,7 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
 
     `inherited`: sockets to listen on, instead of at the addresses of the settings.
     """
+    raise_limit()
     manifest, text = read_manifest(settings.manifest)
     pem = settings.certificate_and_key
     certificate = Certificate(Pair.read(*pem)) if pem else None
@@ -133,8 +133,10 @@ async def running(settings: Settings, inherited: Inherited = NOTHING) -> AsyncIt
         await keeper.begin()
         serving = asyncio.Event()
         admin = keeper.admin(access, origin, serving, lambda: public_at.address)
-        runner = web.AppRunner(admin.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
-        admin_at = await _listening(stack, runner, settings.admin, inherited.admin)
+        admin_at = stack.enter_context(listening("admin", settings.admin, 1, inherited.admin))
+        await stack.enter_async_context(
+            connections.serving(admin.application(), admin_at.slots[0], shutdown_s=SHUTDOWN_S)
+        )
         public_at = stack.enter_context(
             listening("listen", settings.listen, max(settings.workers, 1), inherited.public)
         )
@@ -280,18 +282,6 @@ def _access(settings: Settings) -> Access:
     """Who may ask at the admin listener."""
     read_token = settings.read_token.get_secret_value() if settings.read_token else None
     return Access(admin_token(settings), read_token, tuple(host.lower() for host in settings.admin_hosts))
-
-
-async def _listening(
-    stack: AsyncExitStack, runner: web.AppRunner, address: str, inherited: Sequence[socket.socket]
-) -> Listening:
-    """Has the admin listener listen until the stack ends; where it does."""
-    found = stack.enter_context(listening("admin", address, 1, inherited))
-    stack.push_async_callback(runner.cleanup)
-    await runner.setup()
-    for sock in found.slots[0]:
-        await web.SockSite(runner, sock).start()
-    return found
 
 
 async def _redis(stack: AsyncExitStack, settings: Settings) -> tuple[str, EmbeddedRedis | None]:

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from mizan_edge.admin.access import Access
 from mizan_edge.admin.auditing import Auditing
+from mizan_edge.admin.connections import attended
 from mizan_edge.admin.contexts import Contexts
 from mizan_edge.admin.explaining import Explaining
 from mizan_edge.admin.live import Live
@@ -48,7 +49,7 @@ class Admin:
 
     def application(self) -> web.Application:
         """The aiohttp application of the admin listener."""
-        app = web.Application(middlewares=[problems, self.access.guard], client_max_size=_MAX_BODY_BYTES)
+        app = web.Application(middlewares=[problems, self.access.guard, attended], client_max_size=_MAX_BODY_BYTES)
         for name in [field.name for field in fields(self) if field.name != "access"]:
             part: Part = getattr(self, name)
             app.add_routes(part.routes())

@@ -1,5 +1,6 @@
 """What the admin API takes and gives: JSON bodies, and RFC 9457 problem documents for all that fails."""
 
+import asyncio
 import difflib
 import json
 import logging
@@ -14,6 +15,8 @@ from mizan_core.errors import MizanError
 from mizan_edge.http.errors import problem
 
 log = logging.getLogger(__name__)
+
+_BODY_S = 30.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Model = TypeVar("Model", bound=BaseModel)
@@ -39,7 +42,11 @@ async def body_of(request: web.Request, model: type[Model]) -> Model:
         raise Refused(415, "Send JSON: Content-Type: application/json")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Refused(415, "Send the body as it is, without Content-Encoding.")
-    data = await request.read()
+    try:
+        async with asyncio.timeout(_BODY_S):
+            data = await request.read()
+    except TimeoutError:
+        raise Refused(408, f"The body has not come within {_BODY_S:g} seconds.") from None
     try:
         document = orjson.loads(data)
         # Of a key that stands there twice it takes the last; who wrote both may have meant the first.
@@ -89,6 +96,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
             headers["Allow"] = ", ".join(sorted(error.allowed_methods))
             if error.allowed_methods == {"PURGE"}:  # which every path allows
                 status, detail = 404, f"There is nothing at {request.path} here."
+    except ConnectionError:
+        raise  # the client has left
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
         status, detail = 500, "The request failed. The log has the reason."

@@ -56,6 +56,7 @@ from mizan_edge.serving.shadow import Shadow, Told
 from mizan_edge.serving.upstream import Upstream
 from mizan_edge.system.channel import Channel
 from mizan_edge.system.counters import Counted, Counters
+from mizan_edge.system.descriptors import raise_limit
 from mizan_edge.system.log_file import LogFile
 from mizan_edge.system.processes import Place, die_with_parent
 from mizan_edge.system.tasks import Tasks
@@ -209,14 +210,11 @@ def _access(
 
 def _affordable(limits: Limits) -> Limits:
     """The limits, with no more connections than this process may have. It is allowed as many as the system lets it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard and sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
-    most = max(soft - min(_OTHER_DESCRIPTORS, soft // 2), 1)
-    if soft == resource.RLIM_INFINITY or limits.connections <= most:
+    files = raise_limit()
+    most = max(files - min(_OTHER_DESCRIPTORS, files // 2), 1)
+    if files == resource.RLIM_INFINITY or limits.connections <= most:
         return limits
-    log.warning("max_connections is %d here: more would take a higher limit of open files than %d", most, soft)
+    log.warning("max_connections is %d here: more would take a higher limit of open files than %d", most, files)
     return replace(limits, connections=most)
 
 
