@@ -234,13 +234,16 @@ def read_manifest_file(path: Path) -> bytes:
     """The bytes of a manifest's file. Raises ManifestError, which names the file."""
     try:
         return path.read_bytes()
-    except FileNotFoundError as error:
-        raise ManifestError(
-            f"{path}: cannot be read ({error.strerror}): "
-            f"export it with `python manage.py export_edge_manifest --output {path}`"
-        ) from None
     except OSError as error:
-        raise ManifestError(f"{path}: cannot be read ({error.strerror}): name a file that can be") from None
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: OSError) -> ManifestError:
+    """What to raise for a file that cannot be read."""
+    advice = "name a file that can be"
+    if isinstance(error, FileNotFoundError):
+        advice = f"export it with `python manage.py export_edge_manifest --output {path}`"
+    return ManifestError(f"{path}: cannot be read ({error.strerror}): {advice}")
 
 
 def load_manifest(path: Path) -> tuple[Manifest, list[str]]:

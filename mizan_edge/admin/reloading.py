@@ -30,7 +30,7 @@ class Reloading:
     async def _reload(self, request: web.Request) -> web.Response:
         body = await body_of(request, ReloadBody) if request.can_read_body else ReloadBody()
         try:
-            found = self.files.compare() if body.dry_run else await self.files.reload()
+            found = await (self.files.compare() if body.dry_run else self.files.reload())
         except ReloadFailed as error:
             raise Refused(422, str(error)) from None
         return answer({**found, "dry_run": body.dry_run})

@@ -87,9 +87,9 @@ def difference(old: Manifest, new: Manifest) -> Difference:
 
 
 def _changes(old: BaseModel, new: BaseModel, but: tuple[str, ...] = ()) -> Iterator[tuple[str, Change]]:
-    one, other = old.model_dump(mode="json"), new.model_dump(mode="json")
+    one, other = (model.model_dump(mode="json", exclude={*but}) for model in (old, new))
     for name in {**one, **other}:  # unknown keys, which one of them may lack, among them
-        if name not in but and one.get(name) != other.get(name):
+        if one.get(name) != other.get(name):
             yield name, Change(one.get(name), other.get(name))
 
 

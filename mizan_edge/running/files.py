@@ -47,10 +47,10 @@ class Files:
     manifest_in_use: ManifestInUse
     renewal: Renewal | None
 
-    def compare(self) -> dict[str, Any]:
+    async def compare(self) -> dict[str, Any]:
         """How the manifest on disk differs from the one in use. Raises ReloadFailed where it could not be used."""
         try:
-            return self.manifest_in_use.compare().to_json()
+            return (await self.manifest_in_use.compare()).to_json()
         except ManifestError as error:
             raise ReloadFailed(f"it could not be used: {error}") from None
 

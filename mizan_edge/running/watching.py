@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mizan_core.manifest import ManifestError
 from mizan_edge.running.manifest_in_use import ManifestInUse
+from mizan_edge.system.threads import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ async def watch(path: Path, manifest_in_use: ManifestInUse) -> None:
     while True:
         await asyncio.sleep(EVERY_S)
         # In a thread: a disk that hangs must not keep the lease from being renewed.
-        found = await asyncio.to_thread(look, path)
+        found = await in_thread(look, path)
         # One that two looks have found alike is not being written any more.
         if found == seen and found != tried:
             tried = found

@@ -232,6 +232,7 @@ class _Program:
         self._tasks = Tasks()
         self._stop = asyncio.Event()
         self._composed = asyncio.Event()
+        self._swapping = asyncio.Lock()
         self._channel = Channel(
             place.channel_socket(),
             {
@@ -313,7 +314,10 @@ class _Program:
     async def _swap(self, manifest: Any) -> None:
         await self._composed.wait()
         try:
-            self._in_use.site = self._site(manifest, self._in_use.site.switches)
+            async with self._swapping:  # the later one is used later
+                # In a thread: a large one takes seconds.
+                site = await asyncio.to_thread(self._site, manifest, self._in_use.site.switches)
+                self._in_use.site = site.switched(self._in_use.site.switches)
         except Exception:
             log.exception(
                 "the manifest that the keeper has sent cannot be used; this worker's successor begins with it"
