@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from mizan_edge.cli.client import AdminClient
-from mizan_edge.cli.options import as_json, asking, print_json
+from mizan_edge.cli.options import as_json, asking
+from mizan_edge.cli.printing import print_json
 
 _HEADINGS = ("at", "seq", "source", "entries", "done in", "asked for by", "scopes")
 _NUMBERS = ("seq", "entries", "done in")

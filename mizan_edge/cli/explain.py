@@ -7,7 +7,8 @@ import click
 
 from mizan_edge.cli.audit import asked_by
 from mizan_edge.cli.client import AdminClient
-from mizan_edge.cli.options import as_json, asking, count, print_json
+from mizan_edge.cli.options import as_json, asking
+from mizan_edge.cli.printing import count, print_json
 
 
 @click.command(

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from mizan_core.manifest import Manifest, ManifestError, load_manifest
-from mizan_edge.cli.options import as_json, count, print_json
+from mizan_edge.cli.options import as_json
+from mizan_edge.cli.printing import count, print_json
 from mizan_edge.rules.manifest_diff import difference
 
 _FILE = click.Path(path_type=Path)

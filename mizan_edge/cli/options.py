@@ -1,6 +1,5 @@
-"""What commands have in common: how they find a running edge, and how they print."""
+"""What commands have in common: how they find a running edge, and with which token."""
 
-import json
 import os
 import tomllib
 from collections.abc import Callable
@@ -116,15 +115,3 @@ def _checked(value: str, source: str) -> Token:
     except ValueError as error:
         raise AdminError(f"{source}: {error}") from None
     return Token(value, source)
-
-
-def print_json(document: object) -> None:
-    """Prints a document as JSON, for people as well."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-
-
-def count(number: int, noun: str) -> str:
-    """`1 entry`, `2 entries`."""
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"

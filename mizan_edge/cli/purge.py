@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import click
 
 from mizan_edge.cli.client import AdminClient, AdminError
-from mizan_edge.cli.options import as_json, asking, count, print_json
+from mizan_edge.cli.options import as_json, asking
+from mizan_edge.cli.printing import count, print_json
 
 _SHOWN = 20
 

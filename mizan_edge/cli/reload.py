@@ -4,7 +4,8 @@ import click
 
 from mizan_edge.cli.client import AdminClient
 from mizan_edge.cli.manifests import print_difference
-from mizan_edge.cli.options import as_json, asking, print_json
+from mizan_edge.cli.options import as_json, asking
+from mizan_edge.cli.printing import print_json
 
 
 @click.command(

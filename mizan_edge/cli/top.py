@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mizan_edge.cli.client import AdminClient, AdminError
-from mizan_edge.cli.options import as_json, asking, count, print_json
+from mizan_edge.cli.options import as_json, asking
+from mizan_edge.cli.printing import count, print_json
 from mizan_edge.cli.sampling import Row, Scrape, Times, View, view
 
 _WIDE = 10_000

@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mizan_core.manifest import load_manifest
 from mizan_edge.cli.client import AdminClient, AdminError, ListenerAddress
-from mizan_edge.cli.options import as_json, config_option, count, listener_address, print_json
+from mizan_edge.cli.options import as_json, config_option, listener_address
+from mizan_edge.cli.printing import count, print_json
 from mizan_edge.cli.seen import hottest
 from mizan_edge.cli.warming import Warming
 from mizan_edge.rules.routes import Resource, Router
