@@ -4,13 +4,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, TextIO
-from urllib.parse import urlsplit
 
 import click
 
 from mizan_edge.cli.client import AdminClient, AdminError
 from mizan_edge.cli.options import as_json, asking
 from mizan_edge.cli.printing import count, print_json
+from mizan_edge.cli.urls import WholeUrl, is_whole, without_fragment
 
 _SHOWN = 20
 
@@ -127,15 +127,15 @@ def _named(file: TextIO) -> Iterator[str]:
 
 
 def _is_url(text: str) -> bool:
-    return text.startswith(("/", "http://", "https://"))
+    return text.startswith("/") or is_whole(text)
 
 
 def _target(url: str) -> str:
     """The path and query of a URL: a purge of it is for every host. Raises UsageError."""
-    if url.startswith("/"):
-        return url
+    if not is_whole(url):
+        return without_fragment(url)
     try:
-        return urlsplit(url)._replace(scheme="", netloc="", fragment="").geturl() or "/"
+        return WholeUrl.parse(url).target
     except ValueError as error:
         raise click.UsageError(f"{url!r} is no URL: {error}") from None
 

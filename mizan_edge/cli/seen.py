@@ -6,7 +6,10 @@ import string
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
+
+from mizan_edge.cli.urls import WholeUrl, is_whole, without_fragment
+from mizan_edge.http.message import is_host
 
 # The common and the combined log format, with a `host:port` before it (vhost_combined) or without.
 _LOGGED = re.compile(
@@ -29,7 +32,7 @@ class Seen(NamedTuple):
     host: str | None = None
     """None: the line does not say."""
     scheme: str | None = None
-    """Of a line that is a whole URL, which says where it can be asked for."""
+    """Of a line that is a whole URL, which says where it can be asked for. None of a log's, which clients write."""
 
 
 class Unreadable(ValueError):
@@ -55,48 +58,54 @@ def hottest(lines: Iterable[str]) -> tuple[list[Seen], int]:
 
 def read(line: str) -> Seen | None:
     """What a line names; None where it was no GET, or no success. Raises Unreadable."""
-    if line.startswith(("/", "http://", "https://")):
-        return _seen("GET", line, None, 200)
-    if line.startswith("{"):
-        return _of_object(line)
-    if match := _LOGGED.match(line):
-        return _seen(match["method"], match["target"], match["host"], match["status"])
+    try:
+        if line.startswith("{"):
+            return _of_object(json.loads(line))
+        if line.startswith("/"):
+            return Seen(_sent(line))
+        if is_whole(line):
+            return _whole(WholeUrl.parse(line))
+        if match := _LOGGED.match(line):
+            return _logged(match["method"], match["target"], match["host"], match["status"])
+    except (AttributeError, OverflowError, RecursionError, TypeError, ValueError):
+        pass  # a log may hold anything
     raise Unreadable(line)
 
 
-def _of_object(line: str) -> Seen | None:
-    try:
-        said = json.loads(line)
-    except ValueError:
-        raise Unreadable(line) from None
+def _whole(url: WholeUrl) -> Seen:
+    return Seen(_sent(url.target), _host(url.host), url.scheme)
+
+
+def _of_object(said: Any) -> Seen | None:
     if isinstance(said.get("request"), dict):
         said = {**said, **said["request"]}
     found: dict[str, Any] = {key: _first(said, names) for key, names in _NAMES.items()}
     if isinstance(said.get("request"), str) and said["request"].count(" ") == 2:
         found["method"], found["target"], _ = said["request"].split(" ")
-    return _seen(found["method"], found["target"], found["host"], found["status"])
+    return _logged(found["method"], found["target"], found["host"], found["status"])
 
 
 def _first(said: Mapping[str, Any], names: Iterable[str]) -> Any:
     return next((said[name] for name in names if said.get(name) is not None), None)
 
 
-def _seen(method: Any, url: Any, host: Any, status: Any) -> Seen | None:
-    if not isinstance(url, str) or not isinstance(host, str | None):
-        raise Unreadable(url)
-    try:
-        succeeded = 200 <= int(status) < 400
-        parts = urlsplit(url)
-    except (TypeError, ValueError, OverflowError):
-        raise Unreadable(url) from None
-    if method != "GET" or not succeeded:
+def _logged(method: Any, target: Any, host: Any, status: Any) -> Seen | None:
+    if not isinstance(target, str):
+        raise TypeError("the target is no string")
+    if method != "GET" or not 200 <= int(status) < 400:
         return None
-    target = parts._replace(scheme="", netloc="", fragment="").geturl() if parts.scheme else url.partition("#")[0]
-    if not target.startswith("/"):
-        target = "/" + target
-    try:
-        # As it was sent, as far as it can be: a list that somebody has typed may have spaces, and letters of all kinds.
-        path = quote(target, safe=string.punctuation)
-    except UnicodeEncodeError:
-        raise Unreadable(url) from None
-    return Seen(path, parts.netloc, parts.scheme) if parts.netloc else Seen(path, host or None)
+    if is_whole(target):
+        # The host in it is one that a client has named, whom nobody else need ask for anything.
+        target = WholeUrl.parse(target).target
+    return Seen(_sent(target), _host(host) if host else None)
+
+
+def _host(text: str) -> str:
+    if not is_host(text):
+        raise ValueError("no host")
+    return text
+
+
+def _sent(target: str) -> str:
+    """As it was sent, as far as it can be: a list that somebody has typed may have spaces, and letters of all kinds."""
+    return quote("/" + without_fragment(target).removeprefix("/"), safe=string.punctuation)

@@ -1,6 +1,7 @@
 """`mizan-edge warm`."""
 
 import asyncio
+import re
 import sys
 import time
 from pathlib import Path
@@ -16,11 +17,14 @@ from mizan_edge.cli.options import as_json, config_option, listener_address
 from mizan_edge.cli.printing import count, print_json
 from mizan_edge.cli.seen import hottest
 from mizan_edge.cli.warming import Warming
+from mizan_edge.http.message import TOKEN, is_host
 from mizan_edge.rules.routes import Resource, Router
 from mizan_edge.running.config import Settings, variable
 
 _LISTEN = Settings.model_fields["listen"].default
 _POSITIVE = click.IntRange(min=1)
+# RFC 9110 section 5.1, and 5.5 with all that can be encoded.
+_FIELD = re.compile(rf"({TOKEN.decode()})\s*:\s*([^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*)")
 
 
 @click.command(
@@ -40,8 +44,8 @@ _POSITIVE = click.IntRange(min=1)
     metavar="ADDRESS",
     callback=listener_address,
     envvar=variable("listen"),
-    help="the edge's public listener: host:port, a URL, or the path of a Unix socket. Without it, a whole URL is asked "
-    f"for where it says, and all else at {_LISTEN}",
+    help="the edge's public listener: host:port, a URL, or the path of a Unix socket. Without it, a whole URL of a "
+    f"list is asked for where it says, and all else, as all of a log, at {_LISTEN}",
 )
 @click.option(
     "--admin",
@@ -82,6 +86,9 @@ def warm(
     GETs that succeeded are asked for, each URL once, the most frequent first. They are asked for as by somebody who is
     not signed in.
     """
+    fields = dict(map(_field, headers))
+    if host is not None and not is_host(host):
+        raise click.UsageError(f"--host {host!r}: write it like example.com or example.com:8080")
     urls, unreadable = hottest(line for file in lists for line in file)
     if not urls and unreadable:
         raise click.UsageError(f"{count(unreadable, 'line')}, and none is a URL or one of an access log")
@@ -100,7 +107,7 @@ def warm(
             listen or ListenerAddress.parse(_LISTEN),
             listen is not None,
             host,
-            dict(map(_field, headers)),
+            fields,
             rate,
             concurrency,
             told=lambda: progress.update(bar, advance=1, description=_counts(warming)),
@@ -114,10 +121,10 @@ def warm(
 
 
 def _field(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
+    match = _FIELD.fullmatch(text.strip())
+    if match is None:
         raise click.UsageError(f"--header {text!r}: write it like 'Name: value'")
-    return name.strip(), value.strip()
+    return match[1], match[2]
 
 
 def _counts(warming: Warming) -> str:

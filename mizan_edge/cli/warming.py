@@ -109,13 +109,13 @@ class Warming:
     async def _ask(self, session: aiohttp.ClientSession, seen: Seen) -> tuple[Result, str | None]:
         host = seen.host or self.host
         base = f"{seen.scheme}://{seen.host}" if seen.scheme and not self.all_there else self.to.base
-        # Encoded already: what another spelling finds may be another entry.
-        url = URL(f"{base}{seen.target}", encoded=True)
         try:
+            # Encoded already: what another spelling finds may be another entry.
+            url = URL(f"{base}{seen.target}", encoded=True)
             async with session.get(url, headers={"Host": host} if host else None, allow_redirects=False) as response:
                 async for _ in response.content.iter_any():
                     pass
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             why = _why(error)
             self._unanswered += 1
             if self._unanswered >= _GIVE_UP_AFTER:

@@ -48,6 +48,14 @@ async def test_purge_by_scope_and_by_url(filled: RunningEdge):
     assert await hits(filled) == [False, True, False]
 
 
+@pytest.mark.parametrize("url", ["/catalog/a/?q=1#top", "HTTP://site.test/catalog/a/?q=1#top"])
+async def test_purge_by_url_leaves_out_the_fragment(edge: RunningEdge, url: str):
+    for hit in False, True:
+        assert (await edge.get("/catalog/a/?q=1")).hit is hit
+    assert (await ask_here(edge, "purge", "--url", url))[0] == 0
+    assert not (await edge.get("/catalog/a/?q=1")).hit
+
+
 async def test_a_dry_run_purges_nothing(filled: RunningEdge):
     status, out, _ = await ask_here(filled, "purge", "--all", "--dry-run")
     assert (status, out.startswith("would purge 3 entries of everything")) == (0, True)

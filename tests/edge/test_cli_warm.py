@@ -26,6 +26,8 @@ COMBINED = COMMON + ' "https://example.com/" "Mozilla/5.0 (X11; \\"odd\\")"'
         ("/profile/5/?a=%20b#top", Seen("/profile/5/?a=%20b")),
         ("https://site.test:8443/profile/5/?a=1", Seen("/profile/5/?a=1", "site.test:8443", "https")),
         ("http://site.test", Seen("/", "site.test", "http")),
+        ("HTTP://site.test/a/;b?#top", Seen("/a/;b?", "site.test", "http")),
+        ("//other.test/a/", Seen("//other.test/a/")),
         ("/caf\N{LATIN SMALL LETTER E WITH ACUTE}/a b/", Seen("/caf%C3%A9/a%20b/")),
         (COMMON.format("/a/?q=1"), Seen("/a/?q=1")),
         (COMBINED.format("/a/"), Seen("/a/")),
@@ -39,6 +41,14 @@ COMBINED = COMMON + ' "https://example.com/" "Mozilla/5.0 (X11; \\"odd\\")"'
         ('{"request": "GET /a/?b HTTP/2.0", "status": 206, "http_host": "site.test"}', Seen("/a/?b", "site.test")),
         ('{"status": 200, "request": {"method": "GET", "uri": "/a/", "host": "site.test"}}', Seen("/a/", "site.test")),
         ('{"method": "HEAD", "target": "/a/", "status": 200}', None),
+        # What a client has named is no place to ask.
+        (COMMON.format("http://other.test/a/?b"), Seen("/a/?b")),
+        ("site.test:443 " + COMBINED.format("https://other.test"), Seen("/", "site.test")),
+        (COMMON.format("//other.test/a/"), Seen("//other.test/a/")),
+        (
+            '{"method": "GET", "target": "http://other.test/a/", "host": "site.test", "status": 200}',
+            Seen("/a/", "site.test"),
+        ),
     ],
 )
 def test_lines_of_lists_and_of_logs(line: str, seen: Seen | None):
@@ -54,8 +64,15 @@ def test_lines_of_lists_and_of_logs(line: str, seen: Seen | None):
         "[]",
         'x "GET /a/ HTTP/1.1" 200',
         "http://[a/",
+        "http://a:99999/",
+        "http://a:b/",
+        "http:///a/",
+        "http://me@a/",
+        pytest.param('{"a":' + "[" * 100_000, id="deep"),
         '{"method": "GET", "uri": 5, "status": 200}',
         '{"method": "GET", "uri": "/a/", "host": 5, "status": 200}',
+        '{"method": "GET", "uri": "/a/", "host": ["a"], "status": 200}',
+        '{"method": "GET", "uri": "/a/", "host": "a\\r\\nX: y", "status": 200}',
         '{"method": "GET", "uri": "/a/", "status": 1e999}',
         '{"method": "GET", "uri": "/\\ud800", "status": 200}',
     ],
@@ -170,6 +187,23 @@ async def test_a_whole_url_is_asked_for_where_it_says_unless_all_are_asked_for_e
     assert [asked.get("Host") for asked in origin.asked] == [edge.address, "nowhere.invalid"]
 
 
+async def test_no_line_of_a_log_chooses_who_is_asked(edge: RunningEdge, origin: Origin, tmp_path: Path):
+    log, listed = tmp_path / "access.log", tmp_path / "urls.txt"
+    log.write_text(COMMON.format(f"http://{edge.address}/profile/1/") + "\n")
+    listed.write_text(f"http://{edge.address}/profile/2/\n")
+    _, out, _ = await run_here("warm", log, listed, "--json")
+    assert json.loads(out)["urls"] == 2
+    assert [asked.target for asked in origin.asked] == ["/profile/2/"]
+
+
+async def test_one_line_that_cannot_be_asked_for_leaves_the_others(edge: RunningEdge, tmp_path: Path):
+    listed = tmp_path / "urls.txt"
+    listed.write_text(f"http://{'a' * 64}/\nhttp://a:99999/\nhttp://{edge.address}/profile/1/\n")
+    status, out, error = await run_here("warm", listed, "--json")
+    said = json.loads(out)
+    assert (status, said["stored"], said["failed"], said["unreadable"], error) == (1, 1, 1, 1, "")
+
+
 async def test_nothing_is_begun_while_nothing_would_be_stored(make_edge: EdgeFactory, server: Redis, tmp_path: Path):
     edge = await make_edge(redis=server.url)
     server.kill()
@@ -192,5 +226,8 @@ async def test_nobody_there_is_noticed_soon(tmp_path: Path):
     assert "0 stored" in out
     status, _, error = await run_here("warm", other)
     assert (status, "2 lines, and none is a URL" in error) == (2, True)
-    status, _, error = await run_here("warm", listed, "--header", "nonsense")
-    assert (status, "write it like 'Name: value'" in error) == (2, True)
+    for field in "nonsense", "X: \x01", "X: a\nY: b", "X Y: a", "X: \udcff":
+        status, _, error = await run_here("warm", listed, "--header", field)
+        assert (status, "write it like 'Name: value'" in error) == (2, True)
+    status, _, error = await run_here("warm", listed, "--host", "a\r\nX: y")
+    assert (status, "write it like example.com" in error) == (2, True)
