@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
+from mizan_core.manifest import Manifest
 from mizan_core.store import EntryError, Fence, Namespace, StoreError
 from mizan_core.store.fills import Turn
 from mizan_core.store.layout import index_names
@@ -89,7 +90,11 @@ class Found:
 
 
 class Cache:
-    """Reads and writes responses in memory and in Redis."""
+    """Reads and writes responses in memory and in Redis.
+
+    # mutable state: `_refused_under`, a manifest that another edge's has followed, and `_told`, the contexts of which
+    # the log says so.
+    """
 
     def __init__(
         self,
@@ -110,6 +115,8 @@ class Cache:
         self._templates = Templates()
         self._adopt = adopt
         self._counters = counters
+        self._refused_under: Manifest | None = None
+        self._told: set[str] = set()
 
     def recall(self, reading: Reading, mark: Mark) -> Recalled | None:
         """The response to a request, if it is in memory."""
@@ -262,7 +269,13 @@ class Cache:
 
     def _refused(self, reading: Reading, reply: StoreReply) -> None:
         self._counters.count("store_refused", reply)
-        if reply == "shape":
+        if reply != "shape":
+            return
+        if self._refused_under is not reading.site.manifest:
+            self._refused_under, self._told = reading.site.manifest, set()
+        # While a fleet changes its manifest, every fetch of a context is refused.
+        if reading.context not in self._told:
+            self._told.add(reading.context)
             log.warning(
                 "context %s: not stored, since the origin or another edge has come with a manifest that says something "
                 "else of it: export it again and reload",

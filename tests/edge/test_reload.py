@@ -4,6 +4,8 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
+
 from mizan_core.manifest import Context
 from tests.support.edge import MANIFEST, EdgeFactory, RunningEdge
 from tests.support.origin import Asked, Origin, Says
@@ -103,10 +105,13 @@ async def test_the_same_manifest_again_keeps_what_is_stored_wherever_an_edge_sta
     assert await hits(await make_edge(as_it_was), "/profile/5/") == [True]
 
 
-async def test_while_a_fleet_changes_its_manifest_nothing_is_stored_by_the_old_one(make_edge: EdgeFactory):
+async def test_while_a_fleet_changes_its_manifest_nothing_is_stored_by_the_old_one(
+    make_edge: EdgeFactory, caplog: pytest.LogCaptureFixture
+):
     old = await make_edge()
     new = await make_edge(changed("user", ttl=60))
-    assert (await old.get("/profile/5/")).cache == "fwd=uri-miss"
+    assert [(await old.get(f"/profile/{number}/")).cache for number in (5, 5, 6)] == ["fwd=uri-miss"] * 3
+    assert caplog.text.count("context user: not stored, since the origin or another edge has come") == 1
     assert await hits(old, "/catalog/a/", "/catalog/a/") == [False, True]
     assert await hits(new, "/profile/5/", "/profile/5/") == [False, True]
     # The next one to change leaves it there: nothing of it was made under the old manifest.
