@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import Any, cast
 
 from mizan_edge.client.access import Access
-from mizan_edge.client.connection import ClientConnection, Responds
+from mizan_edge.client.connection import ClientConnection
+from mizan_edge.client.responds import Responds
 from mizan_edge.http.forwarding import Trusted
 from mizan_edge.http.limits import Limits
 from mizan_edge.memory.prepared import Prepared

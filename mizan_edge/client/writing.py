@@ -33,6 +33,11 @@ class Writing:
         return self._writable is None and not self._transport.is_closing()
 
     @property
+    def is_paused(self) -> bool:
+        """Whether too much waits to be sent."""
+        return self._writable is not None
+
+    @property
     def is_closing(self) -> bool:
         """Whether the connection ends, or has ended."""
         return self._transport.is_closing()
@@ -43,6 +48,11 @@ class Writing:
             raise ConnectionResetError("the client has left")
         self._transport.write(data)
         self.sent += len(data)
+
+    def interim(self, data: bytes) -> None:
+        """Sends an interim response, which is no part of the answer that is `sent`, unless the client has left."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     async def write(self, data: bytes) -> None:
         """Sends bytes, however many they are, as the client takes them. Raises ConnectionError."""

@@ -13,11 +13,13 @@ from typing import Self
 from mizan_edge.http.limits import Limits
 from mizan_edge.http.message import Request, lines_of
 from mizan_edge.http.request_parser import RequestHead
-from mizan_edge.rules.selecting import Form
+from mizan_edge.rules.selecting import Form, Sender
 
 # A fragment, and a target in absolute form, leave otherwise than they came. RFC 9110 section 7.1
 _REQUEST_LINE = re.compile(rb"(GET|HEAD) (/[!\"$-~]*) HTTP/1\.1")
 _LINE_END = b"\r\n"
+# Of the requests of one connection: how so many forms of them leave is remembered.
+_FORMS = 8
 
 
 class Onward:
@@ -79,6 +81,34 @@ class Onward:
             # Neither a request line nor a value has a line end in it, so this is that line.
             raw = raw.replace(text, _LINE_END, 1)
         return b"%b%b%b\r\n" % (raw[:-2], self._added, _named(id))
+
+
+class OnwardByForm:
+    """How the requests leave that come over one connection.
+
+    # mutable state: `_known`, by the forms that the connection's `sender` writes; None where they have to be read.
+    """
+
+    __slots__ = ("_known", "_limits", "_sender")
+
+    def __init__(self, sender: Sender, limits: Limits) -> None:
+        self._sender = sender
+        self._limits = limits
+        self._known: dict[Form, Onward | None] = {}
+
+    def learn(self, head: RequestHead, id: str, sent: bytes) -> None:
+        """A request of the sender's has left by `sent`, under this id; others like it may leave like it."""
+        form = self._sender.form
+        if form is None or form in self._known or not form.matches(head.raw, head.raw.find(_LINE_END)):
+            return
+        if len(self._known) >= _FORMS:
+            self._known.clear()
+        self._known[form] = Onward.of(form, head, id, sent, self._limits)
+
+    def known(self) -> Onward | None:
+        """How those leave of the form that the sender has now; None where they have to be read."""
+        form = self._sender.form
+        return self._known.get(form) if form is not None else None
 
 
 def _named(id: str) -> bytes:
