@@ -14,7 +14,7 @@ from mizan_edge.admin import explained
 from mizan_edge.admin.problems import Refused, answer
 from mizan_edge.http.errors import RefusedError
 from mizan_edge.purging.hold import Hold
-from mizan_edge.rules import policy
+from mizan_edge.rules import storing
 from mizan_edge.rules.outcome import of_resource
 from mizan_edge.rules.policy import Pass
 from mizan_edge.rules.routes import Resource
@@ -91,7 +91,7 @@ class Explaining:
             "workers": explained.workers(remembered),
             "not_stored": explained.refusal(remembered),
         }
-        names = index_names(policy.request_scopes(reading.lookup))
+        names = index_names(storing.request_scopes(reading.lookup))
         manifest = reading.site.manifest
         try:
             found = await self.explainer.found(reading)

@@ -4,7 +4,7 @@ import zlib
 
 from mizan_edge.http.message import Response, values
 from mizan_edge.rules.entry import StoredResponse
-from mizan_edge.rules.policy import Refusal, Storable
+from mizan_edge.rules.storing import Refusal, Storable
 
 # What a client does something else for. Others say something of one response, or of the cache's business: Date, Age,
 # validators, Set-Cookie, lifetimes, the names of servers and requests.

@@ -1,7 +1,7 @@
-"""What may be done with a request and with a response. Pure: every input is an argument.
+"""What may be done with a request, and with what is stored for it. Pure: every input is an argument.
 
 `proxy` asks `plan` first. For a `Lookup`, `reader` reads the cache, and what it finds is judged by `usable`; what it
-has to fetch goes to the origin as `fill_request` says, and what comes back is judged by `storable`.
+has to fetch goes to the origin as `fill_request` says, and what comes back is judged by `storing`.
 """
 
 import math
@@ -9,34 +9,26 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from mizan_core.canonical import Canonical
-from mizan_core.fields import PARTITION, SCOPE
 from mizan_core.keys import ENTRY_DIGITS, derive_cache_key
 from mizan_core.manifest import Context, Manifest
 from mizan_core.purge import Purge
-from mizan_core.resolve import depended_on
-from mizan_core.scopes import USER, Scope, parse_scopes
-from mizan_edge.http import groups
-from mizan_edge.http.cache_control import FORBIDDING, TARGETED, Directives, delta_seconds, governing, parse
+from mizan_edge.http.cache_control import Directives, delta_seconds, governing, parse
 from mizan_edge.http.cache_status import Forwarded
-from mizan_edge.http.freshness import CACHEABLE_BY_DEFAULT, NEVER_STALE, Lifetime, initial_age_s, lifetime
+from mizan_edge.http.freshness import CACHEABLE_BY_DEFAULT, NEVER_STALE
 from mizan_edge.http.message import (
     CONDITIONALS,
-    Fields,
     Request,
     Response,
-    combined,
     dropped,
     lines_of,
     members,
     normal_host,
     normal_name,
-    values,
 )
 from mizan_edge.http.names import Names, of_names
 from mizan_edge.rules.entry import StoredResponse
 from mizan_edge.rules.identity import Partition
 from mizan_edge.rules.routes import Kind, Resource
-from mizan_edge.rules.variants import vary_names
 
 EARLY = 14
 """Within how many times its fetch of its end a response is looked at for an early refresh: beyond, the chance of one is
@@ -67,39 +59,14 @@ _OVERRIDING = frozenset(
     }
 )
 _NOTHING: Directives = {}
-# RFC 9111 section 3.5: what allows a response to a request with Authorization to be shared.
-_SHARES_AUTHORIZED = frozenset({"public", "s-maxage", "must-revalidate"})
 # What a client asks for at the expense of the origin.
 _DEMANDING = frozenset({"no-cache", "no-store", "max-age", "min-fresh"})
-_PARTITION, _SCOPE = PARTITION.lower(), SCOPE.lower()
-_MAX_SCOPE_BYTES = 64 * 1024
 _HOSTS = ("host", "x-forwarded-host")
-# How long what is stale is kept where a 304 can make it fresh again.
-_KEEP_S = 3600
-# Parts; what only confirms another response; and what says something of a client rather than of the resource: RFC 6585
-# sections 3 to 6.
-_NEVER_STORED = frozenset({206, 304, 428, 429, 431, 511})
-# By these a stored response is judged again at each use, and nothing that Connection names is stored with it.
-_JUDGED_BY = frozenset({"cache-control", "vary", *TARGETED})
 # What says something of the resource, rather than of the request or of the origin's health: it is there, has moved, has
 # gone, or is not for all any more.
 _OF_THE_RESOURCE = CACHEABLE_BY_DEFAULT | {300, 302, 303, 307, 401, 403, 451}
 # RFC 5861 section 4
 _ERRORS = (500, 502, 503, 504)
-
-Refusal = Literal[
-    "directives",
-    "lifetime",
-    "status",
-    "vary",
-    "set-cookie",
-    "stream",
-    "partition",
-    "scope",
-    "groups",
-    "authorization",
-    "partial-page",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,73 +369,3 @@ def fill_request(request: Request, lookup: Lookup, context: Context, known: Stor
         for name, value in dropped(request.fields, without)
     ]
     return replace(request, target=lookup.resource.target, fields=(*fields, *(known.conditions if known else ())))
-
-
-@dataclass(frozen=True, slots=True)
-class Storable:
-    """How a response may be stored."""
-
-    lifetime: Lifetime
-    vary: tuple[str, ...]
-    scopes: tuple[Scope, ...]
-
-
-def storable(request: Request, lookup: Lookup, response: Response, contexts: dict[str, Context]) -> Storable | Refusal:
-    """Whether the response to a fill may be stored, and as what. RFC 9111 section 3."""
-    context = contexts[lookup.resource.context]
-    if response.status in _NEVER_STORED:
-        return "status"
-    if values(response.fields, "set-cookie"):
-        return "set-cookie"
-    if (response.get("content-type") or "").partition(";")[0].strip().lower() == "text/event-stream":
-        return "stream"
-    said = values(response.fields, _PARTITION)
-    if context.scope == "user" and said and said != [lookup.partition.name]:
-        return "partition"
-    if not _JUDGED_BY.isdisjoint(members(response.get("connection"))):
-        return "directives"
-    rules = governing(response.fields)
-    forbidding = rules.directives.keys() & set(FORBIDDING)
-    validated = any(values(response.fields, name) for name in ("etag", "last-modified"))
-    # What may not be used without asking the origin may be kept for that.
-    if forbidding and (forbidding != {"no-cache"} or not validated):
-        return "directives"
-    if context.scope == "public" and lookup.named and not rules.directives.keys() & _SHARES_AUTHORIZED:
-        return "authorization"
-    vary = vary_names(response, context.scope)
-    if vary is None:
-        return "vary"
-    if not may_answer(lookup, vary):
-        return "partial-page"
-    life = lifetime(response, context, rules)
-    if life is None:
-        return "lifetime"
-    if validated:
-        life = replace(life, keep_s=_KEEP_S)
-    if life.retention_s <= initial_age_s(response):
-        return "lifetime"
-    if (in_groups := groups.joined(response.fields, lookup.resource.context, request.host)) is None:
-        return "groups"
-    scopes = dependencies(lookup, response.fields, contexts)
-    return "scope" if scopes is None else Storable(life, vary, (*scopes, *in_groups))
-
-
-def dependencies(lookup: Lookup, fields: Fields, contexts: dict[str, Context]) -> tuple[Scope, ...] | None:
-    """The scopes that a response depends on: those of its URL, its user, and its own; None in doubt."""
-    field = combined(fields, _SCOPE) or ""
-    said = depended_on(parse_scopes(field), contexts) if len(field) <= _MAX_SCOPE_BYTES else None
-    if said is None:
-        return None
-    return _with_user(lookup, [lookup.resource.scope, *said])
-
-
-def request_scopes(lookup: Lookup) -> tuple[Scope, ...]:
-    """The scopes that the answer will depend on at least, as far as the request shows them."""
-    return _with_user(lookup, [lookup.resource.scope])
-
-
-def _with_user(lookup: Lookup, scopes: list[Scope]) -> tuple[Scope, ...]:
-    if lookup.partition.user is None:  # public or anonymous
-        return tuple(scopes)
-    contexts = {scope.context for scope in scopes}
-    return (*scopes, *(Scope(name, ((USER, lookup.partition.user),)) for name in sorted(contexts)))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from mizan_core.fields import PARTITION, SCOPE
 from mizan_core.store.operations import StoreReply
 from mizan_edge.http.cache_status import Detail, Forward, Forwarded
-from mizan_edge.rules.policy import Refusal
+from mizan_edge.rules.storing import Refusal
 
 
 class Reason(NamedTuple):

@@ -19,8 +19,9 @@ from mizan_edge.memory.packed import PackedRecord, PackedResponse, Templates
 from mizan_edge.origin.origin import Informational
 from mizan_edge.rules import compression, policy, variants
 from mizan_edge.rules.entry import StoredResponse, VaryRecord, Written, decode_payload
-from mizan_edge.rules.policy import Lookup, Storable
+from mizan_edge.rules.policy import Lookup
 from mizan_edge.rules.site import Rules, Site
+from mizan_edge.rules.storing import Storable
 from mizan_edge.serving.reads import Look, Reads
 from mizan_edge.system.counters import Counters
 

@@ -18,11 +18,11 @@ from dataclasses import replace
 from mizan_core.store import StoreError
 from mizan_core.store.layout import index_names
 from mizan_edge.memory.memory import Memory
-from mizan_edge.rules import policy, variants
+from mizan_edge.rules import storing, variants
 from mizan_edge.rules.compression import encode
 from mizan_edge.rules.entry import StoredResponse
-from mizan_edge.rules.policy import Storable
 from mizan_edge.rules.site import InUse
+from mizan_edge.rules.storing import Storable
 from mizan_edge.serving.cache import Cache, Reading, key_of
 from mizan_edge.system.counters import Counters
 from mizan_edge.system.tasks import Tasks
@@ -96,7 +96,7 @@ class Compressor:
         found = await self._cache.look_up(reading, mark)
         if found.stored is None or not found.stored.uncompressed:
             return True
-        verdict = policy.storable(
+        verdict = storing.storable(
             reading.request, reading.lookup, found.stored.response, reading.site.manifest.contexts
         )
         # What was found must lie in the same place, and in the same indexes, as before.

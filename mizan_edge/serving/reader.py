@@ -24,10 +24,10 @@ from mizan_edge.http.message import Response
 from mizan_edge.memory.memory import Mark, Memory
 from mizan_edge.memory.prepared import Repeatable
 from mizan_edge.origin.origin import Exchange
-from mizan_edge.rules import compression, policy, reasons, variants
+from mizan_edge.rules import compression, policy, reasons, storing, variants
 from mizan_edge.rules.entry import StoredResponse
-from mizan_edge.rules.policy import Storable
 from mizan_edge.rules.site import InUse, Rules
+from mizan_edge.rules.storing import Storable
 from mizan_edge.serving.answer import Answer, from_stored, refusal
 from mizan_edge.serving.cache import Cache, Found, Reading, Recalled, key_of, resource_key
 from mizan_edge.serving.compressing import Compressor
@@ -187,7 +187,7 @@ class Reader:
         if reading.lookup.forced:
             # Whoever demands a fetch gets one of his own.
             return await self._fetch(reading, found, why)
-        scopes = policy.request_scopes(reading.lookup)
+        scopes = storing.request_scopes(reading.lookup)
         for _ in range(_JOINS):
             flight = self._flights.joinable(found.key, reading.site, scopes, found.mark)
             if flight is None:
@@ -374,8 +374,8 @@ class Reader:
         exchange.response = without_echo(exchange.response, request)
         return exchange
 
-    def _storable(self, reading: Reading, head: Response) -> Storable | policy.Refusal:
-        return policy.storable(reading.request, reading.lookup, head, reading.site.manifest.contexts)
+    def _storable(self, reading: Reading, head: Response) -> Storable | storing.Refusal:
+        return storing.storable(reading.request, reading.lookup, head, reading.site.manifest.contexts)
 
     async def _collect(self, exchange: Exchange) -> tuple[bytes, AsyncIterator[bytes] | None]:
         until_s = time.monotonic() + COLLECT_S
@@ -423,7 +423,7 @@ class Reader:
         stored, now_ms = found.stored, self._memory.redis_ms()
         if stored is None or not policy.usable_on_error(status, stored, reading.lookup, now_ms):
             return None
-        names = index_names(policy.request_scopes(reading.lookup))
+        names = index_names(storing.request_scopes(reading.lookup))
         if self._memory.overtaken((*names, *found.names), found.mark):
             return None
         return self._hit(reading, stored, now_ms)
@@ -431,7 +431,7 @@ class Reader:
     def _failed_over(self, reading: Reading, found: Found, error: OriginError, why: Forwarded) -> Answer:
         return self._stale_instead(reading, found, error.status) or self._upstream.failed(error, why)
 
-    def _unstorable(self, reading: Reading, response: Response, why: policy.Refusal, at_ms: int) -> None:
+    def _unstorable(self, reading: Reading, response: Response, why: storing.Refusal, at_ms: int) -> None:
         self._refusals.refused(resource_key(reading), response, why, at_ms)
         if why in _NOTEWORTHY:
             name, meaning = _NOTEWORTHY[why]

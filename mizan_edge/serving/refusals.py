@@ -9,8 +9,8 @@ from mizan_core.fields import SCOPE
 from mizan_edge.http.cache_control import TARGETED
 from mizan_edge.http.message import Response
 from mizan_edge.rules import reasons
-from mizan_edge.rules.policy import Refusal
 from mizan_edge.rules.reasons import Reason
+from mizan_edge.rules.storing import Refusal
 
 _REMEMBERED = 1024
 # The fields that tell why. None that may hold a secret: a cookie, or who somebody is.

@@ -23,7 +23,7 @@ from mizan_edge.http.message import Response
 from mizan_edge.memory.memory import Mark, Memory
 from mizan_edge.memory.packed import PackedResponse
 from mizan_edge.memory.sampling import Sampling
-from mizan_edge.rules import policy
+from mizan_edge.rules import policy, storing
 from mizan_edge.rules.comparing import differences, first_difference, inconclusive
 from mizan_edge.rules.entry import StoredResponse
 from mizan_edge.rules.site import InUse, Rules
@@ -123,7 +123,7 @@ class Shadow:
             self._leave_alone(str(error))
             return "inconclusive"
         response = exchange.response
-        verdict = policy.storable(request, lookup, response, contexts)
+        verdict = storing.storable(request, lookup, response, contexts)
         if (why := inconclusive(response, verdict)) is not None:
             if response.status >= 400:
                 self._leave_alone(why)

@@ -17,12 +17,12 @@ from mizan_core.store.operations import StoreReply
 from mizan_edge.http.message import Request, Response
 from mizan_edge.memory.memory import Memory
 from mizan_edge.purging.board import Board, clocks
-from mizan_edge.rules import policy
+from mizan_edge.rules import policy, storing
 from mizan_edge.rules.entry import StoredResponse
 from mizan_edge.rules.identity import PUBLIC, Partition
-from mizan_edge.rules.policy import Storable
 from mizan_edge.rules.routes import Resource
 from mizan_edge.rules.site import InUse, Rules, Site
+from mizan_edge.rules.storing import Storable
 from mizan_edge.running.config import load_settings, rules_of
 from mizan_edge.serving.cache import Cache, Found, Reading
 from mizan_edge.serving.compressing import Compressor
@@ -75,7 +75,7 @@ class Process:
         return stored
 
     def storable(self, reading: Reading, head: Response) -> Storable:
-        verdict = policy.storable(reading.request, reading.lookup, head, reading.site.manifest.contexts)
+        verdict = storing.storable(reading.request, reading.lookup, head, reading.site.manifest.contexts)
         assert isinstance(verdict, Storable)
         return verdict
 
