@@ -16,7 +16,7 @@ from mizan_edge.http.framing import response_bytes
 from mizan_edge.http.message import Response
 from mizan_edge.http.request_parser import RequestHead
 from mizan_edge.memory.prepared import Prepared, Repeatable
-from mizan_edge.origin.origin import Tunnel
+from mizan_edge.origin.exchange import Tunnel
 from mizan_edge.serving.answer import Answer, Later, refusal
 from mizan_edge.system.histograms import Tally
 from mizan_edge.system.tasks import Tasks

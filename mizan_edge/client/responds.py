@@ -6,7 +6,7 @@ from mizan_edge.http.body import Body
 from mizan_edge.http.cache_status import Forwarded
 from mizan_edge.http.forwarding import Peer
 from mizan_edge.http.message import Request
-from mizan_edge.origin.origin import Informational
+from mizan_edge.origin.exchange import Informational
 from mizan_edge.serving.answer import Answer, Later, Left, Then
 
 

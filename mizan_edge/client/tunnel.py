@@ -6,7 +6,7 @@ import logging
 from mizan_edge.client.arriving import Arriving
 from mizan_edge.client.writing import Writing
 from mizan_edge.http.errors import OriginError, RefusedError
-from mizan_edge.origin.origin import Tunnel
+from mizan_edge.origin.exchange import Tunnel
 from mizan_edge.system.tasks import Tasks
 
 log = logging.getLogger(__name__)

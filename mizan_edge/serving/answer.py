@@ -9,7 +9,7 @@ from mizan_edge.http.errors import problem
 from mizan_edge.http.forwarding import shown, to_client
 from mizan_edge.http.message import FieldLines, Fields, Request, Response, lines_of, of_lines
 from mizan_edge.memory.prepared import Repeatable
-from mizan_edge.origin.origin import Exchange, Tunnel
+from mizan_edge.origin.exchange import Exchange, Tunnel
 from mizan_edge.rules import compression
 from mizan_edge.rules.entry import StoredResponse
 from mizan_edge.serving.requests import REFUSED, Outcome

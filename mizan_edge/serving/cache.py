@@ -16,7 +16,7 @@ from mizan_edge.http.message import Request
 from mizan_edge.http.trace import within
 from mizan_edge.memory.memory import Mark, Memory
 from mizan_edge.memory.packed import PackedRecord, PackedResponse, Templates
-from mizan_edge.origin.origin import Informational
+from mizan_edge.origin.exchange import Informational
 from mizan_edge.rules import compression, policy, variants
 from mizan_edge.rules.entry import StoredResponse, VaryRecord, Written, decode_payload
 from mizan_edge.rules.policy import Lookup

@@ -15,7 +15,7 @@ from mizan_edge.http.cache_status import Forwarded
 from mizan_edge.http.errors import OriginError, RefusedError
 from mizan_edge.http.forwarding import Peer
 from mizan_edge.http.message import Request, Response
-from mizan_edge.origin.origin import Informational
+from mizan_edge.origin.exchange import Informational
 from mizan_edge.rules import planning, variants
 from mizan_edge.rules.policy import Lookup, Pass
 from mizan_edge.rules.routes import Uncacheable

@@ -23,7 +23,7 @@ from mizan_edge.http.forwarding import without_echo
 from mizan_edge.http.message import Response
 from mizan_edge.memory.memory import Mark, Memory
 from mizan_edge.memory.prepared import Repeatable
-from mizan_edge.origin.origin import Exchange
+from mizan_edge.origin.exchange import Exchange
 from mizan_edge.rules import compression, policy, reasons, storing, variants
 from mizan_edge.rules.entry import StoredResponse
 from mizan_edge.rules.site import InUse, Rules

@@ -15,7 +15,8 @@ from mizan_edge.http.cache_status import Forwarded, forwarded
 from mizan_edge.http.errors import OriginError
 from mizan_edge.http.message import Request, Response, dated, dropped, values
 from mizan_edge.http.trace import Attributes, within
-from mizan_edge.origin.origin import Asked, Exchange, Informational, Origin
+from mizan_edge.origin.exchange import Asked, Exchange, Informational
+from mizan_edge.origin.origin import Origin
 from mizan_edge.purging.invalidation import FIELD, Intent, Invalidation
 from mizan_edge.rules import outcome
 from mizan_edge.rules.routes import Resource

@@ -5,7 +5,8 @@ from asyncio import StreamReader, StreamWriter
 from typing import Any
 
 from mizan_edge.http.message import Request
-from mizan_edge.origin.origin import Exchange, Origin
+from mizan_edge.origin.exchange import Exchange
+from mizan_edge.origin.origin import Origin
 from tests.support.origin import until
 from tests.support.proxy import read_head
 
