@@ -16,7 +16,8 @@ from bench.servers import open_rig
 from mizan_core.scopes import Scope
 from mizan_core.seal import sealing_key
 from mizan_core.store import Fence, Namespace, Store
-from mizan_core.store.operations import Operation, Slice, StoreReply
+from mizan_core.store.operations import Operation
+from mizan_core.store.replies import Slice, StoreReply
 
 SIZES = (1_000, 100_000, 1_000_000)
 GROUP = 10

@@ -2,6 +2,7 @@
 
 layout      how entries and scopes are spelled there
 operations  the operations without I/O: script, arguments, meaning of the reply
+replies     what they give, and what is raised where there is no reply
 fills       those that decide who fetches what is missing
 lua/        a script for each operation
 members     what members and purgers tell each other, and who has not acknowledged a purge yet
@@ -15,16 +16,8 @@ from mizan_core.store.aioclient import AsyncStore
 from mizan_core.store.client import Store
 from mizan_core.store.layout import Entry, EntryError, Fence
 from mizan_core.store.members import Ack, Announcement, Awaited
-from mizan_core.store.operations import (
-    LEASE_MS,
-    Lookup,
-    Namespace,
-    Purged,
-    Registered,
-    Renewed,
-    StoreError,
-    StoreUnusable,
-)
+from mizan_core.store.operations import LEASE_MS, Namespace
+from mizan_core.store.replies import Lookup, Purged, Registered, Renewed, StoreError, StoreUnusable
 from mizan_core.store.subscription import Subscription
 
 __all__ = [

@@ -11,8 +11,9 @@ from redis.backoff import NoBackoff
 
 from mizan_core.store.connection import check_server, from_url, info, options, translate
 from mizan_core.store.link import Command, Link, opened
-from mizan_core.store.operations import Namespace, Operation, StoreError
+from mizan_core.store.operations import Namespace, Operation
 from mizan_core.store.primary import ASKED, FOLLOWED, Search
+from mizan_core.store.replies import StoreError
 from mizan_core.store.subscription import FAILURES, Subscription, subscribed
 
 T = TypeVar("T")

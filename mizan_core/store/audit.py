@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter
 
-from mizan_core.store.operations import Namespace, Operation, Purged, nonce, script
+from mizan_core.store.operations import Namespace, Operation, nonce, script
+from mizan_core.store.replies import Purged
 
 KEPT = 10_000
 """How many purges the audit has at least, if there were so many: `AUDITED` of common.lua, and a test holds both."""

@@ -16,8 +16,9 @@ from mizan_core.store import audit
 from mizan_core.store.audit import Acknowledged
 from mizan_core.store.connection import check_server, from_url, options, translate
 from mizan_core.store.members import Ack, Awaited, acks_channel
-from mizan_core.store.operations import Namespace, Operation, Purged, StoreError, nonce, parts
+from mizan_core.store.operations import Namespace, Operation, nonce, parts
 from mizan_core.store.primary import ASKED, FOLLOWED, Search
+from mizan_core.store.replies import Purged, StoreError
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import redis
 
-from mizan_core.store.operations import StoreError, StoreUnusable
+from mizan_core.store.replies import StoreError, StoreUnusable
 
 T = TypeVar("T")
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from mizan_core.store.operations import Namespace, Operation, Purged, nonce, script
+from mizan_core.store.operations import Namespace, Operation, nonce, script
+from mizan_core.store.replies import Purged
 
 SWITCHED = "*switch"
 """A context that no manifest has: whoever hears that it was purged asks the store how contexts are switched now, and

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import redis
 from redis.crc import key_slot
 
-from mizan_core.store.operations import StoreError, StoreUnusable
+from mizan_core.store.replies import StoreError, StoreUnusable
 
 _SENTINEL_PORT = 26379
 _URL = re.compile(r"(rediss?)\+(\w+)://([^/?#@]*@)?([^/?#@]+)(?:/([^?#]*))?(\?.*)?")

@@ -14,7 +14,7 @@ from typing import Any, Self
 import redis
 
 from mizan_core.store.connection import translate
-from mizan_core.store.operations import StoreError
+from mizan_core.store.replies import StoreError
 
 # uvloop raises a RuntimeError where a connection that has broken is written to.
 FAILURES = (redis.RedisError, OSError, RuntimeError)

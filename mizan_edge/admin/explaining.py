@@ -9,7 +9,7 @@ from aiohttp import web
 
 from mizan_core.store import AsyncStore, StoreError
 from mizan_core.store.layout import index_names
-from mizan_core.store.operations import PurgeOf
+from mizan_core.store.replies import PurgeOf
 from mizan_edge.admin import explained
 from mizan_edge.admin.problems import Refused, answer
 from mizan_edge.http.errors import RefusedError

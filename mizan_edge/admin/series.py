@@ -10,7 +10,7 @@ from typing import get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from mizan_core.store.operations import StoreReply
+from mizan_core.store.replies import StoreReply
 from mizan_edge.purging.hold import NO_LEASE, Reason
 from mizan_edge.purging.invalidation import Source
 from mizan_edge.system.counters import Counted

@@ -7,7 +7,7 @@ import asyncio
 import logging
 
 from mizan_core.store import AsyncStore, StoreError
-from mizan_core.store.operations import Slice
+from mizan_core.store.replies import Slice
 from mizan_edge.system.counters import Counters
 
 log = logging.getLogger(__name__)

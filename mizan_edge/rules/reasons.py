@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from mizan_core.fields import PARTITION, SCOPE
-from mizan_core.store.operations import StoreReply
+from mizan_core.store.replies import StoreReply
 from mizan_edge.http.cache_status import Detail, Forward, Forwarded
 from mizan_edge.rules.storing import Refusal
 

@@ -10,7 +10,8 @@ from mizan_core.manifest import Manifest
 from mizan_core.store import EntryError, Fence, Namespace, StoreError
 from mizan_core.store.fills import Turn
 from mizan_core.store.layout import index_names
-from mizan_core.store.operations import Operation, StoreReply
+from mizan_core.store.operations import Operation
+from mizan_core.store.replies import StoreReply
 from mizan_edge.http.body import Body
 from mizan_edge.http.message import Request
 from mizan_edge.http.trace import within

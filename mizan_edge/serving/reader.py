@@ -15,7 +15,7 @@ from mizan_core.scopes import Scope
 from mizan_core.store import StoreError
 from mizan_core.store.fills import Turn
 from mizan_core.store.layout import index_names
-from mizan_core.store.operations import StoreReply
+from mizan_core.store.replies import StoreReply
 from mizan_edge.http.body import collect
 from mizan_edge.http.cache_status import Forwarded, Hit, forwarded, hit
 from mizan_edge.http.errors import OriginError

@@ -11,7 +11,7 @@ import redis
 from mizan_core.scopes import Scope
 from mizan_core.seal import sealing_key
 from mizan_core.store import Namespace, Store, StoreUnusable
-from mizan_core.store.operations import Slice
+from mizan_core.store.replies import Slice
 from tests.support.killable import Redis
 from tests.support.redis_server import established
 

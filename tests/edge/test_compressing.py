@@ -13,7 +13,7 @@ from mizan_core.manifest import parse_manifest
 from mizan_core.scopes import Scope
 from mizan_core.seal import sealing_key
 from mizan_core.store import AsyncStore, Namespace
-from mizan_core.store.operations import StoreReply
+from mizan_core.store.replies import StoreReply
 from mizan_edge.http.message import Request, Response
 from mizan_edge.memory.memory import Memory
 from mizan_edge.purging.board import Board, clocks

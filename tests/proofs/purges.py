@@ -15,7 +15,8 @@ import redis
 from mizan_core.scopes import Scope
 from mizan_core.seal import sealing_key
 from mizan_core.store import Namespace, Store
-from mizan_core.store.operations import Operation, Slice, StoreReply
+from mizan_core.store.operations import Operation
+from mizan_core.store.replies import Slice, StoreReply
 from tests.support.edge import SECRET
 from tests.support.edges import LEASE_S, NAMESPACE, Edge, Start
 from tests.support.killable import Redis

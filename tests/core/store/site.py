@@ -10,7 +10,8 @@ import redis
 
 from mizan_core.scopes import Scope
 from mizan_core.store import LEASE_MS, AsyncStore, Entry, Fence, Lookup, Namespace, Purged, Registered, Renewed, Store
-from mizan_core.store.operations import VISIT_LIMIT, Ban, Operation, Slice, StoreReply
+from mizan_core.store.operations import VISIT_LIMIT, Operation
+from mizan_core.store.replies import Ban, Slice, StoreReply
 
 T = TypeVar("T")
 SEALING = hashlib.sha256(b"a sealing key for tests").digest()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mizan_core.store.operations import Slice
+from mizan_core.store.replies import Slice
 from tests.core.store.site import Site, key_of, scope
 
 WIDE = 300

@@ -3,7 +3,7 @@
 import pytest
 
 from mizan_core.store import Namespace
-from mizan_core.store.operations import Slice
+from mizan_core.store.replies import Slice
 from tests.core.store.site import HOUR_MS, Site, full_memory, key_of, scope
 
 USER_5 = scope("user", user_id=5)

@@ -4,7 +4,7 @@ import pytest
 
 from mizan_core.scopes import Scope
 from mizan_core.store.layout import index_names
-from mizan_core.store.operations import PurgeOf
+from mizan_core.store.replies import PurgeOf
 from tests.core.store.site import Site, key_of, scope
 
 ENTRIES = {

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mizan_core.store import Fence, StoreError
-from mizan_core.store.operations import StoreReply
+from mizan_core.store.replies import StoreReply
 from tests.core.store.site import HOUR_MS, MINUTE_MS, SHAPE, Site, full_memory, key_of, scope
 
 USER_5 = scope("user", user_id=5)
