@@ -101,7 +101,7 @@ class Purging:
             )
 
     async def _carry_out(self, request: web.Request, purge: Purge, document: dict[str, Any]) -> web.Response:
-        by = By(request=f"{request.method} {request.path}"[:_MAX_REQUEST_CHARS], token=request[ROLE])
+        by = By(request=f"{request.method} {request.rel_url.raw_path}"[:_MAX_REQUEST_CHARS], token=request[ROLE])
         purged = await self.purger.purge(replace(purge, by=by), "admin")
         if isinstance(purged, Pending):
             raise Refused(

@@ -56,6 +56,9 @@ async def test_a_purge_by_a_person_names_the_role_and_the_request(edge: RunningE
     assert (everything["scopes"], everything["seq"]) == (["*"], seq)
     assert url["request"] == "PURGE /profile/5/"
     assert scope["request"] == "POST /purge"
+    # As it was sent: neither what it stands for, nor a query.
+    await edge.admin_request("PURGE", "/catalog/%1B]0;a%07/?token=secret")
+    assert (await audit(edge))[0]["request"] == "PURGE /catalog/%1B]0;a%07/"
 
 
 async def test_what_nobody_has_said_is_told_as_well(edge: RunningEdge, origin: Origin):
