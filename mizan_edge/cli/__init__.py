@@ -9,6 +9,7 @@ import click
 
 from mizan_core.errors import MizanError
 from mizan_edge.cli.build import BUILD
+from mizan_edge.cli.printing import print_lines
 
 _MODULES = {
     "audit": "audit",
@@ -34,8 +35,7 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except MizanError as error:
-        for line in str(error).splitlines():
-            print(f"mizan-edge: {line}", file=sys.stderr)
+        print_lines((f"mizan-edge: {line}" for line in str(error).splitlines()), err=True)
         sys.exit(1)
     except OSError as error:
         if error.errno not in _FULL:

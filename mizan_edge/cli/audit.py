@@ -1,6 +1,5 @@
 """`mizan-edge audit`."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,7 +7,7 @@ import click
 
 from mizan_edge.cli.client import AdminClient
 from mizan_edge.cli.options import as_json, asking
-from mizan_edge.cli.printing import print_json
+from mizan_edge.cli.printing import print_json, print_lines, printable
 
 _HEADINGS = ("at", "seq", "source", "entries", "done in", "asked for by", "scopes")
 _NUMBERS = ("seq", "entries", "done in")
@@ -48,27 +47,30 @@ def audit(
     told = api.get("/audit", [(name, str(value)) for name, value in query.items() if value is not None])
     if as_json:
         print_json(told)
-    elif jsonl:
-        for purge in told["purges"]:
-            click.echo(json.dumps(purge, ensure_ascii=False))
-    else:
-        for line in _table([_HEADINGS, *map(_row, told["purges"])]):
-            click.echo(line)
+        return
+    with api.understood():
+        purges = [*told["purges"]]
+        lines = [] if jsonl else [*_table([_HEADINGS, *map(_row, purges)])]
+    if jsonl:
+        for purge in purges:
+            print_json(purge, indent=None)
+    print_lines(lines)
 
 
 def _row(purge: Mapping[str, Any]) -> tuple[str, ...]:
     left_out = purge["scope_count"] - len(purge["scopes"])
     took_ms = purge["acknowledged_ms"]
-    return (
+    cells = (
         purge["at"],
-        str(purge["seq"]),
+        purge["seq"],
         purge["source"] or "",
-        str(purge["entries"]),
+        purge["entries"],
         "-" if took_ms is None else f"{took_ms} ms",
         asked_by(purge),
         ", ".join([*purge["scopes"], *([f"and {left_out} more"] if left_out else [])])
         + (f" ({purge['note']})" if purge["note"] else ""),
     )
+    return tuple(printable(str(cell)) for cell in cells)
 
 
 def asked_by(purge: Mapping[str, Any]) -> str:

@@ -4,7 +4,8 @@ import http.client
 import json
 import re
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +16,8 @@ from mizan_edge.system.addresses import is_address
 
 # A purge waits for every edge, and a reload for every worker.
 _TIMEOUT_S = 60.0
+# What is raised where an answer is not what it was taken for.
+_OTHERWISE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _UNIX = re.compile(r"(?:unix:(?://)?)?(/[^\0]+)")
 
 
@@ -98,7 +101,11 @@ class AdminClient:
 
     def get(self, path: str, query: Iterable[tuple[str, str]] = ()) -> Any:
         """The JSON answer to a GET."""
-        return self._read(self._ask("GET", f"{path}?{urlencode([*query])}" if query else path))
+        try:
+            encoded = urlencode([*query])
+        except UnicodeEncodeError:
+            raise AdminError("an argument is not UTF-8: write the bytes of a URL like %FF") from None
+        return self._read(self._ask("GET", f"{path}?{encoded}" if encoded else path))
 
     def post(self, path: str, body: object) -> Any:
         """The JSON answer to a POST of a JSON body."""
@@ -106,7 +113,19 @@ class AdminClient:
 
     def text(self, path: str) -> str:
         """The text that a GET is answered with."""
-        return self._ask("GET", path).decode()
+        with self.understood():
+            return self._ask("GET", path).decode()
+
+    @contextmanager
+    def understood(self) -> Iterator[None]:
+        """For whatever is done with an answer: where that is not what an edge answers, AdminError is raised."""
+        try:
+            yield
+        except _OTHERWISE:
+            raise AdminError(
+                f"{self.address.text} is no admin listener of an edge, or that of another version: its answer is not "
+                "understood"
+            ) from None
 
     def _read(self, data: bytes) -> Any:
         answer = _document(data)
@@ -123,7 +142,7 @@ class AdminClient:
             connection.request(method, self.address.prefix + target, body, headers)
             response = connection.getresponse()
             status, data = response.status, response.read()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise AdminError(
                 f"{self.address.text} cannot be reached ({_why(error)}): does the edge run, and is --admin its address?"
             ) from None
@@ -143,7 +162,7 @@ class AdminClient:
 def _document(data: bytes) -> Any:
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -8,7 +8,7 @@ import click
 from mizan_edge.cli.audit import asked_by
 from mizan_edge.cli.client import AdminClient
 from mizan_edge.cli.options import as_json, asking
-from mizan_edge.cli.printing import count, print_json
+from mizan_edge.cli.printing import count, print_json, print_lines
 
 
 @click.command(
@@ -45,8 +45,9 @@ def explain(
     if as_json:
         print_json(told)
         return
-    for line in _lines(told):
-        click.echo(line)
+    with api.understood():
+        lines = [*_lines(told)]
+    print_lines(lines)
 
 
 def _lines(told: Mapping[str, Any]) -> Iterator[str]:

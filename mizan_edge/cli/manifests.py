@@ -9,7 +9,7 @@ import click
 
 from mizan_core.manifest import Manifest, ManifestError, load_manifest
 from mizan_edge.cli.options import as_json
-from mizan_edge.cli.printing import count, print_json
+from mizan_edge.cli.printing import count, print_json, print_lines
 from mizan_edge.rules.manifest_diff import difference
 
 _FILE = click.Path(path_type=Path)
@@ -39,13 +39,11 @@ def check(manifest: Path, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        for line in found["errors"]:
-            click.echo(f"mizan-edge: {line}", err=True)
-        for line in found["warnings"]:
-            click.echo(f"warning: {line}", err=True)
+        print_lines((f"mizan-edge: {line}" for line in found["errors"]), err=True)
+        print_lines((f"warning: {line}" for line in found["warnings"]), err=True)
         if found["usable"]:
             counts = ", ".join(count(found[f"{noun}s"], noun) for noun in ("context", "function", "mutation"))
-            click.echo(f"{manifest}: {counts}: usable")
+            print_lines([f"{manifest}: {counts}: usable"])
     sys.exit(0 if found["usable"] else 1)
 
 
@@ -70,7 +68,7 @@ def manifest_diff(old: Path, new: Path, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        print_difference(found)
+        print_lines(told_difference(found))
     sys.exit(1 if differs else 0)
 
 
@@ -78,16 +76,14 @@ def _loaded(path: Path) -> Manifest:
     try:
         manifest, _ = load_manifest(path)
     except ManifestError as error:
-        for line in str(error).splitlines():
-            click.echo(f"mizan-edge: {line}", err=True)
+        print_lines((f"mizan-edge: {line}" for line in str(error).splitlines()), err=True)
         sys.exit(2)
     return manifest
 
 
-def print_difference(found: Mapping[str, Any]) -> None:
-    """Prints what `Difference.to_json` gave, for people."""
-    for line in list(_lines(found)) or ["no difference"]:
-        click.echo(line)
+def told_difference(found: Mapping[str, Any]) -> list[str]:
+    """What `Difference.to_json` gave, in lines for people."""
+    return [*_lines(found)] or ["no difference"]
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:

@@ -9,7 +9,7 @@ import click
 
 from mizan_edge.cli.client import AdminClient, AdminError
 from mizan_edge.cli.options import as_json, asking
-from mizan_edge.cli.printing import count, print_json
+from mizan_edge.cli.printing import count, print_json, print_lines, printable
 from mizan_edge.cli.urls import WholeUrl, is_whole, without_fragment
 
 _SHOWN = 20
@@ -77,8 +77,9 @@ def purge(
     if as_json:
         print_json(answer)
         return
-    for line in _lines(answer, everything):
-        click.echo(line)
+    with api.understood():
+        lines = [*_lines(answer, everything)]
+    print_lines(lines)
 
 
 def _purge(api: AdminClient, body: dict[str, Any], yes: bool) -> Any:
@@ -89,7 +90,8 @@ def _purge(api: AdminClient, body: dict[str, Any], yes: bool) -> Any:
             raise AdminError("too many at once: purge them in several parts") from None
         if error.status != HTTPStatus.CONFLICT:
             raise
-        cost = _cost(error.problem["forecast"])
+        with api.understood():
+            cost = printable(_cost(error.problem["forecast"]))
     if not sys.stdin.isatty():
         raise AdminError(f"this would purge {cost}: say --yes to purge it nevertheless")
     if not click.confirm(f"This would purge {cost}. Purge it?", err=True):

@@ -3,9 +3,9 @@
 import click
 
 from mizan_edge.cli.client import AdminClient
-from mizan_edge.cli.manifests import print_difference
+from mizan_edge.cli.manifests import told_difference
 from mizan_edge.cli.options import as_json, asking
-from mizan_edge.cli.printing import print_json
+from mizan_edge.cli.printing import print_json, print_lines
 
 
 @click.command(
@@ -23,6 +23,8 @@ def reload(api: AdminClient, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
-    print_difference(answer)
-    if "certificate" in answer:
-        click.echo(f"certificate: {answer['certificate']}")
+    with api.understood():
+        lines = [*told_difference(answer)]
+        if "certificate" in answer:
+            lines.append(f"certificate: {answer['certificate']}")
+    print_lines(lines)

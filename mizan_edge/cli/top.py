@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import click
 from rich.console import Console, Group, RenderableType
@@ -12,7 +13,7 @@ from rich.text import Text
 
 from mizan_edge.cli.client import AdminClient, AdminError
 from mizan_edge.cli.options import as_json, asking
-from mizan_edge.cli.printing import count, print_json
+from mizan_edge.cli.printing import count, print_json, printable
 from mizan_edge.cli.sampling import Row, Scrape, Times, View, view
 
 _WIDE = 10_000
@@ -34,13 +35,13 @@ def top(api: AdminClient, once: bool, interval: float, as_json: bool) -> None:
     the next. With --json, or where standard output is no terminal, it prints the first and ends. Ctrl-C ends it.
     """
     if as_json:
-        found, ready = _look(api)
-        print_json({**view(None, found).to_json(), "ready": ready})
+        _, seen, ready = _look(api, None)
+        print_json({**seen.to_json(), "ready": ready})
         return
     console = Console()
     if once or not console.is_terminal:
-        found, ready = _look(api)
-        _print(console, _shown(api, view(None, found), ready))
+        _, seen, ready = _look(api, None)
+        _print(console, _shown(api, seen, ready))
         return
     try:
         _watch(api, console, interval)
@@ -60,10 +61,15 @@ def _print(console: Console, shown: RenderableType) -> None:
         click.echo(line.rstrip())
 
 
-def _look(api: AdminClient) -> tuple[Scrape, dict[str, str]]:
-    """What the edge tells Prometheus, and how it stands with those that it needs. Raises AdminError."""
+def _look(api: AdminClient, before: Scrape | None) -> tuple[Scrape, View, Any]:
+    """What the edge tells Prometheus, what has happened since `before`, and how it stands with those that it needs.
+
+    Raises AdminError.
+    """
     ready = api.get("/readyz")
-    return Scrape.parse(api.text("/metrics"), time.time()), ready
+    with api.understood():
+        now = Scrape.parse(api.text("/metrics"), time.time())
+        return now, view(before, now), ready
 
 
 def _watch(api: AdminClient, console: Console, interval: float) -> None:
@@ -71,23 +77,23 @@ def _watch(api: AdminClient, console: Console, interval: float) -> None:
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             try:
-                found, ready = _look(api)
-                live.update(_shown(api, view(before, found), ready), refresh=True)
-                before = found
+                before, seen, ready = _look(api, before)
+                live.update(_shown(api, seen, ready), refresh=True)
             except AdminError as error:
-                live.update(Text(str(error), style="bold red"), refresh=True)
+                live.update(Text(printable(str(error)), style="bold red"), refresh=True)
             time.sleep(interval)
 
 
-def _shown(api: AdminClient, seen: View, ready: dict[str, str]) -> RenderableType:
-    return Group(_heading(api, seen, ready), "", _contexts(seen), "", _others(seen))
+def _shown(api: AdminClient, seen: View, ready: Any) -> RenderableType:
+    with api.understood():
+        states = {name: str(ready[name]) for name in ("redis", "origin", "cache")}
+    return Group(_heading(api, seen, states), "", _contexts(seen), "", _others(seen))
 
 
-def _heading(api: AdminClient, seen: View, ready: dict[str, str]) -> RenderableType:
-    states = [("redis", ready["redis"]), ("origin", ready["origin"]), ("cache", ready["cache"])]
+def _heading(api: AdminClient, seen: View, states: Mapping[str, str]) -> RenderableType:
     text = Text(f"{api.address.text}  ")
-    for name, state in states:
-        text.append(f"{name} {state}  ", style="green" if state in ("up", "in use") else "bold red")
+    for name, state in states.items():
+        text.append(f"{name} {printable(state)}  ", style="green" if state in ("up", "in use") else "bold red")
     text.append("lease  " if seen.lease else "no lease  ", style="green" if seen.lease else "bold red")
     text.append(f"journal {seen.journal}", style="bold yellow" if seen.journal else "")
     return text
@@ -99,7 +105,7 @@ def _contexts(seen: View) -> Table:
     for name in ("requests", "a second", "hits", "hit p50", "p99", "miss p50", "p99"):
         table.add_column(name, justify="right")
     for name, row in seen.contexts.items():
-        table.add_row(name, *_cells(row))
+        table.add_row(Text(printable(name)), *_cells(row))
     table.add_row("all", *_cells(seen.total), style="bold")
     return table
 
@@ -122,7 +128,7 @@ def _others(seen: View) -> Table:
         "acknowledged": _range(seen.acknowledgement),
     }
     for name, text in rows.items():
-        table.add_row(name, text)
+        table.add_row(name, Text(printable(text)))
     return table
 
 

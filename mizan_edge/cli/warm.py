@@ -5,7 +5,7 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 from rich.console import Console
@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mizan_core.manifest import load_manifest
 from mizan_edge.cli.client import AdminClient, AdminError, ListenerAddress
 from mizan_edge.cli.options import as_json, config_option, listener_address
-from mizan_edge.cli.printing import count, print_json
+from mizan_edge.cli.printing import count, print_json, print_lines
 from mizan_edge.cli.seen import hottest
 from mizan_edge.cli.warming import Warming
 from mizan_edge.http.message import TOKEN, is_host
@@ -96,7 +96,7 @@ def warm(
         router = Router(load_manifest(manifest)[0])
         urls = [seen for seen in urls if isinstance(router.match(seen.target), Resource)]
     urls = urls[:limit]
-    if admin is not None and (state := AdminClient(admin, None).get("/readyz")["cache"]) != "in use":
+    if admin is not None and (state := _cache(AdminClient(admin, None))) != "in use":
         raise AdminError(f"nothing would be stored now: the cache is {state}")
     console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
@@ -118,6 +118,13 @@ def warm(
             progress.stop()
             _print(warming, time.monotonic() - began_s, unreadable, as_json)
     sys.exit(1 if warming.results["failed"] else 0)
+
+
+def _cache(api: AdminClient) -> Any:
+    """How it stands with the cache. Raises AdminError."""
+    ready = api.get("/readyz")
+    with api.understood():
+        return ready["cache"]
 
 
 def _field(text: str) -> tuple[str, str]:
@@ -151,8 +158,7 @@ def _print(warming: Warming, seconds: float, unreadable: int, as_json: bool) -> 
             }
         )
         return
-    click.echo(f"asked for {count(results.total(), 'URL')} in {seconds:.1f} s: {_counts(warming)}")
-    for reason, number in reasons:
-        click.echo(f"  {number} {reason}")
+    print_lines([f"asked for {count(results.total(), 'URL')} in {seconds:.1f} s: {_counts(warming)}"])
+    print_lines(f"  {number} {reason}" for reason, number in reasons)
     if unreadable:
-        click.echo(f"{count(unreadable, 'line')} could not be read", err=True)
+        print_lines([f"{count(unreadable, 'line')} could not be read"], err=True)

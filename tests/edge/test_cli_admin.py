@@ -3,12 +3,15 @@
 import json
 import re
 from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from tests.support.edge import MANIFEST, TOKEN, EdgeFactory, RunningEdge
-from tests.support.proxy import talking
+from tests.support.proxy import read_head, talking
 from tests.support.served import run, run_here, spawn
 
 PAGES = ["/profile/5/", "/profile/6/", "/catalog/a/"]
@@ -249,3 +252,108 @@ async def test_what_keeps_a_command_from_its_edge_is_one_line(edge: RunningEdge,
     assert failed == [(1, "", f"mizan-edge: {line}\n") for line in says]
     assert (status, out) == (2, "")
     assert "write it like 127.0.0.1:8081" in error
+
+
+# What an edge answers, or somebody in its place.
+
+HOSTILE = "\x1b]0;a\x07\x9b31m\u202e\u2028[red]"
+ESCAPED = r"\x1b]0;a\x07\x9b31m\u202e\u2028[red]"
+
+
+@asynccontextmanager
+async def answering(answers: Mapping[str, object], status: int = 200, fields: bytes = b"") -> AsyncIterator[str]:
+    """The address of a server with an answer for each path: bytes, or what becomes JSON. All others have that of *."""
+
+    async def answer(reader: StreamReader, writer: StreamWriter) -> None:
+        target = (await read_head(reader)).split()[1].decode()
+        found = answers.get(target.partition("?")[0], answers.get("*"))
+        body = found if isinstance(found, bytes) else json.dumps(found).encode()
+        writer.write(b"HTTP/1.1 %d Done\r\n%bContent-Length: %d\r\n\r\n%b" % (status, fields, len(body), body))
+
+    async with talking(answer) as address:
+        yield address
+
+
+@pytest.mark.parametrize("found", [{}, [], None, {"purges": None}, {"purges": [{"scope_count": "x"}]}])
+async def test_what_no_edge_answers_is_one_line(found: object, tmp_path: Path):
+    listed = tmp_path / "urls.txt"
+    listed.write_text("/a/\n")
+    async with answering({"*": found}) as address:
+        for command in [
+            ("audit",),
+            ("explain", "/a/"),
+            ("purge", "user"),
+            ("reload",),
+            ("top", "--once"),
+            ("warm", listed, "--admin", address),
+        ]:
+            told = await run_here(*command, MIZAN_EDGE_ADMIN=address, MIZAN_EDGE_ADMIN_TOKEN=TOKEN)
+            no_json = "its answer is not JSON" if found is None else "its answer is not understood"
+            assert told[:2] == (1, "")
+            assert re.fullmatch(rf"mizan-edge: {address} is no admin listener of an edge.*: {no_json}\n", told[2]), (
+                command
+            )
+
+
+@pytest.mark.parametrize("metrics", [b"\xff", b"{{{", b"# TYPE mizan_edge_workers gauge\nmizan_edge_workers +Inf\n"])
+async def test_metrics_that_no_edge_tells_are_one_line(metrics: bytes):
+    async with answering({"/metrics": metrics, "*": {"redis": "up", "origin": "up", "cache": "in use"}}) as address:
+        for flag in "--once", "--json":
+            status, out, error = await run_here("top", flag, "--admin", address)
+            assert (status, out, error.endswith(": its answer is not understood\n")) == (1, "", True)
+
+
+async def test_a_question_without_what_it_would_cost_and_an_answer_without_end_are_one_line():
+    async with answering({"*": {"detail": "Say it again."}}, status=409) as address:
+        status, out, error = await run_here("purge", "user", "--admin", address, MIZAN_EDGE_ADMIN_TOKEN=TOKEN)
+        assert (status, out, error.endswith(": its answer is not understood\n")) == (1, "", True)
+    async with answering({"*": b"[" * 100_000}) as address:
+        status, out, error = await run_here("audit", "--admin", address, MIZAN_EDGE_ADMIN_TOKEN=TOKEN)
+        assert (status, out, error.endswith(": its answer is not JSON\n")) == (1, "", True)
+
+
+async def test_nothing_that_a_client_has_chosen_is_a_command_to_the_terminal(edge: RunningEdge):
+    usual = {"MIZAN_EDGE_ADMIN": edge.admin, "MIZAN_EDGE_ADMIN_TOKEN": TOKEN, "FORCE_COLOR": "1"}
+    sent = quote(HOSTILE, safe="")
+    await edge.get(f"/catalog/{sent}/")
+    _, out, _ = await run_here("explain", f"/catalog/{sent}/", **usual)
+    assert f"category={ESCAPED}" in out
+    assert "".join(out.splitlines()).isprintable()
+    status, _, error = await run_here("explain", "/catalog/\udcff/", **usual)
+    assert (status, error) == (1, "mizan-edge: an argument is not UTF-8: write the bytes of a URL like %FF\n")
+
+
+async def test_nothing_that_a_server_says_is_a_command_to_the_terminal(tmp_path: Path):
+    usual = {"MIZAN_EDGE_ADMIN_TOKEN": TOKEN}
+    purge = dict.fromkeys(["token", "function", "source", "note", "entries", "acknowledged_ms"], None)
+    purge |= {"at": "now", "seq": 1, "request": HOSTILE, "host": "\ud800", "scopes": [HOSTILE], "scope_count": 1}
+    async with answering({"*": {"purges": [purge]}}) as address:
+        headings, row = (await run_here("audit", "--admin", address, **usual))[1].splitlines()
+        assert row.count(ESCAPED) == 2
+        assert row.index(ESCAPED) == headings.index("asked for by")
+        assert row.rindex(ESCAPED) == headings.index("scopes")
+        for kind in "--json", "--jsonl":
+            _, out, _ = await run_here("audit", kind, "--admin", address, **usual)
+            found = json.loads(out)
+            assert (found if kind == "--jsonl" else found["purges"][0]) == purge
+    metrics = (
+        "# TYPE mizan_edge_requests_total counter\n"
+        f'mizan_edge_requests_total{{context="{HOSTILE}",outcome="hit"}} 5\n'
+        "# TYPE mizan_edge_purges_total counter\n"
+        f'mizan_edge_purges_total{{source="{HOSTILE}"}} 5\n'
+    )
+    ready = {"redis": HOSTILE, "origin": "up", "cache": "in use"}
+    async with answering({"/readyz": ready, "/metrics": metrics.encode()}) as address:
+        _, out, _ = await run_here("top", "--once", "--admin", address)
+        assert out.count(ESCAPED) == 3
+        assert "".join(out.split("\n")).isprintable()
+    async with answering({"*": {"detail": HOSTILE}}, status=422) as address:
+        _, _, error = await run_here("reload", "--admin", address, **usual)
+        assert error == "mizan-edge: " + ESCAPED.replace("\\u2028", "\nmizan-edge: ") + "\n"
+    listed = tmp_path / "urls.txt"
+    listed.write_text("/a/\n")
+    why = quote(HOSTILE, safe="").lower().encode()
+    fields = b'Cache-Status: mizan-edge; fwd=bypass; detail=%%"%b"\r\n' % why
+    async with answering({"*": {}}, fields=fields) as address:
+        _, out, _ = await run_here("warm", listed, "--to", address)
+        assert out.splitlines()[1:] == [f"  1 {ESCAPED}"]
