@@ -115,8 +115,7 @@ class Answering:
         self._accounting.count(answer, None)
         start = framed(method, "1.1", answer, time.time(), keep_alive=False)
         self._accounting.begin_refused()
-        told = self._accounting.answered(answer, start.start)
-        put(self._writing, answer, Framed(told, start.ends, start.length))
+        put(self._writing, answer, start._replace(start=self._accounting.answered(answer, start.start)))
         self._accounting.is_out()
         self._accounting.end()
 
@@ -186,7 +185,8 @@ class Answering:
         start = framed(head.request.method, head.version, answer, time.time(), keep_alive=self._may_follow(head))
         if answer.repeatable is not None:
             self._learn(head, answer, answer.repeatable, start.start, tally)
-        return Framed(self._accounting.answered(answer, start.start), start.ends, start.length)
+        told = self._accounting.answered(answer, start.start)
+        return start if told is start.start else start._replace(start=told)
 
     def _learn(self, head: RequestHead, answer: Answer, how: Repeatable, start: bytes, tally: Tally) -> None:
         """Has an answer noted that may be repeated."""
