@@ -147,7 +147,7 @@ class Fleet:
             except StoreError as error:
                 why = str(error)
             except _Forgotten:
-                pause_s, why = 0, "Redis knows nothing of this edge any more"
+                pause_s, why = 0.0, "Redis knows nothing of this edge any more"
             except Exception as error:
                 # Whatever it is: an edge that stopped trying would be a plain proxy for ever.
                 log.exception("taking part in the fleet failed")

@@ -174,7 +174,8 @@ class Channel:
 
     async def _answer(self, number: int, name: str, answer: Coroutine[Any, Any, Any]) -> None:
         try:
-            self._send(["done", number, await answer])
+            value = await answer
+            self._send(["done", number, value])
         except asyncio.CancelledError:
             self._fail(number, f"{name}: this process is ending")
             raise
