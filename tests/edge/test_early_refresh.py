@@ -55,7 +55,8 @@ async def test_a_response_in_demand_never_expires(make_edge: EdgeFactory, origin
     for said in await asyncio.gather(*(reader() for _ in range(4))):
         assert len(said) > 100
         assert all(cache.startswith("hit") for cache in said)
-    assert 3 <= origin.hits <= 7, "one fetch for each lifetime, and now and then one a little early"
+    # The more often it is asked for, the earlier: of 10,000 reads in a second one is likely 1.5 s before the end.
+    assert 3 <= origin.hits <= 12, "one fetch for each lifetime, somewhat early"
 
 
 async def test_what_was_purged_is_not_brought_back_by_an_early_refresh(edge: RunningEdge, origin: Origin):
