@@ -41,7 +41,9 @@ _FLAGS = (
     "--password-store=basic",
 )
 _LARGEST_BYTES = 1 << 26  # of a message: a screenshot
-_WAIT_S = 10.0
+_WAIT_S = 20.0
+# What it is asked first waits until it has started, which takes long where others use the processors.
+_START_S = 90.0
 
 KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "Space": 32, "ArrowLeft": 37, "ArrowRight": 39}
 
@@ -124,14 +126,14 @@ class Wire:
         self._waiting: dict[int, Future[Any]] = {}
         self.heard: defaultdict[str, list[Callable[[str, Any], None]]] = defaultdict(list)
 
-    async def ask(self, method: str, session: str | None = None, **params: Any) -> Any:
+    async def ask(self, method: str, session: str | None = None, *, wait_s: float = _WAIT_S, **params: Any) -> Any:
         """What the browser replies to a command. Raises Failed."""
         self._number += 1
         number = self._number
         message = {"id": number, "method": method, "params": params, **({"sessionId": session} if session else {})}
         waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
         os.write(self._commands, json.dumps(message).encode() + b"\0")
-        async with asyncio.timeout(_WAIT_S):
+        async with asyncio.timeout(wait_s):
             return await waiting
 
     async def hear(self, replies: StreamReader) -> None:
@@ -278,16 +280,16 @@ async def tab(pipes: Pipes) -> AsyncIterator[Page]:
     )
     wire = Wire(pipes.commands)
     hearing = loop.create_task(wire.hear(replies))
-    profile = (await wire.ask("Target.createBrowserContext"))["browserContextId"]
-    target = (await wire.ask("Target.createTarget", url="about:blank", browserContextId=profile))["targetId"]
-    page = Page(wire, (await wire.ask("Target.attachToTarget", targetId=target, flatten=True))["sessionId"])
-    wire.heard[page.session].append(page.hear)
-    for domain in "Page", "Network", "Log", "Runtime":
-        await page.ask(f"{domain}.enable")
     try:
+        profile = (await wire.ask("Target.createBrowserContext", wait_s=_START_S))["browserContextId"]
+        target = (await wire.ask("Target.createTarget", url="about:blank", browserContextId=profile))["targetId"]
+        page = Page(wire, (await wire.ask("Target.attachToTarget", targetId=target, flatten=True))["sessionId"])
+        wire.heard[page.session].append(page.hear)
+        for domain in "Page", "Network", "Log", "Runtime":
+            await page.ask(f"{domain}.enable")
         yield page
-    finally:
         await wire.ask("Target.disposeBrowserContext", browserContextId=profile)
+    finally:
         hearing.cancel()
         await asyncio.wait([hearing])
         transport.close()
